@@ -1,0 +1,54 @@
+"""SELN: "A Latency-Efficient Integration of Channel Attention for ConvNets", Park et al. 2025.
+
+https://doi.org/10.32604/cmc.2025.059966
+"""
+
+import torch
+from torch import Tensor, nn
+
+from convgate.errors import InputError
+from convgate.gates.base import GATES, Gate, statistics_dtype
+
+
+@GATES.register("seln")
+class SELN(Gate):
+    """Squeeze-and-excitation with layer normalisation in place of the sigmoid.
+
+        s = LN(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
+
+    The scale has both signs and zero mean, so a fresh SELN is not the identity. The paper's
+    equations show neither the biases nor eps; both are the released code's.
+
+    Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, 1, 1).
+    Source: doi 10.32604/cmc.2025.059966, eq. 6-7; biases, reduction and eps as in oto-q/SELNeXt.
+
+    Args:
+        channels: C.
+        reduction: C divided by the hidden width.
+        eps: Added to the variance of s before the square root.
+
+    Raises:
+        InputError: if the hidden width would be zero.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16, eps: float = 1e-5) -> None:
+        super().__init__(channels)
+        hidden = channels // reduction
+        if hidden < 1:
+            raise InputError(
+                f"SELN: channels={channels} leaves no hidden unit at reduction={reduction}; "
+                f"use reduction <= {channels}"
+            )
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+        self.norm = nn.LayerNorm(channels, eps=eps)
+
+    def gate(self, x: Tensor) -> Tensor:
+        z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)  # (N, C)
+        s = self.norm(self.excite(torch.relu(self.squeeze(z))))
+        return s[:, :, None, None]
+
+    def identity_(self) -> bool:
+        nn.init.zeros_(self.norm.weight)
+        nn.init.ones_(self.norm.bias)
+        return True

@@ -1,0 +1,1 @@
+"""Strict dataclasses from TOML."""
