@@ -1,11 +1,14 @@
 """The one error that a caller can mend, and the sentence that names the nearest valid word.
 
 The tree: `ValueError` > `InputError` (a value that the caller gave) > `CorruptFile` (a file that
-exists and cannot be read as what it claims to be).
+exists and cannot be read as what it claims to be) or `Diverged` (a run with a recipe that it
+cannot stand).
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+LISTABLE = 40  # more names than this are not printed; the nearest one is, however far
 
 
 class InputError(ValueError):
@@ -16,10 +19,15 @@ class CorruptFile(InputError):
     """A file that exists and is not what its name claims: truncated, foreign or damaged."""
 
 
+class Diverged(InputError):
+    """A training run whose loss is no longer finite."""
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for a near miss, else the choices themselves."""
+    """Return "; did you mean 'x'?" for a near miss, else the choices if they are few."""
     known = sorted(choices)
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    cutoff = 0.5 if len(known) <= LISTABLE else 0.0
+    near = get_close_matches(name, known, n=1, cutoff=cutoff)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; choose from {', '.join(known)}" if known else "; there is none"

@@ -60,6 +60,38 @@ def statistics_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
+def hidden_width(gate: str, channels: int, reduction: int, floor: int = 1, divisor: int = 1) -> int:
+    """Return max(channels // reduction, floor), the width of a squeezed layer.
+
+    With ``divisor`` above 1 the width is channels / reduction rounded to the nearest multiple of
+    it, and up where that would lose more than a tenth: the rule of the MobileNets.
+
+    Raises:
+        InputError: if `reduction`, `floor` or `divisor` is not positive.
+    """
+    for option, value in (("reduction", reduction), ("min_hidden", floor), ("divisor", divisor)):
+        if value < 1:
+            raise InputError(f"{gate}: {option}={value} must be 1 or more")
+    hidden = channels // reduction
+    if divisor > 1:
+        rounded = max(divisor, (hidden + divisor // 2) // divisor * divisor)
+        hidden = rounded if rounded >= 0.9 * hidden else rounded + divisor
+    return max(hidden, floor)
+
+
+def check_batch(gate: str, values: int) -> None:
+    """Ask for more than one value per channel, without which a batch norm cannot train.
+
+    Raises:
+        InputError: if `values` is one.
+    """
+    if values == 1:
+        raise InputError(
+            f"{gate}: its batch norm cannot train on a single value per channel; "
+            "use a batch of 2 or more, or eval()"
+        )
+
+
 def create_gate(name: str, channels: int, **options: object) -> Gate:
     """Build a gate by its registered name.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
 
 
 @GATES.register("seln")
@@ -25,16 +25,19 @@ class SELN(Gate):
     Args:
         channels: C.
         reduction: C divided by the hidden width.
+        divisor: The hidden width is a multiple of this; the paper's MobileNetV3 has 8.
         eps: Added to the variance of s before the square root.
 
     Raises:
-        InputError: if the hidden width would be zero.
+        InputError: if the hidden width would be zero, or an option is not positive.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, eps: float = 1e-5) -> None:
+    def __init__(
+        self, channels: int, *, reduction: int = 16, divisor: int = 1, eps: float = 1e-5
+    ) -> None:
         super().__init__(channels)
-        hidden = channels // reduction
-        if hidden < 1:
+        hidden = hidden_width(self.name, channels, reduction, divisor=divisor)
+        if channels < reduction:
             raise InputError(
                 f"SELN: channels={channels} leaves no hidden unit at reduction={reduction}; "
                 f"use reduction <= {channels}"

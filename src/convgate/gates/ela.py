@@ -1,0 +1,106 @@
+"""ELA: "Efficient Local Attention for Deep Convolutional Neural Networks", Xu and Wan 2024.
+
+https://arxiv.org/abs/2403.01123
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convgate.errors import InputError
+from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.divisors import require_divisor
+
+
+@GATES.register("ela")
+@GATES.register("ela_t", kernel_size=5, num_groups=32, group_width=1)
+@GATES.register("ela_b", kernel_size=7, num_groups=16, group_width=1)
+@GATES.register("ela_s", kernel_size=5, num_groups=16, group_width=8)
+@GATES.register("ela_l", kernel_size=7, num_groups=16, group_width=8)
+class ELA(Gate):
+    """One small convolution along each axis of the image, normalised by groups.
+
+        s_h = sigmoid(GN(conv(mean_w(x)))),    s_w = sigmoid(GN(conv(mean_h(x))))
+        y = s_h * s_w * x
+
+    One convolution without bias and one group norm serve both directions; the norm's statistics
+    run over C/num_groups channels and the length of the direction at hand.
+
+    Equations 7-8 name two convolutions, and equations 1-2 divide a sum over W by H; the paper's
+    listing and parameter counts hold one shared convolution and true means, taken here. Table 4
+    labels the row with 8 channels a group as T; section 3.3 is taken: T and B have depthwise
+    convolutions, S and L 8 channels a group ("groups = C/8").
+
+    Shape: x (N, C, H, W) -> y (N, C, H, W); s_h is (N, C, H, 1), s_w is (N, C, 1, W).
+    Source: arXiv 2403.01123, eq. 1-2 and 7-8, figure 4 (the listing) and section 3.3 (the sizes).
+
+    Args:
+        channels: C.
+        kernel_size: Taps of the convolution, odd.
+        groups: Number of groups of the convolution; None leaves it to `group_width`.
+        group_width: Channels in one group of the convolution, the same thing counted from the
+            other side (groups = C / group_width), so that a size can be named for any C. With
+            neither, the convolution is depthwise.
+        num_groups: Groups of the group norm.
+        eps: Added to the variance before the square root.
+
+    Raises:
+        InputError: if a group count does not divide C, `groups` and `group_width` disagree, or
+            the kernel size is even.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_size: int = 7,
+        groups: int | None = None,
+        group_width: int | None = None,
+        num_groups: int = 16,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(channels)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise InputError(f"ELA: kernel_size={kernel_size} must be odd; use {kernel_size + 1}")
+        require_divisor("ELA", channels, "num_groups", num_groups)
+        self.conv = nn.Conv1d(
+            channels,
+            channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            groups=_conv_groups(channels, groups, group_width),
+            bias=False,
+        )
+        self.norm = nn.GroupNorm(num_groups, channels, eps=eps)
+
+    def gate(self, x: Tensor) -> Tensor:
+        dtype = statistics_dtype(x)
+        s_h = self._direction(x.mean(3, dtype=dtype)).to(x.dtype)
+        s_w = self._direction(x.mean(2, dtype=dtype)).to(x.dtype)
+        return s_h[:, :, :, None] * s_w[:, :, None, :]
+
+    def _direction(self, v: Tensor) -> Tensor:
+        conv, norm = self.conv, self.norm
+        weight = conv.weight.to(v.dtype)
+        z = F.conv1d(v, weight, padding=conv.padding, groups=conv.groups).to(v.dtype)
+        # nn.GroupNorm refuses one value per group (C = num_groups, H = 1, N = 1); this does not
+        z = torch.group_norm(
+            z, norm.num_groups, norm.weight.to(v.dtype), norm.bias.to(v.dtype), norm.eps
+        )
+        return torch.sigmoid(z)
+
+
+def _conv_groups(channels: int, groups: int | None, group_width: int | None) -> int:
+    if group_width is not None:
+        require_divisor("ELA", channels, "group_width", group_width)
+        by_width = channels // group_width
+        if groups not in (None, by_width):
+            raise InputError(
+                f"ELA: groups={groups} contradicts group_width={group_width}, which makes "
+                f"{by_width} of {channels} channels; give one of them (gate 'ela' sets neither)"
+            )
+        return by_width
+    if groups is None:
+        return channels
+    require_divisor("ELA", channels, "groups", groups)
+    return groups

@@ -1,0 +1,73 @@
+"""SE: "Squeeze-and-Excitation Networks", Hu et al. 2018. https://arxiv.org/abs/1709.01507."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convgate.errors import unknown
+from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "hard_sigmoid": lambda s: F.relu6(s + 3) / 6,
+    "tanh": torch.tanh,
+    "identity": lambda s: s,
+}
+
+
+@GATES.register("se")
+class SE(Gate):
+    """Squeeze-and-excitation: a bottleneck of two linear layers on the spatial mean.
+
+        s = act(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
+
+    Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, 1, 1).
+    Source: arXiv 1709.01507, eq. 2-4. The equations show no biases; the authors' published
+        networks (hujie-frank/SENet) have both, and so has this one. The activations other than
+        the sigmoid are those of Table 6 in doi 10.32604/cmc.2025.059966.
+
+    Args:
+        channels: C.
+        reduction: C divided by the hidden width.
+        bias: Whether both layers have one.
+        min_hidden: The hidden width is at least this.
+        divisor: The hidden width is a multiple of this; the MobileNets have 8.
+        activation: `sigmoid`, `hard_sigmoid` (relu6(s + 3) / 6), `tanh` or `identity`.
+
+    Raises:
+        InputError: for an unknown activation, or if `reduction`, `min_hidden` or
+            `divisor` is not positive.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        bias: bool = True,
+        min_hidden: int = 1,
+        divisor: int = 1,
+        activation: str = "sigmoid",
+    ) -> None:
+        super().__init__(channels)
+        if activation not in ACTIVATIONS:
+            raise unknown("activation of SE", activation, ACTIVATIONS)
+        hidden = hidden_width(self.name, channels, reduction, min_hidden, divisor)
+        self.activation = activation
+        self.squeeze = nn.Linear(channels, hidden, bias=bias)
+        self.excite = nn.Linear(hidden, channels, bias=bias)
+
+    def gate(self, x: Tensor) -> Tensor:
+        z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)  # (N, C)
+        s = self.excite(torch.relu(self.squeeze(z)))
+        return ACTIVATIONS[self.activation](s)[:, :, None, None]
+
+    def identity_(self) -> bool:
+        """Set s = 1, which only `activation="identity"` with biases can reach."""
+        if self.activation != "identity" or self.excite.bias is None:
+            return False
+        nn.init.zeros_(self.excite.weight)
+        nn.init.ones_(self.excite.bias)
+        return True

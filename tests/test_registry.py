@@ -1,0 +1,68 @@
+import pytest
+
+from convgate.errors import InputError
+from convgate.registry import Registry
+
+
+class Thing:
+    def __init__(self, size, *, colour="red", count=1):
+        self.size, self.colour, self.count = size, colour, count
+
+
+@pytest.fixture
+def things():
+    registry = Registry("thing")
+    registry.register("many", count=9)(Thing)
+    registry.register("one")(Thing)
+    return registry
+
+
+def test_create(things):
+    thing = things.create("one", 3, colour="blue")
+    assert (thing.size, thing.colour, thing.count) == (3, "blue", 1)
+
+
+def test_a_preset_changes_a_default_and_yields_to_an_option(things):
+    assert things.create("many", 3).count == 9
+    assert things.create("many", 3, count=2).count == 2
+    assert things.options("many") == {"colour": "red", "count": 9}
+    assert things.options("one") == {"colour": "red", "count": 1}
+
+
+def test_names_are_sorted(things):
+    things.register("apple")(Thing)
+    assert list(things) == ["apple", "many", "one"]
+    assert len(things) == 3
+    assert "apple" in things
+    assert "pear" not in things
+
+
+def test_register_returns_what_it_was_given(things):
+    assert things.register("again")(Thing) is Thing
+    assert things.factory("again") is Thing
+
+
+def test_unknown_name(things):
+    for ask in (things.create, things.options, things.factory):
+        with pytest.raises(InputError, match=r"^unknown thing 'mony'; did you mean 'many'\?$"):
+            ask("mony")
+
+
+def test_unknown_option(things):
+    with pytest.raises(InputError, match=r"^one: unknown option 'color'; did you mean 'colour'\?$"):
+        things.create("one", 3, color="blue")
+
+
+def test_a_positional_argument_is_not_an_option(things):
+    with pytest.raises(InputError, match="one: unknown option 'size'"):
+        things.create("one", size=3)
+
+
+def test_a_name_is_taken_once(things):
+    with pytest.raises(ValueError, match="thing 'one' is registered twice"):
+        things.register("one")(Thing)
+
+
+def test_an_empty_registry_says_so():
+    with pytest.raises(InputError, match=r"^unknown thing 'one'; there is none$"):
+        Registry("thing").create("one")
