@@ -1,20 +1,51 @@
-"""Gather the verbs, and turn what a caller can mend into one sentence and exit code 2.
+"""Gather the verbs, and turn what a caller can mend into one sentence and an exit code.
 
 A verb imports torch and what it needs inside its function, so that `--help` answers at once.
 """
 
 import errno
 import sys
+from importlib.metadata import version
+from typing import Annotated, Any
 
-import click
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from convgate.errors import InputError
 
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class Verbs(TyperGroup):
+    """The verbs; what a caller can mend leaves as one sentence: 2 bad input, 130 Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise complain(str(error), BAD_INPUT) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            place = f" at {error.filename}" if error.filename else ""
+            sentence = f"the disk is full{place}; free some space and run the same command again"
+            raise complain(sentence, BAD_INPUT) from error
+        except KeyboardInterrupt as error:
+            sentence = "stopped; the same command continues a study or training where it was"
+            raise complain(sentence, INTERRUPTED) from error
+
+
+def complain(sentence: str, code: int) -> typer.Exit:
+    """Print one sentence on standard error; return what ends the command with ``code``."""
+    sys.stdout.flush()
+    typer.echo(f"convgate: {sentence}", err=True)
+    return typer.Exit(code)
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="convgate",
-    help="Choose, insert, train, measure and ship cheap attention for ConvNets.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -22,28 +53,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"convgate {version('convgate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def convgate(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Choose, insert, train, measure and ship cheap attention for ConvNets."""
+
+
 def main() -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
-    try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except InputError as error:
-        code = complain(str(error))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        code = complain(f"the disk is full: {error.filename or 'no space left'}; free some space")
-    except (KeyboardInterrupt, click.Abort):
-        complain("stopped; the same command continues a study or a training run where it was")
-        code = 130
-    sys.exit(code)
-
-
-def complain(sentence: str) -> int:
-    """Print one sentence on standard error."""
-    Console(stderr=True, highlight=False).print(
-        f"convgate: {sentence}", markup=False, soft_wrap=True
-    )
-    return 2
+    """Run the command line and exit with its code."""
+    app()

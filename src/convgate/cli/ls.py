@@ -1,0 +1,102 @@
+"""`convgate ls`: what there is to choose from."""
+
+from typing import Annotated
+
+import typer
+
+from convgate.cli.main import app
+from convgate.cli.table import Rows, show
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+ls = typer.Typer(no_args_is_help=True, help="List what there is: `convgate ls sites resnet50`.")
+app.add_typer(ls, name="ls")
+
+
+@ls.command()
+def gates(as_json: Json = False) -> None:
+    """Gates with their options and their parameters for 256 channels: `convgate ls gates`."""
+    from convgate.gates import GATES
+
+    rows = [
+        {
+            "gate": name,
+            "what it does": (GATES.factory(name).__doc__ or "").partition("\n")[0],
+            "parameters": sum(p.numel() for p in GATES.create(name, 256).parameters()),
+            "options": GATES.options(name),
+        }
+        for name in GATES
+    ]
+    show(rows, as_json)
+
+
+@ls.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Networks of this package, timm and torchvision: `convgate ls models 'selnext*'`."""
+    from convgate.models import library_of, list_models
+
+    names = list_models(pattern)
+    show([{"model": name, "from": library_of(name)} for name in names], as_json)
+
+
+@ls.command()
+def sites(
+    model: Annotated[str, typer.Argument(help="A name of `convgate ls models`.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every module path.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Places for a gate in a network: `convgate ls sites resnet50`; --json has every path."""
+    from convgate.insert import list_sites
+    from convgate.models import create_model
+
+    columns = ("name", "path", "stage", "channels", "layout", "where")
+    rows = [
+        {column: getattr(site, column) for column in columns}
+        for site in list_sites(create_model(model))
+    ]
+    show(rows if every or as_json else summary(rows), as_json)
+
+
+@ls.command()
+def recipes(as_json: Json = False) -> None:
+    """Training recipes that come with the package: `convgate ls recipes`."""
+    from convgate.train.recipe import list_recipes, load_recipe
+
+    rows = [
+        {
+            "recipe": name,
+            "model": recipe.model.name,
+            "data": recipe.data.name,
+            "epochs": recipe.schedule.epochs,
+        }
+        for name in list_recipes()
+        for recipe in [load_recipe(name)]
+    ]
+    show(rows, as_json)
+
+
+@ls.command()
+def data(as_json: Json = False) -> None:
+    """Names of data sets, and where each comes from: `convgate ls data`."""
+    from convgate.train.data import DATASETS
+
+    place = {"digits": "scikit-learn, always there"}
+    show([{"data": name, "from": place.get(name, "--data PATH")} for name in DATASETS], as_json)
+
+
+def summary(sites: Rows) -> Rows:
+    """Count the sites of each name and stage."""
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for site in sites:
+        groups.setdefault((site["name"], site["stage"]), []).append(site["channels"])
+    return [
+        {"site": name, "stage": stage, "count": len(widths), "channels": _few(widths)}
+        for (name, stage), widths in groups.items()
+    ]
+
+
+def _few(widths: list[int]) -> str:
+    return ", ".join(map(str, sorted(set(widths))))

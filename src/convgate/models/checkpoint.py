@@ -1,0 +1,180 @@
+"""Read a file of weights safely, and name the published SELNeXt weights as this package does."""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from convgate.errors import CorruptFile, InputError
+
+Weights = dict[str, Tensor]
+
+# Ours against the authors', role by role; {s} counts stages, {b} blocks, {i} layers.
+ROLES = (
+    ("stem.{i}", "downsample_layers.0.{i}"),
+    ("stages.{s}.downsample.{i}", "downsample_layers.{s}.{i}"),
+    ("stages.{s}.blocks.{b}.conv_dw", "stages.{s}.{b}.dwconv"),
+    ("stages.{s}.blocks.{b}.norm", "stages.{s}.{b}.norm"),
+    ("stages.{s}.blocks.{b}.mlp.fc1", "stages.{s}.{b}.pwconv1"),
+    ("stages.{s}.blocks.{b}.mlp.gate.squeeze", "stages.{s}.{b}.norm.conv_reduce"),
+    ("stages.{s}.blocks.{b}.mlp.gate.excite", "stages.{s}.{b}.norm.conv_expand"),
+    ("stages.{s}.blocks.{b}.mlp.gate.norm", "stages.{s}.{b}.norm.gate"),
+    ("stages.{s}.blocks.{b}.mlp.fc2", "stages.{s}.{b}.pwconv2"),
+    ("stages.{s}.blocks.{b}.gamma", "stages.{s}.{b}.gamma"),
+    ("head.norm", "norm"),
+    ("head.fc", "head"),
+)
+LEAF = r"(?P<leaf>\.weight|\.bias)"
+WRAPPERS = ("model_ema", "state_dict_ema", "model", "state_dict")
+
+
+def load_checkpoint_file(path: str | Path, *, ema: bool = True) -> Weights:
+    """Read weights from a `.safetensors` file or a torch file, without running its pickles.
+
+    Args:
+        path: The file. A torch file holds the weights plainly, or under `model` / `state_dict`
+            and their averages under `model_ema` / `state_dict_ema`.
+        ema: Take the averaged weights where the file has both.
+
+    Raises:
+        InputError: if there is no such file.
+        CorruptFile: if it is truncated, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"checkpoint {path}: there is no such file")
+    read = load_file if path.suffix == ".safetensors" else _load_torch
+    try:
+        content = read(path)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # a damaged stream can fail anywhere inside the reader
+        raise CorruptFile(
+            f"checkpoint {path}: truncated, or not a file of weights; fetch or save it again"
+        ) from error
+    return _unwrap(content, path, ema)
+
+
+def _load_torch(path: Path) -> object:
+    # Training scripts store their command line's Namespace beside the weights: plain data.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrap(content: object, path: Path, ema: bool) -> Weights:
+    """Find the weights in what the file holds, free of the prefix that DDP adds."""
+    wrappers = [key for key in WRAPPERS if ema or not key.endswith("_ema")]
+    while isinstance(content, Mapping) and any(key in content for key in wrappers):
+        content = content[next(key for key in wrappers if key in content)]
+    if not isinstance(content, Mapping) or not content:
+        raise CorruptFile(f"checkpoint {path}: holds no weights")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CorruptFile(
+                f"checkpoint {path}: entry {key!r} is {type(value).__name__}, not a tensor; "
+                f"the weights must be plain or under one of {', '.join(WRAPPERS)}"
+            )
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def from_authors(weights: Mapping[str, Tensor]) -> Weights:
+    """Rename the keys of oto-q/SELNeXt to ours; ours pass unchanged.
+
+    The layer norm inside the gate is known by its place and rank whatever it is called, and 1x1
+    convolution weights become those of linear layers.
+
+    Raises:
+        CorruptFile: for keys that no SELNeXt has, naming the first.
+    """
+    if "stem.0.weight" in weights:
+        return dict(weights)
+    named = {_gate_norm(key, value): value for key, value in weights.items()}
+    renamed = _rename(named, ((theirs, ours) for ours, theirs in ROLES))
+    return {key: _linear(key, value) for key, value in renamed.items()}
+
+
+def to_authors(weights: Mapping[str, Tensor]) -> Weights:
+    """Rename our keys to those of oto-q/SELNeXt, the inverse of `from_authors`.
+
+    Raises:
+        CorruptFile: for keys that no SELNeXt has, naming the first.
+    """
+    return _rename(weights, ROLES)
+
+
+def checkpoint_filter_fn(weights: Mapping[str, Any], model: nn.Module) -> Weights:
+    """Give timm's loader our keys, from the authors' or our own, plain or wrapped."""
+    return from_authors(_unwrap(weights, Path("given to timm"), ema=True))
+
+
+def load_weights(model: nn.Module, path: str | Path, *, ema: bool = True) -> None:
+    """Load a checkpoint into ``model``, every tensor of it; published SELNeXt keys are renamed.
+
+    Raises:
+        InputError: if the file is missing, or its keys or shapes are not the model's.
+        CorruptFile: if it is truncated, damaged, or holds something else.
+    """
+    weights = load_checkpoint_file(path, ema=ema)
+    if any(key.startswith("downsample_layers.") for key in weights):
+        weights = from_authors(weights)
+    _check_fit(weights, model, path)
+    model.load_state_dict(weights)
+
+
+def _check_fit(weights: Weights, model: nn.Module, path: str | Path) -> None:
+    own = model.state_dict()
+    faults = {
+        "lacks": own.keys() - weights.keys(),
+        "has the unknown": weights.keys() - own.keys(),
+    }
+    for verb, keys in faults.items():
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise InputError(
+                f"checkpoint {path}: {verb} {min(keys)!r}{more}; "
+                f"it is not one of this {type(model).__name__}"
+            )
+    for key, value in own.items():
+        if value.shape != weights[key].shape:
+            raise InputError(
+                f"checkpoint {path}: {key} is {tuple(weights[key].shape)} and the model's is "
+                f"{tuple(value.shape)}; build the model as the checkpoint's was"
+            )
+
+
+def _rename(weights: Mapping[str, Tensor], roles: Iterable[tuple[str, str]]) -> Weights:
+    rules = [_rule(old, new) for old, new in roles]
+    renamed = {}
+    for key, value in weights.items():
+        new = next((found for rule in rules if (found := rule(key))), None)
+        if new is None:
+            raise CorruptFile(f"checkpoint key {key!r} is no part of a SELNeXt; is it another net?")
+        renamed[new] = value
+    return renamed
+
+
+def _rule(old: str, new: str) -> Callable[[str], str | None]:
+    """Return what turns a key of the role ``old`` into ``new``, and any other key into None."""
+    leaf = r"(?P<leaf>)" if old.endswith("gamma") else LEAF
+    fields = re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(old))
+    pattern = re.compile(fields + leaf)
+
+    def apply(key: str) -> str | None:
+        match = pattern.fullmatch(key)
+        return new.format(**match.groupdict()) + match["leaf"] if match else None
+
+    return apply
+
+
+def _gate_norm(key: str, value: Tensor) -> str:
+    match = re.fullmatch(rf"(stages\.\d+\.\d+\.norm)\.(?!conv_)\w+{LEAF}", key)
+    return f"{match[1]}.gate{match['leaf']}" if match and value.ndim == 1 else key
+
+
+def _linear(key: str, value: Tensor) -> Tensor:
+    return value.flatten(1) if ".mlp." in key and value.ndim == 4 else value

@@ -1,0 +1,122 @@
+"""Build a network by name: ours, timm's, or torchvision's."""
+
+import errno
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import timm
+import torchvision
+from torch import nn
+
+import convgate.models.resnet_cifar
+import convgate.models.selnext  # noqa: F401  both register their names in timm
+from convgate.errors import InputError, unknown
+from convgate.models.checkpoint import load_weights
+
+TORCHVISION = "torchvision/"
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint_path: str | Path | None = None,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a classifier.
+
+    Args:
+        name: One of `list_models()`: ours or timm's by its name, also with a weights tag as in
+            "resnet50.a1_in1k", torchvision's as in "torchvision/resnet50".
+        pretrained: Fetch the library's default weights.
+        checkpoint_path: Weights to load, as `load_weights` does.
+        kwargs: The builder's own, such as `num_classes`.
+
+    Raises:
+        InputError: for an unknown name or option, weights that do not exist, or a checkpoint
+            that does not fit.
+    """
+    library = _torchvision if name.startswith(TORCHVISION) else _timm
+    model = _build(library, name, pretrained, kwargs)
+    if checkpoint_path is not None:
+        load_weights(model, checkpoint_path)
+    return model
+
+
+def list_models(pattern: str = "") -> list[str]:
+    """Return the names that contain ``pattern``, or match it where it has a ``*`` or ``?``.
+
+    Raises:
+        InputError: if there is none (with the nearest name).
+    """
+    names = [*timm.list_models(), *(TORCHVISION + name for name in _torchvision_names())]
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    found = [name for name in names if fnmatch(name, wanted)]
+    if not found:
+        raise unknown("model", pattern, names)
+    return found
+
+
+def library_of(name: str) -> str:
+    """Return whose network ``name`` is: "convgate", "timm" or "torchvision".
+
+    Raises:
+        InputError: for an unknown name (with the nearest one).
+    """
+    if name.startswith(TORCHVISION):
+        return "torchvision"
+    _check_known(name)
+    return timm.model_entrypoint(name).__module__.partition(".")[0]
+
+
+def _build(
+    library: Callable[..., nn.Module], name: str, pretrained: bool, kwargs: dict[str, Any]
+) -> nn.Module:
+    try:
+        return library(name, pretrained, **kwargs)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        sentence = _explain(error)
+        if sentence is None:
+            raise
+        raise InputError(f"{name}: {sentence}") from error
+
+
+def _explain(error: Exception) -> str | None:
+    """Say what the caller can mend in a library's error, or nothing for any other error."""
+    text = str(error)
+    if "unexpected keyword argument" in text:
+        return f"unknown option {text.rpartition('argument ')[2]}"
+    if "No pretrained weights exist" in text:
+        return "no pretrained weights exist; use pretrained=False"
+    if "Invalid pretrained tag" in text:
+        return "unknown weights tag; see timm.list_pretrained()"
+    if "expected value 1000" in text:
+        return "torchvision's weights have 1000 classes; leave num_classes at that"
+    if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+        return f"its weights could not be fetched ({text.partition(chr(10))[0]})"
+    return None
+
+
+def _timm(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    _check_known(name)
+    return timm.create_model(name, pretrained=pretrained, **kwargs)
+
+
+def _check_known(name: str) -> None:
+    if not timm.is_model(name):
+        raise unknown("model", name, list_models())
+
+
+def _torchvision(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    bare = name.removeprefix(TORCHVISION)
+    if bare not in _torchvision_names():
+        raise unknown("model", name, list_models(TORCHVISION))
+    weights = "DEFAULT" if pretrained else None
+    return torchvision.models.get_model(bare, weights=weights, **kwargs)
+
+
+def _torchvision_names() -> list[str]:
+    """Return the classifiers alone; detectors and the like live in their own modules."""
+    return torchvision.models.list_models(module=torchvision.models)

@@ -1,0 +1,200 @@
+"""ResNets for 32 px images: "Deep Residual Learning for Image Recognition", He et al. 2016.
+
+https://arxiv.org/abs/1512.03385, section 4.2.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from timm.layers.classifier import create_classifier
+from timm.layers.drop import DropPath
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from convgate.errors import unknown
+from convgate.models.staged import Blocks, Staged, drop_path_rates
+
+__all__ = ["BasicBlock", "PadShortcut", "ResNetCifar", "resnet8", "resnet20", "resnet56"]
+
+WIDTHS = (16, 32, 64)
+SHORTCUTS = ("pad", "conv")
+
+
+class PadShortcut(nn.Module):
+    """Shortcut without parameters: every second pixel, zero channels on both sides.
+
+    Shape: x (N, C, H, W) -> (N, C + 2 ``padding``, ceil(H / 2), ceil(W / 2)).
+    Source: arXiv 1512.03385, option A; the padding on both sides as in
+        akamaster/pytorch_resnet_cifar10, resnet.py.
+    """
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding, self.padding))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)).
+
+    Shape: x (N, C, H, W) -> y (N, C', ceil(H / stride), ceil(W / stride)).
+    Source: arXiv 1512.03385, Figure 2.
+    """
+
+    def __init__(
+        self, width_in: int, width: int, stride: int, shortcut: str, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.downsample = _shortcut(width_in, width, stride, shortcut)
+        self.act2 = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act1(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.act2(self.drop_path(y) + self.downsample(x))
+
+
+class ResNetCifar(Staged):
+    """ResNet of 6n + 2 layers: a 3x3 stem and three stages of n blocks, 16, 32 and 64 wide.
+
+    Shape: x (N, in_chans, H, W) with H, W >= 1 -> (N, num_classes).
+    Source: arXiv 1512.03385, section 4.2.
+
+    Args:
+        in_chans: Channels of the image.
+        num_classes: Width of the classifier; 0 for none.
+        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
+        depth: n, the blocks of a stage.
+        shortcut: Where the width changes: "pad" (option A) or "conv" (1x1 and batch norm).
+        drop_rate: Dropout before the classifier.
+        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
+
+    Raises:
+        InputError: for an unknown shortcut.
+    """
+
+    def __init__(
+        self,
+        in_chans: int = 3,
+        num_classes: int = 10,
+        global_pool: str = "avg",
+        *,
+        depth: int = 3,
+        shortcut: str = "pad",
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if shortcut not in SHORTCUTS:
+            raise unknown("shortcut", shortcut, SHORTCUTS)
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.num_features = self.head_hidden_size = WIDTHS[-1]
+        self.feature_info = [
+            {"num_chs": width, "reduction": 2**i, "module": f"layer{i + 1}"}
+            for i, width in enumerate(WIDTHS)
+        ]
+        self.conv1 = nn.Conv2d(in_chans, WIDTHS[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+        self.act1 = nn.ReLU(inplace=True)
+        rates = drop_path_rates(drop_path_rate, [depth] * len(WIDTHS))
+        self.layer1 = _stage(16, 16, 1, shortcut, rates[0])
+        self.layer2 = _stage(16, 32, 2, shortcut, rates[1])
+        self.layer3 = _stage(32, 64, 2, shortcut, rates[2])
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=global_pool
+        )
+        self.drop = nn.Dropout(drop_rate)
+        self.apply(_init_weights)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.act1(self.bn1(self.conv1(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        x = self.drop(self.global_pool(x))
+        return x if pre_logits else self.fc(x)
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.num_classes = num_classes
+        pool_type = self.global_pool.pool_type if global_pool is None else global_pool
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=pool_type
+        )
+        self.fc.to(self.conv1.weight)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Return timm's patterns of layer groups, from stem to head."""
+        return {
+            "stem": r"^conv1|^bn1",
+            "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)",
+        }
+
+
+def _stage(width_in: int, width: int, stride: int, shortcut: str, rates: list[float]) -> Blocks:
+    first = BasicBlock(width_in, width, stride, shortcut, rates[0])
+    return Blocks(first, *(BasicBlock(width, width, 1, shortcut, rate) for rate in rates[1:]))
+
+
+def _shortcut(width_in: int, width: int, stride: int, kind: str) -> nn.Module:
+    if width_in == width and stride == 1:
+        return nn.Identity()
+    if kind == "pad":
+        return PadShortcut((width - width_in) // 2)
+    return nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+
+def _init_weights(module: nn.Module) -> None:
+    """He initialisation of convolutions and classifier."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight)
+
+
+_CFG = {
+    "url": "",
+    "num_classes": 10,
+    "input_size": (3, 32, 32),
+    "pool_size": (8, 8),
+    "crop_pct": 1.0,
+    "interpolation": "bilinear",
+    "mean": (0.4914, 0.4822, 0.4465),  # of the training photographs of CIFAR-10
+    "std": (0.2470, 0.2435, 0.2616),
+    "first_conv": "conv1",
+    "classifier": "fc",
+}
+
+default_cfgs = generate_default_cfgs(dict.fromkeys(("resnet8", "resnet20", "resnet56"), _CFG))
+
+
+def _create(variant: str, pretrained: bool, depth: int, **kwargs: Any) -> ResNetCifar:
+    kwargs.setdefault("depth", depth)
+    feature_cfg = {"out_indices": (0, 1, 2)}
+    return build_model_with_cfg(ResNetCifar, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
+
+
+@register_model
+def resnet8(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
+    """ResNet-8 for CIFAR, for tests and demonstrations: 75,290 parameters with 10 classes."""
+    return _create("resnet8", pretrained, 1, **kwargs)
+
+
+@register_model
+def resnet20(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
+    """ResNet-20 for CIFAR: 269,722 parameters with 10 classes."""
+    return _create("resnet20", pretrained, 3, **kwargs)
+
+
+@register_model
+def resnet56(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
+    """ResNet-56 for CIFAR: 853,018 parameters with 10 classes, 858,868 with 100."""
+    return _create("resnet56", pretrained, 9, **kwargs)
