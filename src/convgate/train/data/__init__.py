@@ -1,0 +1,7 @@
+"""Data sets as reproducible batches."""
+
+from convgate.train.data.batches import Batches
+from convgate.train.data.opening import ImageData, open_data
+from convgate.train.data.specs import DATASETS, AugmentSpec, DataSpec
+
+__all__ = ["DATASETS", "AugmentSpec", "Batches", "DataSpec", "ImageData", "open_data"]

@@ -1,0 +1,105 @@
+"""Batches of a training or validation split, ready for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from convgate.train.data.augment import draw_erasing, erase_
+from convgate.train.data.mixing import draw_mix, mix, partners, smooth_one_hot
+from convgate.train.data.order import Share, generator, seed_of
+from convgate.train.data.specs import AugmentSpec
+
+__all__ = ["Batches", "Finish", "Normalise", "Order", "Source"]
+
+
+class Order(Protocol):
+    """Which pictures make which batch of an epoch."""
+
+    def __len__(self) -> int: ...
+
+    def shares(self, epoch: int) -> list[Share]: ...
+
+
+class Source(Protocol):
+    """Pixels and labels of the pictures that were asked for."""
+
+    def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield uint8 (n, C, H, W) and int64 (n,) for each share."""
+
+
+class Normalise:
+    """uint8 pixels to float32 with channel mean 0 and standard deviation 1; targets untouched."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self._scale = (1 / (255 * torch.tensor(std))).view(1, -1, 1, 1)
+        self._shift = (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1)
+
+    def __call__(
+        self, pixels: Tensor, labels: Tensor, share: Share, epoch: int
+    ) -> tuple[Tensor, Tensor]:
+        return pixels.float().mul_(self._scale).add_(self._shift), labels
+
+
+class Finish:
+    """What follows normalisation in training: erasing, mixing and soft targets."""
+
+    def __init__(self, normalise: Normalise, spec: AugmentSpec, classes: int, seed: int) -> None:
+        self.normalise, self.spec, self.classes, self.seed = normalise, spec, classes, seed
+
+    def __call__(
+        self, pixels: Tensor, labels: Tensor, share: Share, epoch: int
+    ) -> tuple[Tensor, Tensor]:
+        x, _ = self.normalise(pixels, labels, share, epoch)
+        if self.spec.random_erasing:
+            self._erase_(x, share, epoch)
+        return self._mix(x, labels, share, epoch)
+
+    def _erase_(self, x: Tensor, share: Share, epoch: int) -> None:
+        rng = generator(self.seed, epoch, share.batch, "erase")
+        height, width = x.shape[2:]
+        boxes = draw_erasing(share.total, (height, width), self.spec.random_erasing, rng)
+        seeds = torch.randint(2**31, (share.total,), generator=rng)
+        erase_(x, boxes[share.rows], seeds[share.rows])
+
+    def _mix(self, x: Tensor, labels: Tensor, share: Share, epoch: int) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[2:]
+        seed = seed_of(self.seed, epoch, share.batch, "mix")
+        blend = draw_mix(self.spec, (height, width), seed)
+        if blend is None and not self.spec.label_smoothing:
+            return x, labels
+        target = smooth_one_hot(labels, self.classes, self.spec.label_smoothing)
+        if blend is None:
+            return x, target
+        other = target[partners(len(target))]
+        return mix(x, blend), target.lerp(other, 1 - blend.ratio)
+
+
+class Batches:
+    """Batches of one split, the same for the same (seed, epoch).
+
+    Iterating yields x, float32 (N, C, H, W), and the target: class numbers, int64 (N,), or for
+    mixup, CutMix and label smoothing class probabilities, float32 (N, K).
+    """
+
+    def __init__(self, source: Source, order: Order, finish: Normalise | Finish) -> None:
+        self._source, self._order, self._finish = source, order, finish
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the batches of this process in an epoch."""
+        return len(self._order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch = self.epoch
+        shares = self._order.shares(epoch)
+        loaded = self._source.load(shares, epoch)
+        for share, (pixels, labels) in zip(shares, loaded, strict=True):
+            yield self._finish(pixels, labels, share, epoch)

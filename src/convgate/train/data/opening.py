@@ -1,0 +1,108 @@
+"""From what a recipe says to batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from convgate.errors import InputError
+from convgate.train.data.batches import Batches, Finish, Normalise
+from convgate.train.data.order import TrainOrder, ValOrder
+from convgate.train.data.pictures import balanced_subset
+from convgate.train.data.sets import PictureSet, open_set
+from convgate.train.data.specs import AugmentSpec, DataSpec
+from convgate.train.data.storage import open_sources
+
+__all__ = ["ImageData", "open_data"]
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A training and a validation split.
+
+    Args:
+        classes: class names; a label is a position in it.
+        in_chans: channels of a picture.
+        image_px: height and width of a picture.
+        mean: of each channel in 0 .. 1, taken off before dividing by ``std``; measured over the
+            training pictures of a set in memory, ImageNet's for a streamed one.
+        std: of each channel, in 0 .. 1.
+        train: shuffled and augmented.
+        val: each picture once, in order.
+        train_images: pictures used for training, of all processes.
+        val_images: pictures used for validation, of all processes.
+        skipped: damaged files that were left out.
+    """
+
+    classes: tuple[str, ...]
+    in_chans: int
+    image_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train: Batches
+    val: Batches
+    train_images: int
+    val_images: int
+    skipped: tuple[str, ...]
+
+
+def open_data(
+    spec: DataSpec,
+    augment: AugmentSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> ImageData:
+    """Open a set for training.
+
+    Batches are a pure function of (seed, epoch, batch number): they depend neither on the network
+    nor on what was iterated before, so a resumed run sees the same ones.
+
+    Args:
+        spec: which pictures.
+        augment: what happens to them in training.
+        batch_size: pictures a batch in each process.
+        seed: of the order and of the augmentation.
+        rank: number of this process.
+        world_size: number of processes; together they see batches of ``batch_size * world_size``.
+
+    Raises:
+        InputError: if the path, the layout or the batch size does not fit.
+        CorruptFile: for a damaged picture (unless ``spec.skip_bad``) or archive.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}, but must be at least 1")
+    if augment.mixes and batch_size % 2:
+        raise InputError(f"mixup and cutmix blend pairs: batch_size {batch_size} must be even")
+    found = open_set(spec)
+    if spec.train_count:
+        found = _with_subset(found, spec.train_count)
+    opened = open_sources(found, spec, augment, seed)
+    train_count, val_count = opened.counts
+    order = TrainOrder(train_count, batch_size, seed=seed, rank=rank, world_size=world_size)
+    val_order = ValOrder(val_count, batch_size, rank=rank, world_size=world_size)
+    normalise = Normalise(opened.mean, opened.std)
+    finish = Finish(normalise, augment, len(found.classes), seed)
+    return ImageData(
+        classes=found.classes,
+        in_chans=found.in_chans,
+        image_px=spec.image_px,
+        mean=opened.mean,
+        std=opened.std,
+        train=Batches(opened.train, order, finish),
+        val=Batches(opened.val, val_order, normalise),
+        train_images=train_count,
+        val_images=val_count,
+        skipped=opened.skipped,
+    )
+
+
+def _with_subset(found: PictureSet, count: int) -> PictureSet:
+    least, most = len(found.classes), len(found.train)
+    if not least <= count <= most:
+        raise InputError(
+            f"train_count is {count}, but must be between {least} (one picture a class) and {most} "
+            "(all training pictures), or 0 for all"
+        )
+    return replace(found, train=found.train.select(balanced_subset(found.train.labels, count)))

@@ -1,0 +1,103 @@
+"""Which pictures make which batch: a pure function of (seed, epoch, batch)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convgate.errors import InputError
+
+__all__ = ["Share", "TrainOrder", "ValOrder", "generator", "seed_of"]
+
+
+def seed_of(*key: int | str) -> int:
+    """Return a 63-bit seed that depends on every part of ``key`` and on nothing else."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(*key: int | str) -> torch.Generator:
+    """Return a CPU generator seeded by ``key``."""
+    # The CPU engine keeps 32 bits of its seed.
+    return torch.Generator().manual_seed(seed_of(*key) & 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of one global batch that belongs to this process.
+
+    Args:
+        batch: number of the batch in its epoch.
+        indices: positions in the set, (n,) int64.
+        start: row of the global batch at which this part begins.
+        total: rows of the global batch.
+    """
+
+    batch: int
+    indices: Tensor
+    start: int
+    total: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + len(self.indices))
+
+
+class TrainOrder:
+    """Shuffled batches; process ``rank`` takes its slice of each global batch.
+
+    The global batch holds ``batch_size * world_size`` pictures, so two processes with batch b see
+    exactly what one process with batch 2b sees. A last incomplete batch is dropped, unless it is
+    the only one.
+
+    Raises:
+        InputError: if several processes would have to share an incomplete batch.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.rank = count, batch_size, seed, rank
+        self.total = batch_size * world_size
+        if world_size > 1 and count < self.total:
+            raise InputError(
+                f"{count} training pictures cannot fill one batch of {batch_size} in each of "
+                f"{world_size} processes; use a batch size of at most {count // world_size}"
+            )
+
+    def __len__(self) -> int:
+        return max(1, self.count // self.total)
+
+    def shares(self, epoch: int) -> list[Share]:
+        order = torch.randperm(self.count, generator=generator(self.seed, epoch))
+        return [self._share(order, batch) for batch in range(len(self))]
+
+    def _share(self, order: Tensor, batch: int) -> Share:
+        rows = order[batch * self.total : (batch + 1) * self.total]
+        start = self.rank * self.batch_size
+        return Share(batch, rows[start : start + self.batch_size], start, len(rows))
+
+
+class ValOrder:
+    """Every picture once, in order; process ``rank`` takes each ``world_size``-th.
+
+    All processes make the same number of batches, so that collective calls inside a forward pass
+    stay matched; where the counts differ by one picture, batches are a little smaller (and may be
+    empty when the batch size is 1 or there are fewer pictures than processes).
+    """
+
+    def __init__(self, count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        mine = torch.arange(count)[rank::world_size]
+        longest = -(-count // world_size)
+        batches = -(-longest // batch_size)
+        even = -(-len(mine) // batch_size) == batches
+        self._parts = torch.split(mine, batch_size) if even else mine.tensor_split(batches)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def shares(self, epoch: int) -> list[Share]:
+        return [Share(number, part, 0, len(part)) for number, part in enumerate(self._parts)]

@@ -1,0 +1,150 @@
+"""Files below a folder or inside a zip archive, read in place; nothing is ever extracted."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from bisect import bisect_left
+from pathlib import Path
+from typing import Protocol
+
+from convgate.errors import CorruptFile, InputError
+
+__all__ = ["FolderTree", "Tree", "ZipTree", "open_tree"]
+
+MAX_FILE_BYTES = 1 << 28  # no picture within the pixel limit needs more
+
+
+class Tree(Protocol):
+    """Files under folders, named by relative paths with forward slashes."""
+
+    where: str
+
+    def folders(self, parent: str) -> list[str]:
+        """Return the names of the folders directly in ``parent`` ("" is the top)."""
+
+    def files(self, parent: str) -> list[str]:
+        """Return the paths of all files below ``parent``, at any depth, in order."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file."""
+
+
+class FolderTree:
+    """A tree on disk. Hidden files are left out; links to folders are followed once."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        self._root = path
+
+    def folders(self, parent: str) -> list[str]:
+        try:
+            with os.scandir(self._root / parent) as entries:
+                return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        except OSError as problem:
+            raise _unlisted(problem) from None
+
+    def files(self, parent: str) -> list[str]:
+        found: list[str] = []
+        seen: set[str] = set()
+        for folder, below, names in os.walk(self._root / parent, onerror=_stop, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            below[:] = [name for name in below if not name.startswith(".")]
+            inside = Path(folder).relative_to(self._root).as_posix()
+            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
+        return sorted(found)
+
+    def read(self, name: str) -> bytes:
+        path = self._root / name
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise CorruptFile(f"{path}: refused, over {MAX_FILE_BYTES >> 20} MiB")
+            return path.read_bytes()
+        except OSError as problem:
+            raise CorruptFile(f"{path}: cannot be read ({problem.strerror})") from None
+
+
+class ZipTree:
+    """A tree in a zip archive, read in place.
+
+    Raises:
+        CorruptFile: if the archive is damaged or an entry's name points outside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        self._open: tuple[int, zipfile.ZipFile] | None = None
+        self._files: list[str] = []
+        self._folders: dict[str, set[str]] = {}
+        for info in self._archive().infolist():
+            self._enter(info)
+        self._files.sort()
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A forked worker shares its parent's file position, so every process opens its own.
+        if self._open is None or self._open[0] != os.getpid():
+            try:
+                self._open = os.getpid(), zipfile.ZipFile(self.where)
+            except (zipfile.BadZipFile, OSError, ValueError) as problem:
+                raise CorruptFile(f"{self.where}: damaged zip archive ({problem})") from None
+        return self._open[1]
+
+    def _enter(self, info: zipfile.ZipInfo) -> None:
+        name = info.filename
+        parts = name.rstrip("/").split("/")
+        if name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
+            raise CorruptFile(f"{self.where}: refused, entry {name!r} points outside the archive")
+        if any(part.startswith((".", "__MACOSX")) for part in parts):
+            return
+        folders = parts if info.is_dir() else parts[:-1]
+        for depth, folder in enumerate(folders):
+            self._folders.setdefault("/".join(folders[:depth]), set()).add(folder)
+        if not info.is_dir():
+            self._files.append(name)
+
+    def folders(self, parent: str) -> list[str]:
+        return sorted(self._folders.get(parent, ()))
+
+    def files(self, parent: str) -> list[str]:
+        first = bisect_left(self._files, f"{parent}/")
+        return self._files[first : bisect_left(self._files, f"{parent}0")]  # "0" follows "/"
+
+    def read(self, name: str) -> bytes:
+        archive = self._archive()
+        if archive.getinfo(name).file_size > MAX_FILE_BYTES:
+            raise CorruptFile(f"{self.where}/{name}: refused, over {MAX_FILE_BYTES >> 20} MiB")
+        try:
+            return archive.read(name)
+        except Exception as problem:  # every compression method has errors of its own
+            raise CorruptFile(f"{self.where}/{name}: cannot be unpacked ({problem})") from None
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_open": None}
+
+
+def _unlisted(problem: OSError) -> InputError:
+    return InputError(f"{problem.filename}: cannot be listed ({problem.strerror})")
+
+
+def _stop(problem: OSError) -> None:
+    raise _unlisted(problem)
+
+
+def open_tree(path: Path) -> Tree:
+    """Open a folder or a zip archive.
+
+    Raises:
+        InputError: if ``path`` does not exist.
+        CorruptFile: if it is neither a folder nor a whole zip archive.
+    """
+    if path.is_dir():
+        return FolderTree(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such folder or zip archive; give the path of the pictures")
+    if not zipfile.is_zipfile(path):
+        raise CorruptFile(f"{path}: neither a folder nor a whole zip archive (cut short?)")
+    return ZipTree(path)

@@ -1,0 +1,134 @@
+"""What a recipe says about its data: the ``[data]`` and ``[augment]`` sections."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from convgate.errors import InputError, suggest
+
+__all__ = ["CROPS", "DATASETS", "STORAGES", "AugmentSpec", "DataSpec"]
+
+DATASETS: tuple[str, ...] = (
+    "digits",
+    "cifar10",
+    "cifar100",
+    "flowers102",
+    "stanford_cars",
+    "fgvc_aircraft",
+    "imagenet",
+    "folder",
+)
+STORAGES = ("auto", "memory", "stream")
+CROPS = ("none", "pad", "resized")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Which pictures, how many, and where they live.
+
+    Args:
+        name: one of ``DATASETS``.
+        image_px: height and width of what the network sees, in pixels.
+        path: an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or
+            the folder that holds a set's official layout; every set but ``digits`` needs it.
+        train_count: 0 for all training pictures, else the size of a class-balanced subset, the
+            same one for every training seed.
+        skip_bad: leave out damaged pictures and list them, instead of stopping at the first.
+        workers: threads that decode at the start, or processes that decode during training.
+        storage: "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as
+            long as the decoded bytes stay below about 2 GB).
+
+    Raises:
+        InputError: for a value outside its range; all of them in one sentence.
+    """
+
+    name: str
+    image_px: int
+    path: str | None = None
+    train_count: int = 0
+    skip_bad: bool = False
+    workers: int = 2
+    storage: str = "auto"
+
+    def __post_init__(self) -> None:
+        _raise(
+            "data",
+            _choice("name", self.name, DATASETS),
+            _at_least("image_px", self.image_px, 1),
+            _at_least("train_count", self.train_count, 0),
+            _at_least("workers", self.workers, 0),
+            _choice("storage", self.storage, STORAGES),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSpec:
+    """What happens to training pictures; validation never sees any of it.
+
+    Args:
+        crop: "none", "pad" (black border of ``crop_padding`` pixels, then a random window) or
+            "resized" (a random 8 to 100 % of the area, aspect 3:4 to 4:3, scaled to the input).
+        crop_padding: border of the "pad" crop in pixels.
+        flip: mirror left to right with probability 1/2.
+        randaugment_magnitude: magnitude of RandAugment in timm's increasing set, 0 to 10, two
+            operations a picture; 0 turns it off.
+        randaugment_mstd: standard deviation of that magnitude.
+        mixup: alpha of mixup's Beta(alpha, alpha), 0 turns it off. With ``cutmix`` too, each
+            batch takes one of the two with equal probability.
+        cutmix: alpha of CutMix's Beta(alpha, alpha), 0 turns it off.
+        random_erasing: probability that one rectangle of a picture becomes normal noise.
+        label_smoothing: probability mass spread evenly over all classes.
+
+    Raises:
+        InputError: for a value outside its range; all of them in one sentence.
+    """
+
+    crop: str = "none"
+    crop_padding: int = 4
+    flip: bool = False
+    randaugment_magnitude: float = 0.0
+    randaugment_mstd: float = 0.5
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    random_erasing: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _raise(
+            "augment",
+            _choice("crop", self.crop, CROPS),
+            _at_least("crop_padding", self.crop_padding, 0),
+            _within("randaugment_magnitude", self.randaugment_magnitude, 10),
+            _within("randaugment_mstd", self.randaugment_mstd, math.inf),
+            _within("mixup", self.mixup, math.inf),
+            _within("cutmix", self.cutmix, math.inf),
+            _within("random_erasing", self.random_erasing, 1),
+            _within("label_smoothing", self.label_smoothing, 1),
+        )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures of a batch are blended in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+def _choice(key: str, value: str, choices: tuple[str, ...]) -> str:
+    return "" if value in choices else f"unknown {key} {value!r}{suggest(value, choices)}"
+
+
+def _at_least(key: str, value: int, low: int) -> str:
+    return "" if value >= low else f"{key} is {value}, but must be at least {low}"
+
+
+def _within(key: str, value: float, high: float) -> str:
+    if 0 <= value <= high:  # also refuses nan
+        return ""
+    range_text = f"between 0 and {high}" if math.isfinite(high) else "0 or more"
+    return f"{key} is {value}, but must be {range_text}"
+
+
+def _raise(section: str, *problems: str) -> None:
+    found = [problem for problem in problems if problem]
+    if found:
+        raise InputError(f"[{section}] {'; '.join(found)}")

@@ -1,0 +1,49 @@
+"""The package as a whole: its public names, what importing it costs, and how large a file may be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convgate
+
+SOURCE = Path(convgate.__file__).parent
+LINES = {"gates": 120, "models": 250, "cli": 100}  # every other file: 200, an `__init__`: 60
+
+
+def limit(file: Path) -> int:
+    if file.name == "__init__.py":
+        return 60
+    return LINES.get(file.relative_to(SOURCE).parts[0], 200)
+
+
+def test_public_names_are_sorted_few_and_there():
+    assert sorted(convgate.__all__) == convgate.__all__
+    assert len(convgate.__all__) <= 12
+    for name in convgate.__all__:
+        assert getattr(convgate, name).__module__.startswith("convgate.")
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="gatee"):
+        _ = convgate.gatee
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import convgate, sys; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("module", ["gates", "insert", "measure"])
+def test_the_core_loads_torch_and_nothing_heavier(module):
+    heavy = ["timm", "torchvision", "lightning", "optuna", "plotly", "matplotlib", "sklearn"]
+    code = f"import convgate.{module}, sys; print([m for m in {heavy} if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.name))
+def test_a_file_is_one_idea_on_few_screens(file):
+    assert len(file.read_text().splitlines()) <= limit(file)
