@@ -1,1 +1,35 @@
+"""Honest numbers about any module: cost, bytes, memory, latency with interval, diversity."""
 
+from convgate.measure.cost import Cost, count_cost
+from convgate.measure.diversity import FeatureDistance, feature_distances, mean_feature_distance
+from convgate.measure.environment import environment
+from convgate.measure.latency import UnreliableMeasurement, compare_latency
+from convgate.measure.measurement import Facts, Measurement, count_facts, measure
+from convgate.measure.memory import PeakMemory, peak_memory
+from convgate.measure.presets import PRESETS, PresetReport, PresetRow, run_preset
+from convgate.measure.report import LatencyReport, LatencyRow
+from convgate.measure.settings import Setting
+
+__all__ = [
+    "PRESETS",
+    "Cost",
+    "Facts",
+    "FeatureDistance",
+    "LatencyReport",
+    "LatencyRow",
+    "Measurement",
+    "PeakMemory",
+    "PresetReport",
+    "PresetRow",
+    "Setting",
+    "UnreliableMeasurement",
+    "compare_latency",
+    "count_cost",
+    "count_facts",
+    "environment",
+    "feature_distances",
+    "mean_feature_distance",
+    "measure",
+    "peak_memory",
+    "run_preset",
+]

@@ -1,0 +1,56 @@
+"""`convgate measure`: cost, memory and latency of networks, with and without gates."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from convgate.cli.main import app
+
+Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
+Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
+Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
+Compile = Annotated[str | None, typer.Option("--compile", help="A mode of torch.compile.")]
+
+
+@app.command()
+def measure(  # noqa: PLR0913  every option of the verb is one argument
+    models: Annotated[list[str], typer.Argument(help="Names of `convgate ls models`.")],
+    gate: Annotated[str, typer.Option(help="Also with these gates: se,seln.")] = "",
+    at: Annotated[str, typer.Option(help="Where the gates go.")] = "block_end",
+    batch: Annotated[int, typer.Option(help="Images in a forward pass.")] = 1,
+    image_px: Px = 224,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    compile_mode: Compile = None,
+    channels_last: Annotated[bool, typer.Option(help="Channels innermost.")] = False,
+    protocol: Annotated[str, typer.Option(help="convgate, fasternet or timm.")] = "convgate",
+    seconds: Seconds = 20.0,
+    margin: Margin = 0.02,
+    strict: Annotated[bool, typer.Option(help="Fail where the result is unreliable.")] = False,
+    distance: Annotated[bool, typer.Option(help="Feature distance on random images.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
+    from convgate.cli.rivals import build_rivals, random_images
+    from convgate.cli.survey import print_survey, progress, take_survey
+
+    images = random_images(batch, image_px, device)
+    rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
+    setting = {"dtype": dtype, "threads": threads, "channels_last": channels_last}
+    rules = {"seconds": seconds, "margin": margin, "strict": strict}
+    with progress() as report:
+        survey = take_survey(
+            rivals,
+            images,
+            setting=setting | {"compile_mode": compile_mode},
+            rules=rules,
+            protocol=protocol,
+            distance=distance,
+            on_progress=report,
+        )
+    if as_json:
+        typer.echo(json.dumps(survey.to_dict(), indent=2))
+    else:
+        print_survey(survey)

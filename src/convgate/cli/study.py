@@ -1,0 +1,60 @@
+"""`convgate study`: which gate, where, and does it pay; or continue where it was."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgate.cli.main import app
+from convgate.cli.table import show
+
+FILES = ("report.html", "report.md", "results.csv")
+
+
+@app.command()
+def study(  # noqa: PLR0913 - one argument an option
+    recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same one continues it.")],
+    gates: Annotated[str | None, typer.Option(help="Gates, as in se,eca,seln.")] = None,
+    sites: Annotated[str | None, typer.Option(help="Sites, as in block_end,spatial.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each variant.")] = None,
+    model: Annotated[str | None, typer.Option(help="Backbones, as in resnet8,resnet20.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Latency over the base's; 1.10.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key, as in schedule.epochs=5; repeatable."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out corrupt images.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="Time for the latency.")] = None,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help="Time again.")] = False,
+    storage: Annotated[str | None, typer.Option(help="Another Optuna storage's address.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
+    from convgate.studies import run_study, short_table
+    from convgate.train.recipe import chosen, load_recipe, override
+
+    result = run_study(
+        chosen(override(load_recipe(recipe), *settings or ()), data=data, skip_bad=skip_bad),
+        out,
+        gates=_names(gates),
+        sites=_names(sites),
+        models=_names(model),
+        seeds=seeds,
+        budget=budget,
+        seconds=seconds,
+        remeasure=remeasure,
+        storage=storage,
+    )
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2, default=str))
+        return
+    table = short_table(result)
+    show([dict(zip(table.head, row, strict=True)) for row in table.body], as_json=False)
+    typer.echo("\n".join([result.answer, *(str(out / name) for name in FILES)]))
+
+
+def _names(listed: str | None) -> list[str] | None:
+    return None if listed is None else [name for name in listed.split(",") if name]

@@ -1,0 +1,43 @@
+"""`convgate train`: run a recipe, or continue it where it was."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgate.cli.main import app
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same one continues it.")],
+    data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
+    model: Annotated[str, typer.Option(help="Another backbone.")] = "",
+    gate: Annotated[str, typer.Option(help="Another gate; none for the plain backbone.")] = "",
+    at: Annotated[str, typer.Option(help="Where the gate sits.")] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one key, as in optimizer.lr=0.1; repeatable."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out corrupt images.")] = False,
+) -> None:
+    """Train a recipe: `convgate train digits/demo --gate seln --out run`."""
+    from convgate.train.fit import fit
+    from convgate.train.recipe import chosen, load_recipe, override
+
+    run = chosen(
+        override(load_recipe(recipe), *settings or ()),
+        data=data,
+        model=model,
+        gate=gate,
+        at=at,
+        skip_bad=skip_bad,
+    )
+    result = fit(run, out)
+    skipped = f"; {result.skipped} corrupt images left out" if result.skipped else ""
+    typer.echo(
+        f"top-1 {result.top1:.2f} %  top-5 {result.top5:.2f} %  val loss {result.val_loss:.4f}  "
+        f"on {result.val_images:,} images after {len(result.epochs)} epochs "
+        f"({result.seconds:,.0f} s){skipped}\n{out / 'weights.safetensors'}"
+    )

@@ -1,0 +1,161 @@
+"""Mean feature cosine distance: how different the channels of a feature map are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.errors import InputError, unknown
+from convgate.measure.record import Record
+from convgate.measure.state import evaluated
+
+
+@dataclass(frozen=True)
+class FeatureDistance(Record):
+    """The distance of one layer, averaged over images.
+
+    Attributes:
+        distance: 0 if all channels show one pattern, 1/2 if they are orthogonal.
+        channels: C.
+        images: how many images were averaged.
+        zero_share: share of the channels that were zero everywhere in an image.
+    """
+
+    distance: float
+    channels: int
+    images: int
+    zero_share: float
+
+
+def mean_feature_distance(features: Tensor) -> float:
+    r"""Average the cosine distance over all pairs of channels, and over the images.
+
+        d = 1/C² Σᵢ Σⱼ (1 - cos(Xᵢ, Xⱼ)) / 2
+
+    The sum runs over all C² ordered pairs and so includes the diagonal, whose distance is 0. No
+    C × C matrix is needed: with unit vectors uᵢ = Xᵢ / ‖Xᵢ‖ the mean of the cosines is
+
+        1/C² Σᵢ Σⱼ uᵢ · uⱼ = ‖ 1/C Σᵢ uᵢ ‖².
+
+    A channel that is zero everywhere has cosine 0 to every channel, itself included.
+
+    Shape: features (N, C, ...), a feature map for each channel -> a number in [0, 1/2].
+    Source: doi 10.32604/cmc.2025.059966, eq. 4; halved as in ConvNeXt V2 (arXiv 2301.00808, 3.1).
+
+    Raises:
+        InputError: if ``features`` has no channel or no position.
+    """
+    total = DistanceSum()
+    total.add(features)
+    return total.result().distance
+
+
+class DistanceSum:
+    """Sums the distance over batches of features, in float32 or better."""
+
+    def __init__(self) -> None:
+        self._distance = 0.0
+        self._zeros = 0
+        self._channels = 0
+        self._images = 0
+
+    def add(self, features: Tensor) -> None:
+        """Add a batch: features (N, C, ...)."""
+        if features.ndim < 3 or features.numel() == 0:
+            shape = tuple(features.shape)
+            raise InputError(f"features of shape {shape} have no maps; give (N, C, H, W)")
+        wide = torch.promote_types(features.dtype, torch.float32)
+        maps = features.detach().to(wide).flatten(2)  # (N, C, H W)
+        # Dividing by the peak first keeps the squares of tiny and huge maps in range.
+        peak = maps.abs().amax(2, keepdim=True)
+        scaled = maps / torch.where(peak > 0, peak, 1.0)
+        norm = scaled.norm(dim=2, keepdim=True)
+        units = scaled / torch.where(norm > 0, norm, 1.0)
+        cosine = units.mean(1).square().sum(1).double()  # (N, C, H W) -> (N)
+        self._distance += float(((1 - cosine) / 2).sum())
+        self._zeros += int((peak == 0).sum())
+        self._channels = features.shape[1]
+        self._images += features.shape[0]
+
+    def result(self) -> FeatureDistance:
+        """Return the average over what was added."""
+        if not self._images:
+            raise InputError("no feature map was given; give at least one image")
+        return FeatureDistance(
+            distance=max(0.0, self._distance / self._images),
+            channels=self._channels,
+            images=self._images,
+            zero_share=self._zeros / (self._images * self._channels),
+        )
+
+
+def feature_distances(
+    model: nn.Module, images: Tensor | Iterable[Tensor], layers: Sequence[str] | None = None
+) -> dict[str, FeatureDistance]:
+    """Measure the outputs of ``layers`` while the images pass through ``model`` once.
+
+    Args:
+        model: any module; it is left as it was.
+        images: a batch, or batches, on the model's device.
+        layers: module paths; without it, the deepest layer that returns a feature map (N, C, H, W)
+            of more than one position.
+
+    Raises:
+        InputError: if a layer is unknown, returns no feature map, or none was found.
+    """
+    batches = [images] if isinstance(images, Tensor) else images
+    iterator = iter(batches)
+    first = next(iterator, None)
+    if first is None:
+        raise InputError("there are no images to measure the feature distance on")
+    names = [deepest_map(model, first)] if layers is None else list(layers)
+    sums = {name: DistanceSum() for name in names}
+    with evaluated(model), _watched(model, sums):
+        model(first)
+        for batch in iterator:
+            model(batch)
+    return {name: total.result() for name, total in sums.items()}
+
+
+def deepest_map(model: nn.Module, images: Tensor) -> str:
+    """Return the path of the module that is last to return a feature map with H W > 1."""
+    last: list[str] = []
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:].numel() > 1:
+                last[:] = [name]
+
+        return hook
+
+    handles = [m.register_forward_hook(note(n)) for n, m in model.named_modules() if n]
+    try:
+        with evaluated(model):
+            model(images[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not last:
+        raise InputError("no layer of the model returns a feature map; name the layers")
+    return last[0]
+
+
+@contextmanager
+def _watched(model: nn.Module, sums: dict[str, DistanceSum]) -> Iterator[None]:
+    modules = dict(model.named_modules())
+    for name in sums:
+        if name not in modules:
+            raise unknown("layer", name, modules)
+
+    def note(total: DistanceSum) -> Any:
+        return lambda module, args, out: total.add(out)
+
+    handles = [modules[n].register_forward_hook(note(total)) for n, total in sums.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

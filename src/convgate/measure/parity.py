@@ -1,0 +1,55 @@
+"""Rivals that claim to be the same function are compared before a second is spent on timing."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgate.errors import InputError
+from convgate.measure.operators import tensors
+from convgate.measure.settings import Model
+
+# Largest ‖y - y₀‖ / ‖y₀‖: rounding that adds up over a deep net, far below what an error makes.
+TOLERANCE = {
+    torch.float64: 1e-10,
+    torch.float32: 1e-4,
+    torch.float16: 2e-2,
+    torch.bfloat16: 8e-2,
+}
+
+
+def check_parity(name: str, rival: Model, reference: Model, x: Tensor) -> float:
+    """Return the largest relative difference between the outputs of two models.
+
+    Raises:
+        InputError: if the outputs differ in number, in shape or by more than `TOLERANCE`.
+    """
+    with torch.inference_mode():
+        got, expected = _outputs(rival, x), _outputs(reference, x)
+    shapes = [tuple(y.shape) for y in got], [tuple(y.shape) for y in expected]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"{name}: its outputs have shapes {shapes[0]} where the reference gives {shapes[1]}; "
+            "a wrong model is not timed"
+        )
+    differences = [_difference(a, b) for a, b in zip(got, expected, strict=True)]
+    for difference, y in zip(differences, expected, strict=True):
+        tolerance = TOLERANCE.get(y.dtype, 0.0)
+        if not difference <= tolerance:  # also catches nan
+            raise InputError(
+                f"{name}: its output differs from the reference by {difference:.2g} of its norm, "
+                f"more than {tolerance:g}; a wrong model is not timed"
+            )
+    return max(differences, default=0.0)
+
+
+def _outputs(model: Model, x: Tensor) -> list[Tensor]:
+    # A compiled model may hand out the same memory again, so its outputs are copied.
+    found: Any = model(x)
+    return [y.clone() for y in tensors(found)]
+
+
+def _difference(got: Tensor, expected: Tensor) -> float:
+    wide = [y.double() for y in (got, expected)]
+    scale = wide[1].norm().clamp(min=torch.finfo(torch.float64).tiny)
+    return float((wide[0] - wide[1]).norm() / scale)

@@ -1,0 +1,177 @@
+"""What a comparison of latencies says: rows, self-test, guards, circumstances."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from convgate.measure.record import Record
+from convgate.measure.rounds import Plan, Rival, ratios
+from convgate.measure.settings import Setting
+from convgate.measure.statistics import (
+    Interval,
+    Verdict,
+    bootstrap_median,
+    drift,
+    outlier_share,
+    quantile,
+    spread,
+    verdict,
+)
+
+MOST_SPREAD = 0.05
+MOST_DRIFT = 0.03
+
+
+@dataclass(frozen=True)
+class LatencyRow(Record):
+    """One model.
+
+    Attributes:
+        median_ms: of a forward pass of the whole batch; no outlier is left out.
+        q05_ms: the 5 % quantile of the same.
+        q95_ms: the 95 % quantile.
+        images_per_s: the batch over the median.
+        ratio: median over the rounds of this model's latency over the base's.
+        ratio_low: lower end of its bootstrap 95 % interval.
+        ratio_high: upper end.
+        verdict: "faster" or "slower" if the whole interval lies beyond the margin, else
+            "no difference"; "base" for the base itself.
+        narrow: whether the interval is narrower than the margin.
+        outlier_share: share of the samples beyond 1.5 interquartile ranges.
+        samples: how many samples there are.
+        passes: forward passes in a visit.
+        settled: whether the warm-up ended in agreement.
+        warmup_runs: forward passes of warm-up.
+    """
+
+    name: str
+    median_ms: float
+    q05_ms: float
+    q95_ms: float
+    images_per_s: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    verdict: Verdict
+    narrow: bool
+    outlier_share: float
+    samples: int
+    passes: int
+    settled: bool
+    warmup_runs: int
+
+
+@dataclass(frozen=True)
+class LatencyReport(Record):
+    """All models and whether to believe them.
+
+    Attributes:
+        rows: the base first.
+        self_test: the ratio of the base's second run in each round to its first.
+        base_spread: interquartile range of the base's rounds over their median.
+        base_drift: change of the base's median from the first to the last third of the rounds.
+        stopped: "narrow", "time" or "rounds".
+        warnings: sentences on what failed; ``reliable`` is whether a guard is among them.
+    """
+
+    base: str
+    rows: tuple[LatencyRow, ...]
+    self_test: Interval
+    base_spread: float
+    base_drift: float
+    batch: int
+    input_shape: tuple[int, ...]
+    rounds: int
+    seconds: float
+    stopped: str
+    margin: float
+    seed: int
+    reliable: bool
+    warnings: tuple[str, ...]
+    environment: dict[str, str]
+    setting: Setting = field(default_factory=Setting)
+
+    def row(self, name: str) -> LatencyRow:
+        """Return the row of a model."""
+        return next(row for row in self.rows if row.name == name)
+
+
+def build_report(
+    rivals: Sequence[Rival],
+    plan: Plan,
+    *,
+    stopped: str,
+    seconds: float,
+    x: Tensor,
+    circumstances: dict[str, str],
+) -> LatencyReport:
+    """Summarise rounds; the first rival is the base and the last one its second run."""
+    base, *_, twin = rivals
+    rows = tuple(_row(rival, base, plan, len(x)) for rival in rivals[:-1])
+    self_test = bootstrap_median(ratios(twin, base), seed=plan.seed)
+    guards = _guards(base.visits_ms, self_test)
+    return LatencyReport(
+        base=base.name,
+        rows=rows,
+        self_test=self_test,
+        base_spread=spread(base.visits_ms),
+        base_drift=drift(base.visits_ms),
+        batch=len(x),
+        input_shape=tuple(x.shape),
+        rounds=len(base.visits_ms),
+        seconds=seconds,
+        stopped=stopped,
+        margin=plan.margin,
+        seed=plan.seed,
+        reliable=not guards,
+        warnings=(*guards, *_notes(rivals, rows, plan)),
+        environment=circumstances,
+    )
+
+
+def _row(rival: Rival, base: Rival, plan: Plan, batch: int) -> LatencyRow:
+    is_base = rival is base
+    paired = ratios(rival, base)
+    ratio = Interval(1.0, 1.0, 1.0) if is_base else bootstrap_median(paired, seed=plan.seed)
+    median_ms = quantile(rival.samples_ms, 0.5)
+    return LatencyRow(
+        name=rival.name,
+        median_ms=median_ms,
+        q05_ms=quantile(rival.samples_ms, 0.05),
+        q95_ms=quantile(rival.samples_ms, 0.95),
+        images_per_s=1000 * batch / median_ms,
+        ratio=ratio.median,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        verdict="base" if is_base else verdict(ratio, plan.margin),
+        narrow=ratio.width < plan.margin,
+        outlier_share=outlier_share(rival.samples_ms),
+        samples=len(rival.samples_ms),
+        passes=rival.passes,
+        settled=rival.settled,
+        warmup_runs=rival.warmup_runs,
+    )
+
+
+def _guards(base_ms: Sequence[float], self_test: Interval) -> list[str]:
+    found = []
+    if not self_test.contains(1.0):
+        ends = f"[{self_test.low:.3f}, {self_test.high:.3f}]"
+        found.append(f"unreliable: the base against itself gives {ends}, which leaves out 1")
+    if spread(base_ms) > MOST_SPREAD:
+        found.append(f"unreliable: the base's spread is {spread(base_ms):.1%}, above 5 %")
+    if drift(base_ms) > MOST_DRIFT:
+        found.append(f"unreliable: the base drifted by {drift(base_ms):.1%}, above 3 %")
+    return found
+
+
+def _notes(rivals: Sequence[Rival], rows: Sequence[LatencyRow], plan: Plan) -> list[str]:
+    restless = [rival.name for rival in rivals if not rival.settled]
+    wide = [row.name for row in rows if not row.narrow and row.verdict == "no difference"]
+    notes = []
+    if restless:
+        notes.append(f"not settled after the warm-up: {', '.join(restless)}")
+    if wide:
+        notes.append(f"interval wider than the margin of {plan.margin:.0%}: {', '.join(wide)}")
+    return notes

@@ -1,0 +1,131 @@
+"""The same circumstances for every rival: dtype, memory format, threads, compile mode, TF32."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.errors import InputError, unknown
+from convgate.measure.record import Record
+
+Model = Callable[[Tensor], Any]
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES["float64"] = torch.float64
+_COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+@dataclass(frozen=True)
+class Setting(Record):
+    """How every rival runs.
+
+    Attributes:
+        dtype: "float32", "float16", "bfloat16", "float64"; None leaves the model's own.
+        channels_last: store images and weights with the channels innermost.
+        threads: CPU threads within an operator; None leaves torch's own number.
+        compile_mode: a mode of torch.compile, "default" among them; None runs eagerly.
+        tf32: let a GPU round float32 products to TF32.
+    """
+
+    dtype: str | None = None
+    channels_last: bool = False
+    threads: int | None = None
+    compile_mode: str | None = None
+    tf32: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the words and numbers."""
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        if self.compile_mode is not None and self.compile_mode not in _COMPILE_MODES:
+            raise unknown("compile mode", self.compile_mode, _COMPILE_MODES)
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads={self.threads} is not positive; give at least 1")
+
+    def input(self, x: Tensor) -> Tensor:
+        """Return ``x`` as every rival receives it."""
+        x = x.detach()
+        if self.dtype is not None and x.is_floating_point():
+            x = x.to(DTYPES[self.dtype])
+        if self.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
+
+    def eager(self, model: Model) -> Model:
+        """Return a copy of a module in eval mode; a bare callable is taken as it is."""
+        if not isinstance(model, nn.Module):
+            return model
+        twin = copy.deepcopy(getattr(model, "_orig_mod", model)).eval()
+        for parameter in twin.parameters():
+            parameter.grad = None
+        if self.dtype is not None:
+            twin = twin.to(DTYPES[self.dtype])
+        if self.channels_last:
+            twin = twin.to(memory_format=torch.channels_last)
+        return twin
+
+    def compiled(self, model: Model) -> Model:
+        """Return the compiled form of an eager module, or the module where none is asked for."""
+        if self.compile_mode is None or not isinstance(model, nn.Module):
+            return model
+        return torch.compile(model, mode=self.compile_mode, dynamic=False)
+
+    @contextmanager
+    def applied(self, rivals: int = 1) -> Iterator[None]:
+        """Pin threads and TF32, and give back what was there.
+
+        Args:
+            rivals: how many models are compiled; torch gives up on the ninth of one class else.
+        """
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(self.threads or threads)
+            with _rounding_to_tf32(self.tf32), _room_to_compile(rivals if self.compile_mode else 0):
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@contextmanager
+def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    places = (matmul, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    # torch has two sets of switches and raises when they disagree; the older one moves both.
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before[0] == "tf32", before[1] == "tf32"
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
+
+
+@contextmanager
+def _room_to_compile(rivals: int) -> Iterator[None]:
+    if not rivals:
+        yield
+        return
+    import torch._dynamo.config as dynamo  # slow to load, and needed here alone
+
+    # Beyond its limit torch would run the remaining rivals eagerly and say so in a log only.
+    limit = max(dynamo.recompile_limit, 8 * rivals)
+    with dynamo.patch(recompile_limit=limit, fail_on_recompile_limit_hit=True):
+        yield
+
+
+def check_varied(x: Tensor) -> None:
+    """Refuse a constant input: zeros and repeats let some kernels and caches run faster.
+
+    Raises:
+        InputError: if all numbers of ``x`` are equal.
+    """
+    if x.numel() > 1 and bool((x == x.flatten()[0]).all()):
+        raise InputError(
+            "example_input holds one repeated number, which times another thing than an image; "
+            "give torch.randn of the same shape"
+        )

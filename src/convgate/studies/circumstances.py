@@ -1,0 +1,98 @@
+"""What a reader needs to judge a study: data, protocol, machine and command, as pairs of text."""
+
+from typing import Any
+
+from convgate.studies.compare import CONFIDENCE
+from convgate.studies.grid import unique
+from convgate.studies.result import StudyResult
+
+Pairs = list[tuple[str, str]]
+
+
+def data_pairs(result: StudyResult) -> Pairs:
+    """Say how many images trained and judged the networks, and whether they are a part."""
+    spec, schedule = result.recipe.data, result.recipe.schedule
+    told: dict[str, Any] = next((r.outcome for r in result.records if r.outcome), {})
+    training = f"{told.get('train_images', 0):,} images"
+    if spec.train_count:
+        training += ", a subset with equal shares of the classes; the validation split is whole"
+    skipped = told.get("skipped") or 0
+    return [
+        ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
+        ("classes", str(told.get("classes", "-"))),
+        ("training", training),
+        ("validation", f"{told.get('val_images', 0):,} images"),
+        ("damaged, left out", str(skipped if isinstance(skipped, int) else len(skipped))),
+        ("backbone", ", ".join(unique([row.variant.model for row in result.rows]))),
+        ("epochs", str(schedule.epochs)),
+        ("batch", f"{result.recipe.run.batch_size} images in {result.recipe.run.dtype}"),
+        ("seeds", ", ".join(str(s) for s in sorted({r.cell.seed for r in result.records}))),
+    ]
+
+
+def machine_pairs(result: StudyResult) -> Pairs:
+    """Say where the latency was measured, and where the runs were trained if elsewhere."""
+    measured = {
+        k: v
+        for k, v in result.measured.environment.items()
+        if k not in ("command", "engine") and v != "none"
+    }
+    pairs = [("command", result.command), *measured.items()]
+    trained = [r.outcome["environment"] for r in result.records if "environment" in r.outcome]
+    for key in ("device", "cpu", "torch", "threads", "git_commit"):
+        seen = unique([env.get(key, "-") for env in trained])
+        if seen and seen != [measured.get(key)]:
+            pairs.append((f"trained with {key}", ", ".join(seen)))
+    return pairs
+
+
+def latency_pairs(result: StudyResult) -> Pairs:
+    """Say how the latency was taken, for each backbone, with every warning."""
+    pairs: Pairs = []
+    for model, told in result.latency.items():
+        ends = told["self_test"]
+        pairs += [
+            (
+                model,
+                f"{told['rounds']} rounds in {told['seconds']:.0f} s, input"
+                f" {' x '.join(map(str, told['input_shape']))}; base against itself"
+                f" {ends['median']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]",
+            ),
+            *((model, warning) for warning in told["warnings"]),
+        ]
+    return pairs
+
+
+def notes(result: StudyResult) -> list[str]:
+    """Say how the numbers are to be read."""
+    gates = sum(not row.variant.is_base for row in result.rows)
+    chance = 1 - CONFIDENCE**gates
+    images = result.measured.conditions.get("distance_images")
+    lines = [
+        "top-1 is that of the last epoch, never of the best one: mean and standard deviation over"
+        " the seeds.",
+        "difference compares the same seed with and without the gate; the brackets are its 95 %"
+        " interval (Student t on the paired differences). An interval that spans 0 shows no"
+        " difference.",
+        "latency ratio is the median of paired ratios to the base, all variants taking turns in"
+        " every round; the brackets are its bootstrap 95 % interval. A gate is within the budget"
+        f" of {result.budget:.2f}x if its whole interval is.",
+        "MACs and element-wise operations are of one image on the plain form; bytes moved are the"
+        " least that its operators read and write.",
+        f"distance is the mean feature cosine distance of the block outputs over {images} "
+        "validation images, averaged over blocks and seeds: 0 where all channels show one"
+        " pattern, 0.5 where they are orthogonal.",
+    ]
+    if gates > 1:
+        lines.insert(
+            2,
+            f"Each interval stands for itself: among {gates} variants without any effect, chance"
+            " alone shows a difference in at least one with a probability of up to"
+            f" {100 * chance:.0f} %.",
+        )
+    return lines
+
+
+def failures(result: StudyResult) -> list[str]:
+    """Name the runs that have no value, and why."""
+    return [f"{r.cell}: {r.note}" for r in result.records if r.state == "failed"]

@@ -1,0 +1,147 @@
+"""A study from its first cell to its report; the same call continues what was interrupted."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Unpack
+
+from filelock import Timeout
+
+from convgate import spec
+from convgate.errors import InputError
+from convgate.studies.bench import measure_runs
+from convgate.studies.choose import Choices, cells_of, check_variants, choose, essence
+from convgate.studies.grid import Cell, Variant, unique
+from convgate.studies.measurements import Measurements, read_measurements
+from convgate.studies.progress import Voice
+from convgate.studies.report import write_report
+from convgate.studies.result import StudyResult, conclude, is_fresh
+from convgate.studies.storage import Record
+from convgate.studies.store import Store
+from convgate.studies.work import train_cells
+from convgate.train.checkpoint import write_text
+from convgate.train.fit import fit
+from convgate.train.recipe import Recipe
+from convgate.train.record import FitResult
+from convgate.train.trainer import process
+
+LATENCY = "latency.json"
+RECIPE = "recipe.toml"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The work itself, apart from the bookkeeping around it.
+
+    Args:
+        check: Raises an InputError for a variant that cannot be built.
+        fit: Trains one recipe into a folder, and continues what it finds there.
+        measure: Takes cost, latency and distance of the finished runs; its last argument is
+            the time for each variant in seconds, None for the protocol's own.
+    """
+
+    check: Callable[[Recipe, Sequence[Variant], Mapping[str, Mapping[str, object]]], None] = (
+        check_variants
+    )
+    fit: Callable[..., FitResult] = fit
+    measure: Callable[[Recipe, Sequence[Record], Path, float | None], Measurements] = measure_runs
+
+
+def run_study(
+    recipe: Recipe | str | Path,
+    out: str | Path,
+    *,
+    seconds: float | None = None,
+    remeasure: bool = False,
+    storage: str | None = None,
+    progress: bool | None = None,
+    steps: Steps | None = None,
+    **choices: Unpack[Choices],
+) -> StudyResult:
+    """Train every cell of backbone x gate x site x seed, measure, and write the report.
+
+    Several processes may run the same study at once; each takes other cells. A cell whose
+    process has died is continued by the next. More gates, sites or seeds extend a finished
+    study; the same ones rebuild its report.
+
+    Args:
+        recipe: A recipe, its name, or its TOML file; the plain backbone is always trained too.
+        out: The study's folder: study.db, trials/, results.csv, latency.json, report.html, ...
+        seconds: Time to spend on the latency of each variant; None for the protocol's own.
+        remeasure: Measure again what is measured already.
+        storage: Address of another Optuna storage than ``out``/study.db.
+        progress: False for silence; None for lines, and bars on a terminal.
+        steps: Other work than the package's own, for tests and for other trainers.
+        choices: What to compare, where it is not the recipe's own: see `Choices`.
+
+    Raises:
+        InputError: for a wrong name, a gate that does not fit its site, or a folder that holds
+            a study of another recipe.
+        KeyboardInterrupt: on Ctrl-C; the same call continues.
+    """
+    steps, folder, voice = steps or Steps(), Path(out), Voice(progress)
+    recipe, study = choose(recipe, choices)
+    cells = cells_of(recipe, study)
+    steps.check(recipe, unique([cell.variant for cell in cells]), study.options)
+    store = _claim(folder, storage)
+    store.plan(cells, essence(recipe), study.options)
+    _keep_recipe(recipe, folder)
+    trained = train_cells(store, recipe, steps.fit, voice)
+    with _turn(store, voice):
+        records = _finished(store)
+        written = trained and is_fresh(folder, store.stamp())  # by a process that helped
+        measured = read_measurements(folder / LATENCY) or Measurements()
+        if not written and (remeasure or not measured.covers(_done(records))):
+            voice.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
+            measured = steps.measure(recipe, records, folder, seconds)
+            measured.write(folder / LATENCY)
+        result = conclude(folder, recipe, records, measured, study.budget)
+        if not written:
+            write_report(result, store.stamp())
+    return result
+
+
+def _claim(folder: Path, storage: str | None) -> Store:
+    """Open the study's folder, which may be new, empty, or a study's."""
+    if process().world_size > 1:
+        raise InputError(
+            "a study shares its cells among processes that know nothing of each other; start the"
+            " same command several times in place of torchrun"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give a folder to --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "locks").is_dir():
+        raise InputError(f"{folder} holds other files and no study; give another folder to --out")
+    return Store(folder, storage)
+
+
+def _keep_recipe(recipe: Recipe, folder: Path) -> None:
+    if not (folder / RECIPE).is_file():
+        write_text(folder / RECIPE, spec.dump(recipe))
+
+
+@contextmanager
+def _turn(store: Store, voice: Voice) -> Iterator[None]:
+    """Let one process at a time measure and write the report."""
+    lock = store.report_lock()
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        voice.say("another process measures and writes the report; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _finished(store: Store) -> list[Record]:
+    records = store.records()
+    if not _done(records):
+        raise InputError(f"no cell of the study could be trained: {records[0].note}")
+    return records
+
+
+def _done(records: Sequence[Record]) -> set[Cell]:
+    return {record.cell for record in records if record.top1 is not None}

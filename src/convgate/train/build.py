@@ -1,0 +1,72 @@
+"""The parts of a run: its data and its network."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from convgate.errors import InputError
+from convgate.insert import insert, replace
+from convgate.models import create_model
+from convgate.train.data import ImageData, open_data
+from convgate.train.recipe import GateSpec, Recipe
+from convgate.train.trainer import process
+
+
+def open_run_data(recipe: Recipe) -> ImageData:
+    """Open the data of a run as this process sees it; a batch is one pass, not one update."""
+    here = process()
+    images = recipe.run.batch_size // recipe.run.accumulate
+    if images % here.world_size:
+        raise InputError(
+            f"run.batch_size={recipe.run.batch_size} cannot be shared by {here.world_size} "
+            f"processes in {recipe.run.accumulate} passes; use a multiple"
+        )
+    return open_data(
+        recipe.data,
+        recipe.augment,
+        batch_size=images // here.world_size,
+        seed=recipe.run.seed,
+        rank=here.rank,
+        world_size=here.world_size,
+    )
+
+
+def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module:
+    """Build the recipe's network; its backbone starts alike for every gate at one seed.
+
+    Raises:
+        InputError: for an unknown model, gate or site, or one that does not fit the other.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.run.seed)
+        model = _backbone(recipe, num_classes, in_chans)
+        if recipe.gate is not None:
+            add_gate(model, recipe.gate)
+    return model
+
+
+def _backbone(recipe: Recipe, num_classes: int, in_chans: int) -> nn.Module:
+    options: dict[str, Any] = {"num_classes": num_classes, **recipe.model.options}
+    if in_chans != 3:  # torchvision's builders take no other number, nor its name
+        options["in_chans"] = in_chans
+    if recipe.run.drop_path:
+        options["drop_path_rate"] = recipe.run.drop_path
+    spec = recipe.model
+    if spec.weights is None:
+        return create_model(spec.name, **options)
+    options["num_classes"] = spec.weights_classes
+    model: Any = create_model(spec.name, checkpoint_path=spec.weights, **options)
+    if not hasattr(model, "reset_classifier"):
+        raise InputError(f"model.weights: {spec.name} cannot change its head; use timm's form")
+    model.reset_classifier(num_classes)
+    return model
+
+
+def add_gate(model: nn.Module, gate: GateSpec) -> None:
+    """Put the gate into the network, in place."""
+    options: dict[str, Any] = {"stages": gate.stages, "start": gate.start, **gate.options}
+    if gate.replaces is not None:
+        replace(model, gate.replaces, gate.name, **options)
+    else:
+        insert(model, gate.name, at=gate.at, **options)

@@ -1,0 +1,79 @@
+"""The verb `study`: what it prints, and the sentence and exit code of each mistake."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from convgate.cli import app
+
+TINY = (
+    *("study", "digits/demo", "--set", "schedule.epochs=1", "--set", "schedule.warmup_epochs=0"),
+    *("--gates", "se", "--seeds", "1", "--seconds", "0.3"),
+)
+
+
+def run(*words):
+    return CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "80"})
+
+
+def test_study_prints_the_table_the_answer_and_its_files(tmp_path):
+    out = tmp_path / "s"
+    said = run(*TINY, "--out", out)
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    assert max(map(len, lines[:-4])) <= 80
+    assert [word for word in ("gate", "top-1, %", "latency ratio") if word not in said.stdout] == []
+    assert lines[-3:] == [str(out / name) for name in ("report.html", "report.md", "results.csv")]
+    assert all((out / name).is_file() for name in ("report.html", "report.md", "results.csv"))
+    assert said.stderr.startswith("[1/2] none seed 0: ")
+    again = run(*TINY, "--out", out, "--json")
+    told = json.loads(again.stdout)
+    assert told["answer"] == lines[-4]
+    assert [row["label"] for row in told["rows"]] == ["none", "se"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--gates", "se,selm"), "unknown gate 'selm'; did you mean 'seln'?"),
+        (("--sites", "blok_end"), "se at blok_end: unknown site 'blok_end'; did you mean"),
+        (("--model", "resnet9"), "unknown model 'resnet9'"),
+        (("--budget", "1"), "budget=1.0: a multiple of the base's latency, which must be above 1"),
+        (("--seeds", "0"), "seeds=0 must be 1 or more"),
+        (("--gates", ","), "gates is empty"),
+        (("--set", "optimizer.rl=1"), "unknown key 'optimizer.rl'"),
+        (("--data", "/nowhere/at/all", "--set", "data.name=folder"), "/nowhere/at/all"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_code_2(tmp_path, words, sentence):
+    said = run(*TINY, *words, "--out", tmp_path / "s")
+    assert said.exit_code == 2
+    assert said.stderr.startswith("convgate: ") and sentence in said.stderr
+    assert said.stderr.count("\n") == 1
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "s").write_text("x")
+    said = run(*TINY, "--out", tmp_path / "s")
+    assert said.exit_code == 2 and "s is a file; give a folder to --out" in said.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_the_same_command_continues(tmp_path):
+    words = [*TINY, "--seeds", "3", "--set", "schedule.epochs=4", "--out", str(tmp_path / "s")]
+    code = "from convgate.cli import main; main()"
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr.readline().startswith("[1/6]")
+        first.send_signal(signal.SIGINT)
+        rest = first.stderr.read()
+    assert first.returncode == 130
+    assert rest.splitlines()[-1].startswith("convgate: stopped; the same command continues")
+    assert "[6/6]" not in rest
+    said = run(*words)
+    assert said.exit_code == 0
+    assert "[1/6]" not in said.stderr and "[6/6]" in said.stderr

@@ -1,0 +1,86 @@
+"""The answer must follow from the numbers, in each of its cases."""
+
+import pytest
+
+from convgate.studies.answer import answer
+
+BASE = {0: 70.0, 1: 71.0, 2: 72.0}
+UP = {0: 71.0, 1: 72.1, 2: 72.9}  # differences 1.0, 1.1, 0.9: shown
+DOWN = {0: 69.0, 1: 69.9, 2: 71.1}  # -1.0, -1.1, -0.9: shown
+NOISE = {0: 73.0, 1: 70.0, 2: 73.0}  # 3, -1, 1: mean 1, not shown
+
+
+@pytest.fixture
+def base(row, facts):
+    return row("none", BASE, facts=facts(1.0))
+
+
+def test_a_gain_within_the_budget_is_named(base, row, facts):
+    seln = row("seln", UP, BASE, facts(1.04, 1.03, 1.05))
+    noise = row("eca", NOISE, BASE, facts(1.01, 1.0, 1.02))
+    assert answer([base, noise, seln], 1.10) == (
+        "Within 1.10x of the base's latency: seln (+1.00 points [+0.75, +1.25],"
+        " 1.040x [1.030, 1.050])."
+    )
+
+
+def test_of_two_gains_the_larger_is_named(base, row, facts):
+    more = {seed: value + 1 for seed, value in UP.items()}
+    rows = [
+        row("se", UP, BASE, facts(1.01, 1.0, 1.02)),
+        row("ela", more, BASE, facts(1.09, 1.08, 1.1)),
+    ]
+    assert answer([base, *rows], 1.10).startswith("Within 1.10x of the base's latency: ela (+2.00")
+
+
+def test_the_whole_latency_interval_must_be_within(base, row, facts):
+    late = row("cbam", UP, BASE, facts(1.09, 1.07, 1.101))
+    assert answer([base, late], 1.10) == (
+        "No gate lies within 1.10x of the base's latency; the base is the choice (nearest: cbam"
+        " (+1.00 points [+0.75, +1.25], 1.090x [1.070, 1.101])). Above the budget, cbam (+1.00"
+        " points [+0.75, +1.25], 1.090x [1.070, 1.101]) shows a gain."
+    )
+
+
+def test_no_difference_shown_leaves_the_base(base, row, facts):
+    rows = [row("eca", NOISE, BASE, facts(1.01, 1.0, 1.02))]
+    line = answer([base, *rows], 1.10)
+    assert line.startswith(
+        "No gate within 1.10x of the base's latency shows a difference beyond its interval; the"
+        " base is the choice (best mean: eca (+1.00 points [-3.97, +5.97]"
+    )
+
+
+def test_a_loss_is_no_gain(base, row, facts):
+    rows = [row("eca", DOWN, BASE, facts(1.01, 1.0, 1.02))]
+    line = answer([base, *rows], 1.10)
+    assert "shows a gain beyond its interval; the base is the choice" in line
+    assert "-1.00 points [-1.25, -0.75]" in line
+
+
+def test_a_gain_beyond_the_budget_is_told(base, row, facts):
+    rows = [
+        row("eca", NOISE, BASE, facts(1.01, 1.0, 1.02)),
+        row("cbam", UP, BASE, facts(1.3, 1.29, 1.31)),
+    ]
+    line = answer([base, *rows], 1.10)
+    assert line.startswith("No gate within 1.10x")
+    assert line.endswith(
+        "Above the budget, cbam (+1.00 points [+0.75, +1.25], 1.300x [1.290, 1.310]) shows a gain."
+    )
+
+
+def test_one_seed_gives_no_interval(row, facts):
+    rows = [
+        row("none", {0: 70.0}, facts=facts(1.0)),
+        row("se", {0: 71.0}, {0: 70.0}, facts(1.01, 1.0, 1.02)),
+    ]
+    assert answer(rows, 1.10) == (
+        "No interval from one seed: within 1.10x of the base's latency the best mean is se (+1.00"
+        " points, 1.010x [1.000, 1.020]); train at least three seeds before choosing."
+    )
+
+
+def test_without_base_or_rival_there_is_no_answer(base, row, facts):
+    assert "the base has no finished run" in answer([row("se", UP, facts=facts(1.0))], 1.10)
+    assert "no gate has a finished run" in answer([base], 1.10)

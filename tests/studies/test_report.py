@@ -1,0 +1,150 @@
+"""What the report files hold, read back from the files."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from convgate.studies import run_study
+from convgate.studies.markdown import cell
+
+EVIL = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside of scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.scripts, self.inside = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+    def handle_data(self, data):
+        place = self.scripts if self.inside == "script" else self.text
+        if self.inside != "style":
+            place.append(data)
+
+
+@pytest.fixture(scope="module")
+def study(recipe, fake, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    return run_study(recipe, out, steps=fake, gates=["se", "eca", "ca"], seeds=3, progress=False)
+
+
+def page_of(result):
+    return Page((result.out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_page_loads_nothing(study):
+    page = page_of(study)
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "base")
+        assert not {"src", "href", "srcset", "action", "data"} & attrs.keys()
+    style = re.search("<style>(.*?)</style>", (study.out / "report.html").read_text(), re.S)
+    assert "url(" not in style[1] and "@import" not in style[1]
+
+
+def test_answer_stands_first_everywhere(study):
+    page = page_of(study)
+    text = [line.strip() for line in page.text if line.strip()]
+    assert text[1] == study.answer  # after the title
+    assert (study.out / "report.md").read_text().splitlines()[0] == cell(study.answer)
+    assert json.loads((study.out / "summary.json").read_text())["answer"] == study.answer
+
+
+def test_page_has_all_parts(study):
+    page = page_of(study)
+    text = " ".join(page.text)
+    for title in (
+        "Accuracy and latency",
+        "Validation accuracy while training",
+        "Training loss",
+        "How to read it",
+        "Data and training",
+        "Latency",
+        "Environment",
+        "Runs",
+    ):
+        assert title in page.text
+    assert "100 images" in text and "50 images" in text
+    assert study.command in text
+    for row in study.rows:
+        assert f"{row.mean:.2f} ± {row.std:.2f}" in text
+        if row.difference:
+            assert f"[{row.difference.low:+.2f}, {row.difference.high:+.2f}]" in text
+    assert sum("Plotly.newPlot" in script for script in page.scripts) >= 3
+
+
+def test_markdown_has_the_same_table(study):
+    lines = (study.out / "report.md").read_text().splitlines()
+    table = [line.split(" | ") for line in lines if line.startswith("| ")]
+    assert len(table[0]) == 12
+    for row in study.rows:
+        name = f"| **{row.label}**" if row.on_front else f"| {row.label}"
+        cells = next(cells for cells in table if cells[0] == name)
+        assert cells[1] == f"{row.mean:.2f} ± {row.std:.2f}"
+    assert "![accuracy over latency](accuracy_latency.svg)" in lines
+
+
+def test_a_subset_is_stated(recipe, fake, tmp_path):
+    part = replace(recipe, data=replace(recipe.data, train_count=100))
+    run_study(part, tmp_path, steps=fake, gates=["se"], seeds=2, progress=False)
+    for name in ("report.md", "report.html"):
+        assert "100 images, a subset with equal shares" in (tmp_path / name).read_text()
+
+
+def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
+    """A path pattern is the caller's text; so is a note of a failed run."""
+    result = run_study(
+        recipe,
+        tmp_path,
+        steps=fake,
+        gates=["se"],
+        sites=[EVIL, "plain|pipe"],
+        models=["resnet8", '"><img src=x onerror=alert(1)>'],
+        seeds=2,
+        progress=False,
+    )
+    page = page_of(result)
+    assert not any("onerror" in attrs for _, attrs in page.tags)
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    # one script of plotly itself, and one for each of the three pictures
+    assert sum(tag == "script" for tag, _ in page.tags) == sum(map(bool, page.scripts))
+    assert not any(
+        "alert('x')" in script and "Plotly.newPlot" not in script for script in page.scripts
+    )
+    assert any(EVIL in text for text in page.text)
+    markdown = (tmp_path / "report.md").read_text()
+    assert EVIL not in markdown and "plain\\|pipe" in markdown
+
+
+def test_one_seed_and_no_latency_still_give_a_page(recipe, fake, tmp_path):
+    steps = replace(fake, measure=lambda *_: replace(fake.measure(*_), facts={}, conditions={}))
+    result = run_study(recipe, tmp_path, steps=steps, gates=["se"], seeds=1, progress=False)
+    assert "No answer" in result.answer
+    assert "Accuracy and latency" not in page_of(result).text
+    assert not (tmp_path / "accuracy_latency.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("seln (+0.4 [0.1, 0.7])", "seln (+0.4 [0.1, 0.7])"),
+        ("ela_b", "ela_b"),
+        ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`"),
+        ("[x](http://y)", r"[x]\(http://y)"),
+        ("a|b\n<c>", r"a\|b \<c\>"),
+        ("# no title", r"\# no title"),
+    ],
+)
+def test_markdown_shows_text_as_it_is(text, shown):
+    assert cell(text) == shown

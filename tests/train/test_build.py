@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from convgate.gates import EAN, ELA, GATES, SELN
+from convgate.models import create_model
+from convgate.train.build import build_model
+from convgate.train.recipe import list_recipes, load_recipe
+
+# Counted by hand from the papers' placements: networks' own 25,557,032, 3,504,872 and 5,483,032
+# parameters, and what the gates add or take.
+PARAMETERS = {
+    "imagenet/selnext": 35_126_656,  # printed 35 M; the released network has this many
+    "imagenet/ean_resnet": 25_557_032 + 4 * 15_104 // 64,  # 15,104 block outputs, 64 groups
+    "imagenet/ean_light": 3_504_872 + 4 * 7_104 // 8,  # 7,104 expanded channels, 8 groups
+    "imagenet/ela_mobilenetv2": 3_504_872 + 8 * 5 * 7_136 + 2 * 7_136,  # k5, 8 a group; norm
+    "imagenet/ela_resnet": 11_689_512 + 7 * 1_920 + 2 * 1_920,  # k7, one a group; norm
+}
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_packaged_recipe_builds(name):
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        model = build_model(recipe, num_classes=1000, in_chans=1 if "digits" in name else 3)
+    if name in PARAMETERS:
+        assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+    gates = {"seln": SELN, "ean": EAN, "ela_s": ELA, "ela_b": ELA}
+    if recipe.gate:
+        assert any(isinstance(m, gates[recipe.gate.name]) for m in model.modules())
+
+
+def test_the_backbone_starts_alike_whatever_the_gate(tiny):
+    def weights(*settings):
+        return build_model(tiny(*settings), num_classes=10, in_chans=1).state_dict()
+
+    plain, other_seed = weights(), weights("run.seed=1")
+    assert not torch.equal(plain["fc.weight"], other_seed["fc.weight"])
+    for gate in ("se", "seln", "cbam"):
+        assert gate in GATES
+        gated = weights(f"gate.name={gate}")
+        assert len(gated) > len(plain)
+        assert all(torch.equal(gated[key], value) for key, value in plain.items())
+
+
+def test_building_a_model_leaves_the_random_state_alone(tiny):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build_model(tiny(), num_classes=10, in_chans=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_fine_tuning_replaces_the_head_alone(tiny, tmp_path):
+    trained = create_model("resnet8", num_classes=7, in_chans=1)
+    torch.save(trained.state_dict(), tmp_path / "start.pth")
+    recipe = tiny(f"model.weights={tmp_path / 'start.pth'}", "model.weights_classes=7")
+    model = build_model(recipe, num_classes=10, in_chans=1)
+    assert model.fc.out_features == 10
+    body = {k: v for k, v in trained.state_dict().items() if not k.startswith("fc.")}
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in body.items())

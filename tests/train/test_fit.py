@@ -1,0 +1,264 @@
+import csv
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from convgate.errors import CorruptFile, InputError
+from convgate.tasks.classify import Classifier
+from convgate.train import fit as package_fit
+from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
+from convgate.train.fit import fit
+from convgate.train.record import METRICS, RESULT
+
+# Everything with a state: soft targets, stochastic depth, running statistics, averages, passes.
+STATEFUL = (
+    "run.drop_path=0.3",
+    "optimizer.name=adamw",
+    "optimizer.lr=0.002",
+    "gate.name=cbam",
+    "run.ema_decay=0.9",
+    "run.accumulate=2",
+    "run.clip_grad=1.0",
+    "augment.mixup=0.5",
+    "augment.random_erasing=0.5",
+)
+
+
+def stop_after(epoch):
+    def listener(record):
+        if record.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return listener
+
+
+def learned(result):
+    """Return what must not depend on the machine's mood: all but the times."""
+    timed = {"images_per_s", "seconds"}
+    return [
+        {k: v for k, v in dataclasses.asdict(record).items() if k not in timed}
+        for record in result.epochs
+    ]
+
+
+def assert_same(first, second, at=""):
+    """Compare nested states bit for bit, leaving out what measures time."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), at
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys(), at
+        for key in first.keys() - {"images_per_s", "seconds", "loops"}:
+            assert_same(first[key], second[key], f"{at}/{key}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), at
+        for i, (a, b) in enumerate(zip(first, second, strict=True)):
+            assert_same(a, b, f"{at}/{i}")
+    else:
+        assert first == second, at
+
+
+def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tiny, tmp_path):
+    recipe = tiny(*STATEFUL)
+    whole = fit(recipe, tmp_path / "whole", progress=False)
+    for epoch in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            fit(recipe, tmp_path / "broken", progress=False, on_epoch=stop_after(epoch))
+        assert not (tmp_path / "broken" / RESULT).exists()
+    resumed = fit(recipe, tmp_path / "broken", progress=False)
+    assert learned(resumed) == learned(whole)
+    states = [load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken")]
+    assert "averaging_state" in states[0]
+    assert_same(*states)
+    files = [load_weights(tmp_path / name / WEIGHTS)[0] for name in ("whole", "broken")]
+    assert_same(*files)
+
+
+def test_batch_norm_and_sgd_resume_bit_for_bit_too(tiny, tmp_path):
+    recipe = tiny("gate.name=seln", "run.dtype=bfloat16")
+    fit(recipe, tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "broken", progress=False, on_epoch=stop_after(2))
+    fit(recipe, tmp_path / "broken", progress=False)
+    assert_same(*(load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken")))
+
+
+def test_it_learns_and_leaves_a_complete_folder(tiny, tmp_path, capsys):
+    out = tmp_path / "run"
+    result = fit(tiny("schedule.epochs=6", "data.train_count=600"), out)
+    assert result.top1 > 80
+    assert (result.train_images, result.val_images, result.skipped) == (600, 360, 0)
+    assert result.classes == tuple(map(str, range(10)))
+    assert {path.name for path in out.iterdir()} == {
+        "recipe.toml", LAST, METRICS, "tensorboard", WEIGHTS, RESULT,
+    }  # fmt: skip
+    rows = list(csv.DictReader((out / METRICS).read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["top1"]) == result.top1 == json.loads((out / RESULT).read_text())["top1"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert lines[-1].startswith("epoch 6/6")
+    assert fit(tiny("schedule.epochs=6", "data.train_count=600"), out, progress=False) == result
+    assert package_fit is fit
+
+
+def test_the_rate_of_every_epoch_follows_the_schedule(tiny, tmp_path):
+    recipe = tiny(
+        "schedule.name=step", "schedule.milestones=[2, 3]", "optimizer.lr=0.04",
+        "schedule.warmup_epochs=0",
+    )  # fmt: skip
+    rates = [record.lr for record in fit(recipe, tmp_path / "a", progress=False).epochs]
+    assert rates == pytest.approx([0.04, 0.04, 0.004, 0.0004])
+
+
+def test_averaged_weights_are_scored_and_exported(tiny, tmp_path):
+    """With a decay of almost one the average stays at the first step, and so does its score."""
+    still = fit(tiny("run.ema_decay=0.999999"), tmp_path / "still", progress=False)
+    moving = fit(tiny(), tmp_path / "moving", progress=False)
+    assert still.epochs[-1].train_loss == moving.epochs[-1].train_loss
+    assert still.val_loss > 1.5 > moving.val_loss
+    state = load_checkpoint(tmp_path / "still" / LAST)
+    exported, _ = load_weights(tmp_path / "still" / WEIGHTS)
+    assert torch.equal(exported["fc.weight"], state["state_dict"]["model.fc.weight"])
+    assert not torch.equal(exported["fc.weight"], state["current_model_state"]["model.fc.weight"])
+
+
+def test_accumulated_passes_equal_one_pass(tiny, tmp_path):
+    """Without batch statistics two halves have the gradient of the whole."""
+    settings = (
+        "model.name=test_convnext",
+        "data.image_px=32",
+        "augment.crop=none",
+        "optimizer.lr=0.01",
+    )
+    whole = fit(tiny(*settings), tmp_path / "whole", progress=False)
+    halves = fit(tiny(*settings, "run.accumulate=2"), tmp_path / "halves", progress=False)
+    for one, two in zip(whole.epochs, halves.epochs, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=1e-4)
+        assert two.val_loss == pytest.approx(one.val_loss, rel=1e-4)
+        assert two.lr == one.lr
+
+
+def test_another_recipe_does_not_take_over_a_folder(tiny, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny(), tmp_path, progress=False, on_epoch=stop_after(1))
+    before = (tmp_path / LAST).read_bytes()
+    with pytest.raises(InputError, match="holds a run of another recipe; choose another folder"):
+        fit(tiny("optimizer.lr=0.2"), tmp_path, progress=False)
+    assert (tmp_path / LAST).read_bytes() == before
+    (tmp_path / "recipe.toml").unlink()
+    with pytest.raises(InputError, match=r"holds a checkpoint but no recipe\.toml"):
+        fit(tiny(), tmp_path, progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; choose a folder"):
+        fit(tiny(), tmp_path / "file", progress=False)
+
+
+def test_a_mistake_does_not_occupy_the_folder(tiny, tmp_path):
+    with pytest.raises(InputError, match="unknown gate 'selm'"):
+        fit(tiny("gate.name=selm"), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+    fit(tiny("gate.name=seln", "schedule.epochs=1"), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_or_foreign_checkpoint_is_named(tiny, tmp_path, damage):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny(), tmp_path, progress=False, on_epoch=stop_after(1))
+    whole = (tmp_path / LAST).read_bytes()
+    (tmp_path / LAST).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.raises(CorruptFile, match=r"last\.ckpt: truncated or not a checkpoint"):
+        fit(tiny(), tmp_path, progress=False)
+    torch.save({"state_dict": {}}, tmp_path / LAST)
+    with pytest.raises(CorruptFile, match=r"last\.ckpt: not a checkpoint of convgate"):
+        fit(tiny(), tmp_path, progress=False)
+
+
+def test_a_loss_that_leaves_the_numbers_stops_and_keeps_the_last_epoch(tiny, tmp_path, monkeypatch):
+    recipe = tiny()
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path, progress=False, on_epoch=stop_after(1))
+    good = (tmp_path / LAST).read_bytes()
+    sound = Classifier.training_step
+
+    def poisoned(self, batch, index):
+        return sound(self, batch, index) * (math.nan if index == 2 else 1)
+
+    monkeypatch.setattr(Classifier, "training_step", poisoned)
+    with pytest.raises(InputError, match=r"the loss is nan in epoch 2, step 3; .* holds epoch 1"):
+        fit(recipe, tmp_path, progress=False)
+    assert (tmp_path / LAST).read_bytes() == good
+    monkeypatch.undo()
+    assert len(fit(recipe, tmp_path, progress=False).epochs) == 4
+
+
+def test_a_full_disk_surfaces_and_leaves_no_half_file(tiny, tmp_path, monkeypatch):
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 4:  # recipe, first checkpoint, first table, second checkpoint
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        fit(tiny(), tmp_path, progress=False)
+    assert caught.value.filename == str(tmp_path / LAST)
+    assert not list(tmp_path.glob(".*"))
+    assert len(load_checkpoint(tmp_path / LAST)["convgate"]["records"]) == 1
+    assert len(fit(tiny(), tmp_path, progress=False).epochs) == 4
+
+
+def test_float16_without_a_gpu_and_a_batch_that_does_not_divide(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="float16' needs a GPU; set"):
+        fit(tiny("run.dtype=float16"), tmp_path / "half", progress=False)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(InputError, match="batch_size=40 cannot be shared by 3 processes"):
+        fit(tiny(), tmp_path / "three", progress=False)
+
+
+COMMAND = """
+import sys
+from convgate.cli import main
+sys.argv = ["convgate", "train", "digits/demo", "--out", sys.argv[1],
+            "--set", "schedule.epochs=500", "--set", "data.train_count=200"]
+main()
+"""
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A long run in a process of its own, past its first epochs."""
+    command = [sys.executable, "-W", "error", "-c", COMMAND, tmp_path]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        lines = [run.stderr.readline() for _ in range(3)]
+        assert lines[-1].startswith("epoch 3/"), lines
+        yield run
+        run.kill()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_can_be_continued(running, tmp_path, sent):
+    running.send_signal(sent)
+    rest = running.stderr.read()
+    assert running.wait(60) == 130, rest
+    assert "stopped; the same command continues" in rest
+    assert "Traceback" not in rest
+    assert len(load_checkpoint(tmp_path / LAST)["convgate"]["records"]) >= 3
+
+
+def test_a_killed_run_leaves_a_whole_checkpoint(running, tmp_path):
+    time.sleep(0.1)
+    running.kill()
+    running.wait(60)
+    records = load_checkpoint(tmp_path / LAST)["convgate"]["records"]
+    assert [record["epoch"] for record in records] == list(range(1, len(records) + 1))

@@ -1,0 +1,76 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from convgate.train.optim import create_optimizer, create_schedule
+from convgate.train.sections import OptimizerSpec, ScheduleSpec
+
+
+def rates(spec, updates_per_epoch=4, lr=1.0):
+    """Return the rate at which each update is made."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    schedule = create_schedule(spec, optimizer, updates_per_epoch=updates_per_epoch)
+    seen = []
+    for update in range(spec.epochs * updates_per_epoch):
+        seen.append(optimizer.param_groups[0]["lr"])
+        schedule.step_update(update + 1)
+    return seen
+
+
+def test_cosine_falls_from_the_rate_to_the_minimum():
+    spec = ScheduleSpec(name="cosine", epochs=5, min_lr=0.1)
+    expected = [0.1 + 0.9 * (1 + math.cos(math.pi * t / 20)) / 2 for t in range(20)]
+    assert rates(spec) == pytest.approx(expected)
+
+
+def test_warm_up_is_linear_over_updates():
+    spec = ScheduleSpec(name="cosine", epochs=5, warmup_epochs=2, warmup_lr=0.2)
+    assert rates(spec)[:8] == pytest.approx([0.2 + 0.8 * t / 8 for t in range(8)])
+
+
+def test_milestones_and_equal_steps():
+    spec = ScheduleSpec(name="step", epochs=4, milestones=(1, 3), gamma=0.1)
+    assert rates(spec) == pytest.approx([1.0] * 4 + [0.1] * 8 + [0.01] * 4)
+    spec = ScheduleSpec(name="step", epochs=4, step_epochs=1.5, gamma=0.5)
+    assert rates(spec) == pytest.approx([1.0] * 6 + [0.5] * 6 + [0.25] * 4)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
+def test_norms_and_biases_keep_their_weight_unless_asked(name):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
+
+    def decays(spec):
+        groups = create_optimizer(spec, model).param_groups
+        return {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+
+    spared = decays(OptimizerSpec(name=name, lr=1, weight_decay=0.5))
+    assert [spared[id(p)] for p in model.parameters()] == [0.5, 0, 0, 0]
+    every = decays(OptimizerSpec(name=name, lr=1, weight_decay=0.5, decay_all=True))
+    assert [every[id(p)] for p in model.parameters()] == [0.5] * 4
+
+
+def test_one_step_of_each_rule_by_hand():
+    """Second step with a constant gradient of 1, from a weight of 1."""
+
+    def after_two(**options):
+        weight = nn.Parameter(torch.ones(1, 1, dtype=torch.float64))
+        model = nn.Module()
+        model.weight = weight
+        optimizer = create_optimizer(OptimizerSpec(lr=0.1, **options), model)
+        for _ in range(2):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        return weight.item()
+
+    assert after_two(name="sgd", momentum=0.5) == pytest.approx(1 - 0.1 - 0.15)
+    assert after_two(name="sgd", momentum=0.5, nesterov=True) == pytest.approx(1 - 0.15 - 0.175)
+    assert after_two(name="adamw", weight_decay=0.2, eps=0) == pytest.approx(
+        (1 * 0.98 - 0.1) * 0.98 - 0.1
+    )
+    first = 1 / math.sqrt(0.1)
+    second = 0.5 * first + 1 / math.sqrt(0.19)
+    assert after_two(name="rmsprop", momentum=0.5, eps=0) == pytest.approx(
+        1 - 0.1 * (first + second)
+    )
