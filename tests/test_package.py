@@ -1,4 +1,4 @@
-"""The package as a whole: its public names, what importing it costs, and how large a file may be."""
+"""The package as a whole: its public names, what importing it costs, how large a file may be."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 import convgate
 
 SOURCE = Path(convgate.__file__).parent
-LINES = {"gates": 120, "models": 250, "cli": 100}  # every other file: 200, an `__init__`: 60
+LINES = {"gates": 120, "models": 250, "cli": 150}  # every other file: 200, an `__init__`: 60
 
 
 def limit(file: Path) -> int:
@@ -23,6 +23,11 @@ def test_public_names_are_sorted_few_and_there():
     assert len(convgate.__all__) <= 12
     for name in convgate.__all__:
         assert getattr(convgate, name).__module__.startswith("convgate.")
+
+
+def test_no_public_name_hides_a_package():
+    packages = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert not packages & set(convgate.__all__)
 
 
 def test_an_unknown_public_name_is_an_attribute_error():

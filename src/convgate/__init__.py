@@ -1,4 +1,8 @@
-"""Cheap attention for ConvNets: choose, insert, train, measure, see and ship gates."""
+"""Cheap attention for ConvNets: choose, insert, train, measure, see and ship gates.
+
+The rest lives in the packages: `convgate.insert`, `convgate.measure`, `convgate.models`,
+`convgate.train`, `convgate.studies`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -6,34 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from convgate.errors import InputError
     from convgate.gates import Gate, create_gate, list_gates
-    from convgate.insert import insert, list_sites, remove, replace
-    from convgate.measure import compare_latency, measure
 
-__all__ = [
-    "Gate",
-    "InputError",
-    "compare_latency",
-    "create_gate",
-    "insert",
-    "list_gates",
-    "list_sites",
-    "measure",
-    "remove",
-    "replace",
-]
+__all__ = ["Gate", "InputError", "create_gate", "list_gates"]
 
-_HOME = {
-    "Gate": "gates",
-    "InputError": "errors",
-    "compare_latency": "measure",
-    "create_gate": "gates",
-    "insert": "insert",
-    "list_gates": "gates",
-    "list_sites": "insert",
-    "measure": "measure",
-    "remove": "insert",
-    "replace": "insert",
-}
+_HOME = {"Gate": "gates", "InputError": "errors", "create_gate": "gates", "list_gates": "gates"}
 
 
 def __getattr__(name: str) -> object:

@@ -81,6 +81,17 @@ def gates_reached(net: nn.Module) -> set[str]:
     }
 
 
+@pytest.mark.parametrize("start", ["identity", "paper"])
+def test_gates_bear_what_changes_their_output_in_place(start, backbone, options):
+    """Before an activation in place, and before an addition in place: gradients still flow."""
+    for gate in list_gates():
+        for at in ("layer*.bn1", "block_end"):
+            net = backbone("resnet").train()
+            insert(net, gate, at=at, start=start, **options.get(gate, {}))
+            net(torch.randn(2, 3, 32, 32)).logsumexp(1).sum().backward()
+            assert net.conv1[0].weight.grad.isfinite().all(), (gate, at)
+
+
 def test_the_first_step_reaches_every_site(backbone):
     net, x = backbone("resnet_cifar").train(), torch.randn(4, 3, 32, 32)
     for gate in ("se", "seln"):

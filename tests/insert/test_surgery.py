@@ -51,6 +51,7 @@ def test_published_parameter_counts(name, gate, at, stages, options, expected):
     plain = millions(net)
     report = insert(net, gate, at=at, stages=stages, start="paper", **options)
     assert millions(net) == expected
+    assert all(p.is_meta for p in net.parameters())
     assert report.params == pytest.approx(1e6 * (expected - plain), abs=200)
 
 

@@ -6,7 +6,6 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.measure import compare_latency
 
-
 FAST = {"rounds": 3, "warmup_s": 0.01, "warmup_cap_s": 0.5}
 
 

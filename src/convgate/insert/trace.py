@@ -55,7 +55,7 @@ def _watch(module: nn.Module, where: str, shapes: list[Shape]) -> Any:
 
     if where == "output":
         return module.register_forward_hook(lambda _module, _args, output: note(output))
-    return module.register_forward_pre_hook(lambda _module, args: note(args[0]), prepend=True)
+    return module.register_forward_pre_hook(lambda _module, args: note(args[0]))
 
 
 def _run(model: nn.Module, example_input: Tensor) -> None:
