@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from convgate.gates import EAN, ELA, GATES, SELN
+from convgate.insert import inserted
 from convgate.models import create_model
 from convgate.train.build import build_model
 from convgate.train.recipe import list_recipes, load_recipe
 
-# Counted by hand from the papers' placements: networks' own 25,557,032, 3,504,872 and 5,483,032
-# parameters, and what the gates add or take.
+# By hand: the published network's own parameters, and what the gates add at the papers' places.
 PARAMETERS = {
     "imagenet/selnext": 35_126_656,  # printed 35 M; the released network has this many
     "imagenet/ean_resnet": 25_557_032 + 4 * 15_104 // 64,  # 15,104 block outputs, 64 groups
@@ -58,3 +58,17 @@ def test_fine_tuning_replaces_the_head_alone(tiny, tmp_path):
     assert model.fc.out_features == 10
     body = {k: v for k, v in trained.state_dict().items() if not k.startswith("fc.")}
     assert all(torch.equal(model.state_dict()[key], value) for key, value in body.items())
+
+
+def test_shared_batch_statistics_keep_the_gates(tiny, monkeypatch):
+    # the conversion builds norms anew; a gate's hook on the old one would be lost
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    recipe = tiny("run.sync_batchnorm=true", "gate.name=ca", "gate.start=paper")
+    model = build_model(recipe, num_classes=10, in_chans=1)
+    norms = [m for m in model.modules() if "BatchNorm" in type(m).__name__]
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    ran = []
+    for _, gate, _ in inserted(model):
+        gate.register_forward_hook(lambda *_: ran.append(1))
+    model.eval()(torch.randn(1, 1, 8, 8))
+    assert len(ran) == len(list(inserted(model))) == 3

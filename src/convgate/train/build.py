@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import insert, replace
+from convgate.insert import insert, inserted, replace
 from convgate.models import create_model
 from convgate.train.data import ImageData, open_data
 from convgate.train.recipe import GateSpec, Recipe
@@ -41,8 +42,14 @@ def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
         model = _backbone(recipe, num_classes, in_chans)
+        synchronised = recipe.run.sync_batchnorm and process().world_size > 1
+        if synchronised:
+            # Before the gates come, for it builds norms anew and drops the hooks on them.
+            model = convert_sync_batchnorm(model)
         if recipe.gate is not None:
             add_gate(model, recipe.gate)
+        if synchronised:
+            _share_gate_statistics(model)
     return model
 
 
@@ -70,3 +77,9 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
         replace(model, gate.replaces, gate.name, **options)
     else:
         insert(model, gate.name, at=gate.at, **options)
+
+
+def _share_gate_statistics(model: nn.Module) -> None:
+    """Let the batch norms inside the gates see the batches of all processes."""
+    for _, gate, _ in inserted(model):
+        convert_sync_batchnorm(gate)

@@ -73,7 +73,6 @@ def run_trainer(
         max_epochs=epochs,
         accumulate_grad_batches=run.accumulate,
         gradient_clip_val=run.clip_grad or None,
-        sync_batchnorm=run.sync_batchnorm,
         callbacks=list(callbacks),
         plugins=[AtomicCheckpointIO()],
         **_processes(),
