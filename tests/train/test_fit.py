@@ -15,6 +15,7 @@ from convgate.errors import CorruptFile, InputError
 from convgate.tasks.classify import Classifier
 from convgate.train import fit as package_fit
 from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
+from convgate.train.data import Batches
 from convgate.train.fit import fit
 from convgate.train.record import METRICS, RESULT
 
@@ -90,6 +91,16 @@ def test_batch_norm_and_sgd_resume_bit_for_bit_too(tiny, tmp_path):
     assert_same(*(load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken")))
 
 
+def test_every_epoch_asks_for_its_own_batches(tiny, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Batches, "set_epoch", lambda batches, epoch: asked.append(epoch))
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny(), tmp_path, progress=False, on_epoch=stop_after(2))
+    assert asked == [0, 1]
+    fit(tiny(), tmp_path, progress=False)
+    assert asked == [0, 1, 2, 3]
+
+
 def test_it_learns_and_leaves_a_complete_folder(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     result = fit(tiny("schedule.epochs=6", "data.train_count=600"), out)
@@ -144,6 +155,16 @@ def test_accumulated_passes_equal_one_pass(tiny, tmp_path):
         assert two.train_loss == pytest.approx(one.train_loss, rel=1e-4)
         assert two.val_loss == pytest.approx(one.val_loss, rel=1e-4)
         assert two.lr == one.lr
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same_and_keeps_its_keys(tiny, tmp_path):
+    settings = ("gate.name=seln", "schedule.epochs=2", "optimizer.lr=0.01", "run.ema_decay=0.9")
+    eager = fit(tiny(*settings), tmp_path / "eager", progress=False)
+    compiled = fit(tiny(*settings, "run.compile=true"), tmp_path / "compiled", progress=False)
+    assert compiled.epochs[-1].train_loss == pytest.approx(eager.epochs[-1].train_loss, rel=1e-3)
+    files = [load_weights(tmp_path / name / WEIGHTS)[0] for name in ("eager", "compiled")]
+    assert files[0].keys() == files[1].keys()
 
 
 def test_another_recipe_does_not_take_over_a_folder(tiny, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from convgate.errors import CorruptFile
 from convgate.train.checkpoint import write_text
 
 RESULT = "result.json"
@@ -70,11 +71,20 @@ def write_result(result: FitResult) -> None:
 
 
 def read_result(out: Path) -> FitResult | None:
-    """Return the result of a complete run, or None where there is none yet."""
+    """Return the result of a complete run, or None where there is none yet.
+
+    Raises:
+        CorruptFile: if the file is damaged or not ours.
+    """
     path = out / RESULT
     if not path.is_file():
         return None
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    epochs = tuple(EpochRecord(**epoch) for epoch in stored.pop("epochs"))
-    classes = tuple(stored.pop("classes"))
-    return FitResult(**stored, epochs=epochs, classes=classes, out=out)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        epochs = tuple(EpochRecord(**epoch) for epoch in stored.pop("epochs"))
+        classes = tuple(stored.pop("classes"))
+        return FitResult(**stored, epochs=epochs, classes=classes, out=out)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CorruptFile(
+            f"{path}: not the result of a run; delete it to have it written again"
+        ) from None
