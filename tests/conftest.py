@@ -2,8 +2,9 @@
 
 import os
 
+# Before torch is imported, which reads it once.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import torch  # noqa: E402  the variable has to be there first
+import torch
 
 torch.set_num_threads(1)

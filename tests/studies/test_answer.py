@@ -36,8 +36,8 @@ def test_of_two_gains_the_larger_is_named(base, row, facts):
 def test_the_whole_latency_interval_must_be_within(base, row, facts):
     late = row("cbam", UP, BASE, facts(1.09, 1.07, 1.101))
     assert answer([base, late], 1.10) == (
-        "No gate lies within 1.10x of the base's latency; the base is the choice (nearest: cbam"
-        " (+1.00 points [+0.75, +1.25], 1.090x [1.070, 1.101])). Above the budget, cbam (+1.00"
+        "No gate lies within 1.10x of the base's latency; the base is the choice. Nearest: cbam"
+        " (+1.00 points [+0.75, +1.25], 1.090x [1.070, 1.101]). Above the budget, cbam (+1.00"
         " points [+0.75, +1.25], 1.090x [1.070, 1.101]) shows a gain."
     )
 
@@ -47,7 +47,7 @@ def test_no_difference_shown_leaves_the_base(base, row, facts):
     line = answer([base, *rows], 1.10)
     assert line.startswith(
         "No gate within 1.10x of the base's latency shows a difference beyond its interval; the"
-        " base is the choice (best mean: eca (+1.00 points [-3.97, +5.97]"
+        " base is the choice. Best mean: eca (+1.00 points [-3.97, +5.97]"
     )
 
 

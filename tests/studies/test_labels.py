@@ -19,7 +19,11 @@ def test_neighbours_are_apart_in_order_and_inside(seed):
 
 
 def test_what_is_apart_stays():
-    assert spread_out([0.2, 0.9, 0.5], 0.1, 0.0, 1.0) == [0.2, 0.9, 0.5]
+    assert spread_out([0.2, 0.9, 0.5], 0.1, 0.0, 1.0) == pytest.approx([0.2, 0.9, 0.5])
+
+
+def test_a_pair_moves_apart_by_equal_steps():
+    assert spread_out([0.5, 0.5], 0.2, 0.0, 1.0) == pytest.approx([0.4, 0.6])
 
 
 def test_too_many_share_the_line_evenly():

@@ -16,6 +16,8 @@ import torch
 from convgate import spec
 from convgate.errors import Diverged, InputError
 from convgate.studies import run_study
+from convgate.studies.report import write_report
+from convgate.studies.store import Store
 from convgate.train.fit import fit
 
 HELP = Path(__file__).parent / "conftest.py"
@@ -45,6 +47,11 @@ def results(out):
 def accuracy(out):
     keys = ("gate", "site", "seed", "state", "top1", "difference", "val_loss", "train_loss")
     return [{key: run[key] for key in keys} for run in results(out)]
+
+
+def keep_and(calls, function):
+    """Call the function, and keep what it was called with."""
+    return lambda *args: (calls.append(args), function(*args))[1]
 
 
 def wait_for(holds, seconds=60):
@@ -175,9 +182,10 @@ def test_processes_share_the_grid_and_outlive_each_other(recipe, fake, tmp_path,
     assert "[6/6]" in said
 
 
-def test_exactly_one_process_writes_the_report(recipe, fake, tmp_path, capfd):
+def test_exactly_one_process_writes_the_report(recipe, fake, tmp_path, capfd, monkeypatch):
     """The other one waits, says so, and finds the report done."""
-    measured = []
+    measured, written = [], []
+    monkeypatch.setattr("convgate.studies.run.write_report", keep_and(written, write_report))
     inside = threading.Event()
 
     def measure(*args):
@@ -192,7 +200,7 @@ def test_exactly_one_process_writes_the_report(recipe, fake, tmp_path, capfd):
     inside.wait(60)
     run_study(recipe, tmp_path, steps=steps, gates=["se", "eca"], seeds=2)
     first.join()
-    assert measured == [1]
+    assert (len(measured), len(written)) == (1, 1)
     said = capfd.readouterr().err
     assert "another process measures and writes the report; waiting for it" in said
 
@@ -209,6 +217,7 @@ def test_ctrl_c_leaves_a_study_that_continues(recipe, fake, tmp_path, trained):
     with pytest.raises(KeyboardInterrupt):
         run_study(recipe, tmp_path, steps=replace(fake, fit=interrupted), **CHOICES)
     assert len(trained(tmp_path)) == 2
+    assert [record.state for record in Store(tmp_path).records()] == ["done"] * 2 + ["waiting"] * 4
     run_study(recipe, tmp_path, steps=fake, **CHOICES)
     assert len(trained(tmp_path)) == len(set(trained(tmp_path))) == 6
 

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from convgate.train.recipe import load_recipe, override
 
@@ -19,13 +18,3 @@ def tiny():
         return override(load_recipe("digits/demo"), *TINY, *settings)
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """These networks are too small to share; threads that wait for a busy core cost minutes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    torch.set_num_threads(before)
