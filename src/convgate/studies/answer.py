@@ -48,16 +48,16 @@ def _inside(within: Sequence[Row], budget: float) -> str:
         )
     word = "a gain" if "lower" in verdicts else "a difference"
     return (
-        f"No gate {bound} shows {word} beyond its interval; {CHOICE}"
-        f" (best mean: {_described(best)})."
+        f"No gate {bound} shows {word} beyond its interval; {CHOICE}."
+        f" Best mean: {_described(best)}."
     )
 
 
 def _nothing_fits(rivals: Sequence[Row], budget: float) -> str:
     nearest = min(rivals, key=lambda row: row.facts.ratio_high if row.facts else float("inf"))
     return (
-        f"No gate lies within {budget:.2f}x of the base's latency; {CHOICE}"
-        f" (nearest: {_described(nearest)})."
+        f"No gate lies within {budget:.2f}x of the base's latency; {CHOICE}."
+        f" Nearest: {_described(nearest)}."
     )
 
 

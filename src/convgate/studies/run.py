@@ -88,9 +88,10 @@ def run_study(
     store.plan(cells, essence(recipe), study.options)
     _keep_recipe(recipe, folder)
     trained = train_cells(store, recipe, steps.fit, voice)
-    with _turn(store, voice):
+    with _turn(store, voice) as waited:
         records = _finished(store)
-        written = trained and is_fresh(folder, store.stamp())  # by a process that helped
+        shared = (trained or waited) and not remeasure
+        written = shared and is_fresh(folder, store.stamp())  # by another process
         measured = read_measurements(folder / LATENCY) or Measurements()
         if not written and (remeasure or not measured.covers(_done(records))):
             voice.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
@@ -122,16 +123,18 @@ def _keep_recipe(recipe: Recipe, folder: Path) -> None:
 
 
 @contextmanager
-def _turn(store: Store, voice: Voice) -> Iterator[None]:
-    """Let one process at a time measure and write the report."""
+def _turn(store: Store, voice: Voice) -> Iterator[bool]:
+    """Let one process at a time measure and write the report; tell whether it had to wait."""
     lock = store.report_lock()
+    waited = False
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        waited = True
         voice.say("another process measures and writes the report; waiting for it")
         lock.acquire()
     try:
-        yield
+        yield waited
     finally:
         lock.release()
 

@@ -24,7 +24,7 @@ th, td { padding: .4rem .55rem; text-align: right; border-bottom: 1px solid var(
 thead th { color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }
 th:first-child { text-align: left; font-weight: 500; position: sticky; left: 0;
   background: var(--ground); white-space: normal; max-width: min(14rem, 42vw);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 thead th:first-child { min-width: 3.5rem; }
 .variants td:nth-child(4) { white-space: normal; min-width: 6.5rem; }
 td:last-child { white-space: normal; }
