@@ -92,13 +92,15 @@ def budget_ms(result: StudyResult) -> float | None:
 def frame(points: Sequence[Point], include_x: float | None, name_share: float) -> Frame:
     """Return limits that hold every error bar, and heights for the names at the right.
 
+    No accuracy lies above 100 %, so a bar that reaches further is cut there.
+
     Args:
         points: What is drawn.
         include_x: Another x that must be inside.
         name_share: Height of one name as a share of the picture's.
     """
     xs = [end for p in points for end in p.x_ends] + ([include_x] if include_x else [])
-    x, y = _padded(xs), _padded([end for p in points for end in p.y_ends])
+    x, y = _padded(xs), _percents(_padded([end for p in points for end in p.y_ends]))
     height = y[1] - y[0]
     rim = name_share * height / 2
     names = spread_out([p.y for p in points], name_share * height, y[0] + rim, y[1] - rim)
@@ -125,3 +127,10 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     pad = 0.08 * (high - low) or max(abs(high) * 0.05, 0.5)
     return low - pad, high + pad
+
+
+def _percents(limits: tuple[float, float]) -> tuple[float, float]:
+    """Cut limits at what a percentage can be, with room for a point on the edge."""
+    low, high = max(limits[0], 0.0), min(limits[1], 100.0)
+    rim = 0.02 * (high - low)
+    return (low - rim if low == 0 else low), (high + rim if high == 100 else high)
