@@ -25,6 +25,7 @@ def train(
     """Train a recipe: `convgate train digits/demo --gate seln --out run`."""
     from convgate.train.fit import fit
     from convgate.train.recipe import chosen, load_recipe, override
+    from convgate.train.trainer import process
 
     run = chosen(
         override(load_recipe(recipe), *settings or ()),
@@ -35,9 +36,11 @@ def train(
         skip_bad=skip_bad,
     )
     result = fit(run, out)
-    skipped = f"; {result.skipped} corrupt images left out" if result.skipped else ""
+    if process().rank:  # one of several processes speaks
+        return
+    skipped = f"; corrupt images left out: {result.skipped}" if result.skipped else ""
     typer.echo(
         f"top-1 {result.top1:.2f} %  top-5 {result.top5:.2f} %  val loss {result.val_loss:.4f}  "
-        f"on {result.val_images:,} images after {len(result.epochs)} epochs "
-        f"({result.seconds:,.0f} s){skipped}\n{out / 'weights.safetensors'}"
+        f"on {result.val_images:,} images  epochs {len(result.epochs)}  "
+        f"{result.seconds:,.0f} s{skipped}\n{out / 'weights.safetensors'}"
     )

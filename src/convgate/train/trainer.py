@@ -129,8 +129,9 @@ def _processes() -> dict[str, Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's notes and hints to itself for as long as the block runs."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    """Keep notes and hints of Lightning and timm to themselves for as long as the block runs."""
+    names = ("lightning.pytorch", "lightning.fabric", "timm.scheduler")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
