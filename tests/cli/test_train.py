@@ -15,7 +15,7 @@ def convgate(*words):
 def test_train_then_eval(tmp_path):
     trained = convgate("train", "digits/demo", "--out", tmp_path, "--gate", "eca", *SMALL)
     assert trained.exit_code == 0, trained.output
-    assert "on 360 images after 3 epochs" in trained.stdout
+    assert "on 360 images  epochs 3" in trained.stdout
     assert "epoch 3/3" in trained.stderr
     scores = convgate("eval", tmp_path, "--json")
     assert scores.exit_code == 0, scores.output
