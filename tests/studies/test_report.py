@@ -9,6 +9,7 @@ import pytest
 
 from convgate.studies import run_study
 from convgate.studies.markdown import cell
+from convgate.train.recipe import StudySpec
 
 EVIL = "<script>alert('x')</script>"
 
@@ -100,6 +101,14 @@ def test_a_subset_is_stated(recipe, fake, tmp_path):
     run_study(part, tmp_path, steps=fake, gates=["se"], seeds=2, progress=False)
     for name in ("report.md", "report.html"):
         assert "100 images, a subset with equal shares" in (tmp_path / name).read_text()
+
+
+def test_gate_options_and_start_are_stated(recipe, fake, tmp_path):
+    chosen = StudySpec(gates=("se", "eca"), seeds=2, options={"se": {"reduction": 4}})
+    run_study(replace(recipe, study=chosen), tmp_path, steps=fake, progress=False)
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert "se: reduction=4" in text and "their papers say" in text
 
 
 def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 from convgate.studies.compare import CONFIDENCE
 from convgate.studies.grid import unique
 from convgate.studies.result import StudyResult
+from convgate.train.recipe import GateSpec
 
 Pairs = list[tuple[str, str]]
 
@@ -17,6 +18,7 @@ def data_pairs(result: StudyResult) -> Pairs:
     if spec.train_count:
         training += ", a subset with equal shares of the classes; the validation split is whole"
     skipped = told.get("skipped") or 0
+    start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
     return [
         ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
         ("classes", str(told.get("classes", "-"))),
@@ -24,10 +26,22 @@ def data_pairs(result: StudyResult) -> Pairs:
         ("validation", f"{told.get('val_images', 0):,} images"),
         ("damaged, left out", str(skipped if isinstance(skipped, int) else len(skipped))),
         ("backbone", ", ".join(unique([row.variant.model for row in result.rows]))),
+        ("gates start as", {"identity": "the identity"}.get(start, "their papers say")),
+        ("gate options", gate_options(result) or "the papers' own"),
         ("epochs", str(schedule.epochs)),
         ("batch", f"{result.recipe.run.batch_size} images in {result.recipe.run.dtype}"),
         ("seeds", ", ".join(str(s) for s in sorted({r.cell.seed for r in result.records}))),
     ]
+
+
+def gate_options(result: StudyResult) -> str:
+    """Name the options that were not left at a gate's defaults."""
+    chosen = {r.cell.variant.gate: r.options for r in result.records if r.options}
+    parts = [
+        f"{gate}: {', '.join(f'{key}={value}' for key, value in options.items())}"
+        for gate, options in chosen.items()
+    ]
+    return "; ".join(parts)
 
 
 def machine_pairs(result: StudyResult) -> Pairs:

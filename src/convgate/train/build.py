@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import InputError
@@ -45,7 +45,7 @@ def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module
         synchronised = recipe.run.sync_batchnorm and process().world_size > 1
         if synchronised:
             # Before the gates come, for it builds norms anew and drops the hooks on them.
-            model = convert_sync_batchnorm(model)
+            model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         if recipe.gate is not None:
             add_gate(model, recipe.gate)
         if synchronised:
@@ -82,4 +82,4 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
 def _share_gate_statistics(model: nn.Module) -> None:
     """Let the batch norms inside the gates see the batches of all processes."""
     for _, gate, _ in inserted(model):
-        convert_sync_batchnorm(gate)
+        convert_sync_batchnorm(gate)  # type: ignore[no-untyped-call]
