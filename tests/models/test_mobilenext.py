@@ -31,7 +31,7 @@ def test_block_is_the_plain_composition(plain, kind, stride, width, identity):
     torch.manual_seed(0)
     block = Sandglass(12, width, 4, stride=stride, depthwise=kind, identity=identity)
     block = plain.randomise(block)
-    x = torch.randn(2, 12, 7, 6, dtype=torch.float64) * 4
+    x = torch.randn(2, 12, 7, 6, dtype=torch.float64) * 40  # into the ReLU6
     y = plain_block(plain, block.state_dict(), x, kind, stride)
     plain.close(block(x), y + x if identity else y)
 

@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+BLOCK: Any = Bottleneck  # timm's annotation asks for a block in place of its class
+
+
 def small_resnet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> ResNet:
     """Return timm's ResNet of bottlenecks with a 3x3 stem, the stride in the 3x3 convolutions.
 
@@ -34,7 +37,7 @@ def small_resnet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> Res
         kwargs: The other arguments of timm's ResNet.
     """
     kwargs.setdefault("zero_init_last", False)
-    net = ResNet(Bottleneck, in_chans=in_chans, num_classes=num_classes, **kwargs)
+    net: Any = ResNet(BLOCK, in_chans=in_chans, num_classes=num_classes, **kwargs)
     net.conv1 = nn.Conv2d(in_chans, net.bn1.num_features, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     if not hasattr(net, "layer4"):
@@ -55,7 +58,7 @@ def small_densenet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> D
         num_classes: Width of the classifier; 0 for none.
         kwargs: The other arguments of timm's DenseNet.
     """
-    net = DenseNet(in_chans=in_chans, num_classes=num_classes, **kwargs)
+    net: Any = DenseNet(in_chans=in_chans, num_classes=num_classes, **kwargs)
     width = net.features.conv0.out_channels
     net.features.conv0 = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
     net.features.norm0, net.features.pool0 = nn.Identity(), nn.Identity()
@@ -63,9 +66,9 @@ def small_densenet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> D
     return net.apply(init_he)
 
 
-def _undo_stem_strides(net: nn.Module) -> None:
+def _undo_stem_strides(net: Any) -> None:
     """Say in timm's notes that features after the stem come four times larger."""
-    for info in net.feature_info:  # type: ignore[union-attr]
+    for info in net.feature_info:
         info["reduction"] = max(info["reduction"] // 4, 1)
 
 

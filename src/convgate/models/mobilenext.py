@@ -10,7 +10,6 @@ from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.drop import DropPath
-from timm.layers.helpers import make_divisible
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -162,9 +161,9 @@ def _stage(width_in: int, row: Row, rates: Sequence[float]) -> Blocks:
 
 
 def _hidden(width_in: int, width: int, reduction: int) -> int:
-    """Divide the input's width, but leave at least a sixth of the output's."""
+    """Divide the input's width; below a sixth of the output's, take a multiple of 16 near that."""
     hidden = width_in // reduction
-    return hidden if hidden >= width / 6 else make_divisible(math.ceil(width / 6), 16)
+    return hidden if hidden >= width / 6 else max(16, (math.ceil(width / 6) + 8) // 16 * 16)
 
 
 def _init_weights(module: nn.Module) -> None:
