@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 from torchvision.models import regnet
 
-import convgate.models  # noqa: F401  registers its networks in timm
+from convgate.models import HorNet, MobileNeXt, WideResNet
 
 
 def small_regnet() -> nn.Module:
@@ -29,6 +29,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "regnet": lambda: small_regnet(),
     "densenet": lambda: torchvision.models.DenseNet(16, (2, 2, 2), 32, num_classes=5),
     "selnext": lambda: timm.create_model("selnext_atto", num_classes=5),
+    "hornet": lambda: HorNet(3, 5, depths=[1] * 4, dims=(16, 32, 64, 128), sides=(0, 0, 4, 2)),
+    "mobilenext": lambda: MobileNeXt(3, 5, rows=((2, 16, 1, 2), (6, 32, 2, 2), (6, 48, 2, 1))),
+    "wide_resnet": lambda: WideResNet(3, 5, depth=1, widen=1),
     "resnet_cifar": lambda: timm.create_model("resnet8", num_classes=5),
 }
 

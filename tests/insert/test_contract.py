@@ -1,4 +1,4 @@
-"""Every gate in six backbones: nothing changes, and everything learns."""
+"""Every gate in nine backbones: nothing changes, and everything learns."""
 
 import copy
 
@@ -16,8 +16,11 @@ PLACES = {
     "mobilenet_v2": "expanded",
     "shufflenet_v2": "stage_end",
     "regnet": "spatial_raw",
+    "hornet": "hidden",
+    "mobilenext": "spatial",
+    "wide_resnet": "block_end",
 }
-"""Six families, and a site each: outputs and inputs, both orders of axes, before and after SE."""
+"""Nine families, and a site each: outputs and inputs, both orders of axes, before and after SE."""
 
 RANDOM = {"pdfam_gmm"}  # draws numbers at every forward, and so moves the dropout that follows
 

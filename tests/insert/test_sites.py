@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 import convgate.models  # noqa: F401  registers its networks in timm
-from convgate.insert import SITES, list_sites
+from convgate.insert import SITES, find_sites, list_sites
 
 
 def build(name: str) -> nn.Module:
@@ -120,6 +120,48 @@ def test_convnext_tiny(name):
     assert widths(name, "stem_end") == [96]
 
 
+@pytest.mark.parametrize("name", ["mobilenext", "mobilenext_cifar"])
+def test_mobilenext(name):
+    """20 blocks; two change the width alone, and three others have one depthwise convolution."""
+    outputs = [96, 144, *[192] * 3, *[288] * 3, *[384] * 3, *[576] * 4, *[960] * 2, 1280]
+    assert widths(name, "block_end") == outputs
+    assert (len(outputs), sum(outputs)) == (18, 8336)
+    first = [32, 96, *[192] * 3, *[288] * 3, *[384] * 3, *[576] * 4, *[960] * 2, 960]
+    assert widths(name, "spatial") == widths(name, "spatial_raw") == first
+    assert widths(name, "stage_end") == [96, 144, 192, 288, 384, 576, 960, 1280]
+    assert widths(name, "stem_end") == [32]
+    # In the 15 blocks with both, by pattern: after the first, and after the last.
+    patterns = [find_sites(build(name), at) for at in ("*.act1", "*.bn4")]
+    assert [len(sites) for sites in patterns] == [15, 15]
+    assert sum(site.channels for site in patterns[1]) == 8336 - 192 - 288 - 576
+
+
+@pytest.mark.parametrize("name", ["hornet_tiny", "hornet_tiny_gf"])
+def test_hornet_tiny(name):
+    blocks = {64: 2, 128: 3, 256: 18, 512: 2}
+    assert Counter(widths(name, "hidden")) == {4 * c: n for c, n in blocks.items()}
+    assert Counter(widths(name, "block_end")) == Counter(widths(name, "spatial")) == blocks
+    mixed = {64 + 32: 2, 128 + 64 + 32: 3, 256 + 128 + 64 + 32: 18, 512 + 256 + 128 + 64 + 32: 2}
+    assert Counter(widths(name, "spatial_raw")) == mixed
+    assert widths(name, "stage_end") == list(blocks)
+    assert widths(name, "stem_end") == [64]
+
+
+def test_wrn28_10():
+    assert widths("wrn28_10", "block_end") == [160] * 4 + [320] * 4 + [640] * 4
+    assert widths("wrn28_10", "spatial") == widths("wrn28_10", "block_end")
+    assert widths("wrn28_10", "stem_end") == [16]
+
+
+def test_forms_for_cifar_have_the_sites_of_their_families():
+    assert Counter(widths("resnet50_cifar", "block_end")) == {256: 3, 512: 4, 1024: 6, 2048: 3}
+    assert Counter(widths("resnext29_16x32d", "block_end")) == {256: 3, 512: 3, 1024: 3}
+    assert len(widths("densenet121_cifar", "spatial")) == 58
+    assert widths("shufflenet_v2_cifar", "stage_end") == [116, 232, 464]
+    for name in ("resnet50_cifar", "resnext29_16x32d", "densenet121_cifar"):
+        assert widths(name, "stem_end") == [64]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -133,6 +175,12 @@ def test_convnext_tiny(name):
         "convnext_atto_ols",
         "selnext_atto",
         "resnet20",
+        "hornet_tiny_gf",
+        "mobilenext",
+        "wrn28_10",
+        "resnext29_8x64d",
+        "shufflenet_v2_cifar",
+        "densenet121_cifar",
         "torchvision/mobilenet_v3_small",
         "torchvision/shufflenet_v2_x0_5",
         "torchvision/efficientnet_v2_s",

@@ -24,11 +24,13 @@ def test_forward_is_head_of_features(build):
     assert torch.equal(model.get_classifier()(pooled), model(X))
 
 
-def test_options_together(build):
-    net = build(num_classes=10, features_only=True, in_chans=1, drop_path_rate=0.1)
-    maps = net(torch.randn(2, 1, 32, 48))
+def test_options_together(build, name):
+    # A unit of ShuffleNet joins its branches, so it has none that could be skipped.
+    skip = {} if name.startswith("shufflenet") else {"drop_path_rate": 0.1}
+    net = build(num_classes=10, features_only=True, in_chans=1, **skip)
+    maps = net(torch.randn(2, 1, 32, 64))
     assert [m.shape[1] for m in maps] == net.feature_info.channels()
-    assert [(32 // m.shape[2], 48 // m.shape[3]) for m in maps] == [
+    assert [(32 // m.shape[2], 64 // m.shape[3]) for m in maps] == [
         (r, r) for r in net.feature_info.reduction()
     ]
 
@@ -99,7 +101,8 @@ def test_configuration(build, name):
     assert not model.default_cfg["url"]
     assert model.get_submodule(model.default_cfg["first_conv"]).in_channels == 3
     assert model.get_submodule(model.default_cfg["classifier"]) is model.get_classifier()
-    assert timm.data.resolve_model_data_config(model)["input_size"] == (3, 32, 32)
+    side = 224 if name.startswith("hornet") else 32
+    assert timm.data.resolve_model_data_config(model)["input_size"] == (3, side, side)
 
 
 @pytest.mark.parametrize("coarse", [False, True])
@@ -131,7 +134,7 @@ def test_checkpointing_changes_no_gradient(build):
             calls[key] += 1
 
         for module in model.modules():
-            if isinstance(module, (torch.nn.GELU, torch.nn.ReLU)):
+            if isinstance(module, (torch.nn.GELU, torch.nn.ReLU, torch.nn.ReLU6)):
                 module.register_forward_hook(count)
         model(X).square().sum().backward()
     assert calls["saving"] > calls["plain"]  # blocks ran again on the way back

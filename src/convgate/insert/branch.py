@@ -15,6 +15,7 @@ BRANCHES: dict[str, tuple[str, ...]] = {
     "FusedMBConv": ("block",),
     "ResBottleneckBlock": ("f",),
     "CNBlock": ("block",),
+    "Sandglass": ("branch",),  # MobileNeXt
 }
 """Class name to the attributes that may hold the branch."""
 

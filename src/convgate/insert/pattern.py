@@ -10,7 +10,7 @@ from convgate.errors import InputError
 from convgate.insert.host import output_host
 from convgate.insert.sites import Block, Site, find_blocks, with_shape
 from convgate.insert.trace import Shape, record_shapes
-from convgate.insert.tree import MARK, Layout, output_source, output_width
+from convgate.insert.tree import MARK, Layout, join, output_source, output_width
 
 
 def sites_by_pattern(
@@ -74,7 +74,9 @@ def _site(
     blocks: list[Block],
 ) -> Site:
     own = next((b for b in blocks if f"{host}.".startswith(f"{b.path}.")), None)
-    width, layout = _known(model.get_submodule(path), own if own and own.path == host else None)
+    width, layout = _spot(own, host) if own else (None, None)
+    if width is None:
+        width, layout = _known(model.get_submodule(path))
     stage = own.stage if own else 0
     if shapes is not None:
         shape = _single(host, shapes)
@@ -87,10 +89,18 @@ def _site(
     return Site(pattern, host, stage, width, layout, "output")
 
 
-def _known(module: nn.Module, block: Block | None) -> tuple[int | None, Layout | None]:
-    """Return channels and layout as far as a module's parts, or its kind of block, say them."""
-    if block is not None and block.spots.width is not None:
+def _spot(block: Block, host: str) -> tuple[int | None, Layout | None]:
+    """Return channels and layout of a block's output, or of a named site in it."""
+    if block.path == host and block.spots.width is not None:
         return block.spots.width, "NCHW"
+    for spot in block.spots.places.values():
+        if (join(block.path, spot.path), spot.where) == (host, "output"):
+            return spot.channels, spot.layout
+    return None, None
+
+
+def _known(module: nn.Module) -> tuple[int | None, Layout | None]:
+    """Return channels and layout as far as a module's parts say them."""
     source = output_source(module)
     if source is None:
         return None, None

@@ -64,6 +64,15 @@ RULES: dict[str, Rule] = {
         },
         attention=(Place("se", width="conv2"),),
     ),
+    "pre-activated basic block of WRN": Rule(
+        parts=("norm1", "conv1", "norm2", "conv2"),
+        attributes=SHORTCUT,
+        places={
+            "spatial_raw": Place("conv1"),
+            "spatial": Place("conv2", "input"),
+            "block_end": Place("conv2"),
+        },
+    ),
     "inverted residual": Rule(
         parts=("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"),
         places={
@@ -124,6 +133,15 @@ RULES: dict[str, Rule] = {
         },
         attention=(Place("mlp.gate", width="mlp.fc1"),),
     ),
+    "block of HorNet": Rule(
+        parts=("gnconv.mix", "gnconv.proj_out", "mlp.fc1", "mlp.act", "mlp.fc2"),
+        places={
+            "spatial_raw": Place("gnconv.mix"),
+            "spatial": Place("gnconv", width="gnconv.proj_out"),
+            "hidden": Place("mlp.act", width="mlp.fc1", linear="mlp.fc1"),
+            "block_end": Place("mlp.fc2", linear="mlp.fc2"),
+        },
+    ),
 }
 
 STEMS: dict[str, tuple[tuple[str, ...], Place]] = {
@@ -137,7 +155,7 @@ STEMS: dict[str, tuple[tuple[str, ...], Place]] = {
     "timm's MobileNet and EfficientNet": (("conv_stem", "bn1"), Place("bn1")),
     "ResNet without pooling": (("act1", "bn1"), Place("act1", width="bn1")),
     "timm's RegNet": (("stem.bn",), Place("stem", width="stem.bn")),
-    "timm's ConvNeXt": (("stem",), Place("stem")),
+    "ConvNeXt, SELNeXt, HorNet, WRN": (("stem",), Place("stem")),
     "torchvision's Sequential nets": (("features.0",), Place("features.0")),
 }
 

@@ -52,16 +52,16 @@ def list_sites(model: nn.Module, example_input: torch.Tensor | None = None) -> l
     """Return the sites of a network in its order.
 
     Known are the ResNet, ResNeXt, WRN, MobileNetV2 / V3, EfficientNet, DenseNet, ShuffleNetV2,
-    RegNet and ConvNeXt V1 / V2 families of timm and torchvision, and convgate's own; a network
-    made of their blocks works as well. Any other gives an empty list: there, name modules by a
-    path pattern.
+    RegNet and ConvNeXt V1 / V2 families of timm and torchvision, and convgate's own (SELNeXt,
+    HorNet, MobileNeXt and the forms for CIFAR); a network made of their blocks works as well. Any
+    other gives an empty list: there, name modules by a path pattern.
 
     - stem_end: after the stem's activation, before its pooling.
     - expanded: after the 1x1 expansion of an inverted residual, its norm and activation.
     - spatial_raw: after a block's first convolution larger than 1x1, before its norm.
     - spatial: the same after its norm and activation. In DenseNet, whose norms come first, the
-      convolution's output under both names.
-    - hidden: after the activation between the two linear layers of a ConvNeXt block.
+      convolution's output under both names; in HorNet, after the recursive gated convolution.
+    - hidden: after the activation between the two linear layers of a ConvNeXt or HorNet block.
     - se: the net's own channel attention, which `replace` and `remove` take.
     - block_end: the end of the residual branch, before the addition (or concatenation).
     - stage_end: after a stage's last block.

@@ -10,8 +10,13 @@ import timm
 import torchvision
 from torch import nn
 
+import convgate.models.cifar_forms
+import convgate.models.hornet
+import convgate.models.mobilenext
 import convgate.models.resnet_cifar
-import convgate.models.selnext  # noqa: F401  both register their names in timm
+import convgate.models.selnext
+import convgate.models.shufflenet_cifar
+import convgate.models.wide_resnet  # noqa: F401  all register their names in timm
 from convgate.errors import InputError, unknown
 from convgate.models.checkpoint import load_weights
 

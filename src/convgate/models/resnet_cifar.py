@@ -6,13 +6,13 @@ https://arxiv.org/abs/1512.03385, section 4.2.
 from typing import Any
 
 import torch.nn.functional as F
-from timm.layers.classifier import create_classifier
 from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from convgate.errors import unknown
-from convgate.models.staged import Blocks, Staged, drop_path_rates
+from convgate.models.pooled import Pooled, cifar_cfg, init_he
+from convgate.models.staged import Blocks, drop_path_rates
 
 __all__ = ["BasicBlock", "PadShortcut", "ResNetCifar", "resnet8", "resnet20", "resnet56"]
 
@@ -62,7 +62,7 @@ class BasicBlock(nn.Module):
         return self.act2(self.drop_path(y) + self.downsample(x))
 
 
-class ResNetCifar(Staged):
+class ResNetCifar(Pooled):
     """ResNet of 6n + 2 layers: a 3x3 stem and three stages of n blocks, 16, 32 and 64 wide.
 
     Shape: x (N, in_chans, H, W) with H, W >= 1 -> (N, num_classes).
@@ -95,9 +95,7 @@ class ResNetCifar(Staged):
         super().__init__()
         if shortcut not in SHORTCUTS:
             raise unknown("shortcut", shortcut, SHORTCUTS)
-        self.num_classes = num_classes
         self.in_chans = in_chans
-        self.num_features = self.head_hidden_size = WIDTHS[-1]
         self.feature_info = [
             {"num_chs": width, "reduction": 2**i, "module": f"layer{i + 1}"}
             for i, width in enumerate(WIDTHS)
@@ -109,29 +107,11 @@ class ResNetCifar(Staged):
         self.layer1 = _stage(16, 16, 1, shortcut, rates[0])
         self.layer2 = _stage(16, 32, 2, shortcut, rates[1])
         self.layer3 = _stage(32, 64, 2, shortcut, rates[2])
-        self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=global_pool
-        )
-        self.drop = nn.Dropout(drop_rate)
-        self.apply(_init_weights)
+        self.make_head(num_classes, global_pool, drop_rate)
+        self.apply(init_he)
 
     def forward_stem(self, x: Tensor) -> Tensor:
         return self.act1(self.bn1(self.conv1(x)))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        x = self.drop(self.global_pool(x))
-        return x if pre_logits else self.fc(x)
-
-    def get_classifier(self) -> nn.Module:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        self.num_classes = num_classes
-        pool_type = self.global_pool.pool_type if global_pool is None else global_pool
-        self.global_pool, self.fc = create_classifier(
-            self.num_features, num_classes, pool_type=pool_type
-        )
-        self.fc.to(self.conv1.weight)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
         """Return timm's patterns of layer groups, from stem to head."""
@@ -154,26 +134,9 @@ def _shortcut(width_in: int, width: int, stride: int, kind: str) -> nn.Module:
     return nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
 
-def _init_weights(module: nn.Module) -> None:
-    """He initialisation of convolutions and classifier."""
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.kaiming_normal_(module.weight)
-
-
-_CFG = {
-    "url": "",
-    "num_classes": 10,
-    "input_size": (3, 32, 32),
-    "pool_size": (8, 8),
-    "crop_pct": 1.0,
-    "interpolation": "bilinear",
-    "mean": (0.4914, 0.4822, 0.4465),  # of the training photographs of CIFAR-10
-    "std": (0.2470, 0.2435, 0.2616),
-    "first_conv": "conv1",
-    "classifier": "fc",
-}
-
-default_cfgs = generate_default_cfgs(dict.fromkeys(("resnet8", "resnet20", "resnet56"), _CFG))
+default_cfgs = generate_default_cfgs(
+    dict.fromkeys(("resnet8", "resnet20", "resnet56"), cifar_cfg(pool_size=(8, 8)))
+)
 
 
 def _create(variant: str, pretrained: bool, depth: int, **kwargs: Any) -> ResNetCifar:

@@ -11,8 +11,7 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from convgate.gates import create_gate
-
-NORM_EPS = 1e-6  # of every layer norm but the one inside SELN
+from convgate.models.trunk import NORM_EPS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,109 @@
+"""Parameters and operations of every family against what the papers and repositories report."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import convgate.models  # noqa: F401  registers the names in timm
+
+
+def build(name, **options):
+    with torch.device("meta"):
+        return timm.create_model(name, **options)
+
+
+def parameters(name, **options):
+    return sum(parameter.numel() for parameter in build(name, **options).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "expected"),
+    [
+        ("hornet_tiny", 1000, 22_409_512),
+        ("hornet_tiny_gf", 1000, 22_991_848),
+        ("mobilenext", 1000, 3_535_416),
+        ("wrn28_10", 100, 36_546_980),
+        # 34,426,698 with 10 classes, the 34.4 M of arXiv 1611.05431
+        ("resnext29_8x64d", 100, 34_518_948),
+    ],
+)
+def test_parameters_exactly(name, classes, expected):
+    assert parameters(name, num_classes=classes) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "millions"),
+    [
+        ("mobilenext_cifar", 100, "2.3825"),
+        ("resnet50_cifar", 100, "23.7053"),
+        ("resnet101_cifar", 100, "42.6974"),
+        ("wrn28_10", 100, "36.5470"),
+        ("resnext29_16x32d", 10, "25.1370"),
+        ("resnext29_16x32d", 100, "25.2292"),
+        ("resnext29_8x64d", 10, "34.4267"),
+        ("shufflenet_v2_cifar", 100, "1.3609"),
+        ("densenet121_cifar", 100, "7.0485"),
+        ("hornet_small", 1000, "50"),
+        ("hornet_small_gf", 1000, "50"),
+        ("hornet_base", 1000, "87"),
+        ("hornet_base_gf", 1000, "88"),
+    ],
+)
+def test_parameters_as_printed(name, classes, millions):
+    digits = len(millions.partition(".")[2])
+    assert f"{parameters(name, num_classes=classes) / 1e6:.{digits}f}" == millions
+
+
+def operations(model, size, per_norm, pooled):
+    """Multiply-adds of convolutions and linear layers, some operations per element of each norm.
+
+    Pooling modules add one operation for each output, adaptive ones also one for each input.
+    """
+    total = 0
+
+    def count(module, args, output):
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            total += output.numel() * module.in_features
+        elif isinstance(module, nn.BatchNorm2d):
+            total += per_norm * output.numel()
+        elif isinstance(module, nn.AvgPool2d):
+            total += output.numel()
+        elif isinstance(module, nn.AdaptiveAvgPool2d) and pooled:
+            total += args[0].numel() + output.numel()
+
+    for module in model.modules():
+        module.register_forward_hook(count)
+    model.eval()(torch.empty(1, 3, size, size, device="meta"))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "per_norm", "pooled", "millions"),
+    [
+        # the tables of EAN: 4 per element of a norm for light networks, 2 for the others
+        ("mobilenext", 1000, 4, True, "343.660"),
+        ("mobilenext_cifar", 100, 4, True, "7.117"),
+        ("shufflenet_v2_cifar", 100, 4, False, "45.754"),  # its published code pools in a function
+        ("densenet121_cifar", 100, 2, True, "898.225"),
+        ("resnet50_cifar", 100, 2, True, "1304.9"),
+        ("resnet101_cifar", 100, 2, True, "2520.4"),
+        ("wrn28_10", 100, 2, True, "5956.6"),
+        ("resnext29_16x32d", 10, 2, True, "4045.5"),
+        # Table 2 of SELNeXt, multiply-adds alone; transforms are in no count
+        ("hornet_tiny", 1000, 0, False, "3968"),
+        ("hornet_tiny_gf", 1000, 0, False, "3889"),
+        ("hornet_small", 1000, 0, False, "8814"),
+        ("hornet_small_gf", 1000, 0, False, "8694"),
+        ("hornet_base", 1000, 0, False, "15567"),
+    ],
+)
+def test_operations_as_printed(name, classes, per_norm, pooled, millions):
+    model = build(name, num_classes=classes)
+    size = model.default_cfg["input_size"][-1]
+    digits = len(millions.partition(".")[2])
+    counted = operations(model, size, per_norm, pooled) / 1e6
+    assert f"{counted:.{digits}f}" == millions
