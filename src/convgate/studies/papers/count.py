@@ -5,11 +5,10 @@ counters count as the thop package does, which looks at modules alone:
 
 * convolutions and linear layers: multiply-adds;
 * batch norm: 4 operations an element (thop 0.1.1) or 2 (before it);
-* average pooling: the additions of its window and one division for each output;
+* average pooling: 1 for each output of a fixed window; for an adaptive one, its window + 1;
 * parameters of these modules; a group norm, a bare parameter and a function are not seen.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,9 +29,9 @@ __all__ = ["COUNTERS", "Count", "count"]
 
 COUNTERS = {
     "macs": "multiply-adds of convolutions and matrix products; all parameters",
-    "thop4": "thop 0.1.1: modules alone, 4 a batch-norm element, window + 1 a pooled value",
+    "thop4": "thop 0.1.1: modules alone, 4 a batch-norm element, averages of maps",
     "thop4_means": "the same, where the gates take means and have no pooling modules",
-    "thop2": "an older thop: modules alone, 2 a batch-norm element, window + 1 a pooled value",
+    "thop2": "an older thop: modules alone, 2 a batch-norm element, averages of maps",
 }
 Rule = Callable[[Any, Tensor, Tensor], int]
 
@@ -105,16 +104,11 @@ def _rule(module: nn.Module, norm: int) -> Rule | None:
         return lambda linear, x, y: y.numel() * linear.in_features
     if isinstance(module, _BatchNorm):
         return lambda _, x, y: norm * x.numel()
-    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AvgPool2d)):
-        return _pooled
+    if isinstance(module, nn.AdaptiveAvgPool2d):  # the whole map is shared out
+        return lambda _, x, y: x.numel() + y.numel()
+    if isinstance(module, nn.AvgPool2d):
+        return lambda _, x, y: y.numel()
     return None
-
-
-def _pooled(pool: Any, x: Tensor, y: Tensor) -> int:
-    size = getattr(pool, "kernel_size", None)
-    if size is None:  # adaptive: the whole map is shared out
-        return x.numel() + y.numel()
-    return y.numel() * (1 + (size * size if isinstance(size, int) else math.prod(size)))
 
 
 def _gate_rule(module: nn.Module, pools: bool) -> Rule | None:

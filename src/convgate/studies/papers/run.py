@@ -89,7 +89,8 @@ def _missing(row: Row) -> str:
 
 
 def _result(name: str, table: PaperTable, row: Row) -> RowResult:
-    counted = count_row(table, row) if is_buildable(row) else None
+    wanted = any(column in row.reported for column in COUNTED)
+    counted = count_row(table, row) if wanted and is_buildable(row) else None
     notes = [row.note, _missing(row)]
     return RowResult(
         name=row.name,
