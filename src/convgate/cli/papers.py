@@ -9,7 +9,7 @@ from convgate.cli.main import app
 
 
 @app.command("table")
-def table(  # noqa: PLR0913  every option of the verb is one argument
+def table(
     name: Annotated[str, typer.Argument(help="A table as in selnext.2, or ls for all of them.")],
     rows: Annotated[str, typer.Option(help="A row, or a pattern as in 'resnet50*'.")] = "*",
     latency: Annotated[bool, typer.Option("--latency", help="Time them, too.")] = False,

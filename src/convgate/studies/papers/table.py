@@ -1,5 +1,6 @@
 """The printed tables: what was reported, cell by cell, and apart from it how to build each row."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from fnmatch import fnmatchcase
@@ -104,17 +105,10 @@ class PaperTable:
         for row in self.row:
             if names.count(row.name) > 1:
                 raise InputError(f"row {row.name!r} is there twice; give it another name")
-            if row.base and row.base not in names:
-                raise unknown(f"base of row {row.name!r}:", row.base, names)
-            for column in (*row.reported, *row.units, *row.truncated):
-                if column not in self.units:
-                    raise unknown(f"column of row {row.name!r}:", column, self.units)
-            for column in row.differs:
-                if column not in row.reported:
-                    raise unknown(f"column of row {row.name!r}:", column, row.reported)
-            counter = row.counter or self.counter
-            if counter and counter not in COUNTERS:
-                raise unknown("counter", counter, COUNTERS)
+            _check("base", row, [row.base] if row.base else [], names)
+            _check("column", row, [*row.reported, *row.units, *row.truncated], self.units)
+            _check("column", row, row.differs, row.reported)
+            _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
 
     def select(self, pattern: str = "*") -> tuple[Row, ...]:
         """Return the rows whose names match a shell pattern, or the one of that name.
@@ -181,6 +175,12 @@ def number(text: str) -> float | None:
         return float(Decimal(text))
     except InvalidOperation:
         return None
+
+
+def _check(kind: str, row: Row, words: Iterable[str], known: Collection[str]) -> None:
+    for word in words:
+        if word not in known:
+            raise unknown(f"{kind} of row {row.name!r}:", word, known)
 
 
 def _exponent(text: str) -> int:
