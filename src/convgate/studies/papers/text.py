@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich import box
@@ -42,7 +43,8 @@ def render(result: TableResult, form: str) -> str:
     tables = [counted(result), *([timed(result)] if result.latency else [])]
     words, commands = remarks(result), commands_of(result)
     if form == "table":
-        return "\n".join([title, *map(plain, tables), *words, *commands])
+        wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
+        return "\n".join([title, *map(plain, tables), *wrapped, *commands])
     listed = "\n".join(f"- {markdown.cell(line)}" for line in words)
     code = [*commands[:1], *(f"```\n{line}\n```" for line in commands[1:])]
     return "\n\n".join([f"## {title}", *map(markdown.table, tables), listed, *code])
@@ -88,7 +90,7 @@ def write(path: Path, text: str) -> None:
 
 def plain(content: Table) -> str:
     """Return a table of at most eighty columns, without colours."""
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     numbers = [all(_is_number(row[i]) for row in content.body) for i in range(len(content.head))]
     for title, right in zip(content.head, numbers, strict=True):
         shown = title.replace(" ", "\n")
