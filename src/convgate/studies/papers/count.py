@@ -29,9 +29,9 @@ __all__ = ["COUNTERS", "Count", "count"]
 
 COUNTERS = {
     "macs": "multiply-adds of convolutions and matrix products; all parameters",
-    "thop4": "thop 0.1.1: modules alone, 4 a batch-norm element, averages of maps",
-    "thop4_means": "the same, where the gates take means and have no pooling modules",
-    "thop2": "an older thop: modules alone, 2 a batch-norm element, averages of maps",
+    "thop4": "as thop 0.1.1: what is in modules; 4 operations for each value of a batch norm",
+    "thop4_means": "the same for gates that take means, and have no pooling modules",
+    "thop2": "as older thops: what is in modules; 2 operations for each value of a batch norm",
 }
 Rule = Callable[[Any, Tensor, Tensor], int]
 

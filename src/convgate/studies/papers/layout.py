@@ -28,7 +28,7 @@ def counted(result: TableResult) -> Table:
 
 def timed(result: TableResult) -> Table:
     """Return latencies: ours, and both ratios to the base's row."""
-    head = ("row", "median ms", "ratio, 95 %", "verdict", "paper's ratio")
+    head = ("row", "median\nms", "ratio\n[95 %]", "verdict", "paper's\nratio")
     body = []
     for row in result.rows:
         time = row.latency
@@ -36,8 +36,8 @@ def timed(result: TableResult) -> Table:
         if time is None:
             body.append((row.label, "", "", "", printed))
             continue
-        ratio = f"{time.ratio:.3f} [{time.ratio_low:.3f}, {time.ratio_high:.3f}]"
-        ratio = "1" if time.verdict == "base" else ratio
+        interval = f"[{time.ratio_low:.3f}, {time.ratio_high:.3f}]"
+        ratio = "1" if time.verdict == "base" else f"{time.ratio:.3f} {interval}"
         body.append((row.label, f"{time.median_ms:.3g}", ratio, time.verdict, printed))
     return Table(head, tuple(body))
 
@@ -80,8 +80,8 @@ def _row_remarks(row: RowResult) -> Iterator[str]:
 
 def _title(column: str, result: TableResult) -> str:
     units = {c.unit for row in result.rows for c in row.cells if c.column == column} - {""}
-    name = TITLES.get(column, column.replace("_", " ").replace("top1", "top-1"))
-    return f"{name}, {units.pop()}" if len(units) == 1 else name
+    name = TITLES.get(column, column.replace("top1", "top-1").replace("_", " "))
+    return "\n".join([*name.split(" "), *(units if len(units) == 1 else ())])
 
 
 def _reported(row: RowResult, column: str) -> str:

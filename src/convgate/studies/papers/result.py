@@ -61,14 +61,11 @@ class RowResult(Record):
 
     @property
     def verdict(self) -> str:
-        """Say "yes", "no", or which of the columns does not match; nothing where none counts."""
-        judged = [cell for cell in self.cells if cell.matches is not None]
-        wrong = [cell.column for cell in judged if not cell.matches]
+        """Say whether all judged cells match: "yes", "partly", "no"; nothing where none is."""
+        judged = [cell.matches for cell in self.cells if cell.matches is not None]
         if not judged:
             return ""
-        if not wrong:
-            return "yes"
-        return "no" if len(wrong) == len(judged) else f"not {', '.join(wrong)}"
+        return "yes" if all(judged) else "partly" if any(judged) else "no"
 
 
 @dataclass(frozen=True)

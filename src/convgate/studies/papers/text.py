@@ -93,8 +93,7 @@ def plain(content: Table) -> str:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     numbers = [all(_is_number(row[i]) for row in content.body) for i in range(len(content.head))]
     for title, right in zip(content.head, numbers, strict=True):
-        shown = title.replace(" ", "\n")
-        table.add_column(shown, justify="right" if right else "left", overflow="fold")
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
     for row in content.body:
         table.add_row(*row)
     console = Console(file=io.StringIO(), width=WIDTH, markup=False, highlight=False)
