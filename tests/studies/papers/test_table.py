@@ -1,5 +1,7 @@
 """Printed tables: their form, how digits are compared, and what a wrong name says."""
 
+import shlex
+
 import pytest
 
 from convgate import spec
@@ -91,9 +93,7 @@ def test_one_base_takes_one_size_of_image():
 
 
 def test_the_command_makes_the_rows_own_recipe():
-    """Read back word by word, it is the row's network and gate, and nothing of the recipe's gate."""
-    import shlex
-
+    """Read back word by word, it is the row's network and gate; nothing stays of the recipe's."""
     commands = 0
     for name in list_tables():
         table = load_table(name)

@@ -3,6 +3,7 @@
 import copy
 import json
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def tie_stem(model: nn.Module) -> None:
     put(model, stem[0], first[1])
 
 
-def _backbone(name: str, classes: int, device: str, options: dict[str, object]) -> nn.Module:
+def _backbone(name: str, classes: int, device: str, options: dict[str, Any]) -> nn.Module:
     if device == "meta":
         return copy.deepcopy(_shapes(name, classes, json.dumps(options)))
     return create_model(name, num_classes=classes, **options).to(device)
