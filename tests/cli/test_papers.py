@@ -90,6 +90,8 @@ def test_the_papers_ratio_is_over_the_bases_row():
         (["ean.2", "--rows", "vgg*"], "no row matches 'vgg*'; the rows are resnet50, "),
         (["ela.1", "--format", "cvs"], "unknown format 'cvs'; did you mean 'csv'?"),
         (["ela.1", "--device", "tpu"], "device 'tpu' is not on this machine"),
+        (["ela.6", "--latency"], "no chosen row of ela.6 names a network to time"),
+        (["ean.2", "--rows", "resnet56", "--latency", "--batch", "0"], "batch=0 leaves no image"),
         (["ela.1", "--out", "nowhere/x.md"], "needs the folder nowhere"),
     ],
 )

@@ -40,7 +40,13 @@ def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
 
 
 def example_input(table: PaperTable, row: Row, *, batch: int = 1, device: str = "cpu") -> Tensor:
-    """Return images of the row's size, (batch, 3, H, W): the same noise every time."""
+    """Return images of the row's size, (batch, 3, H, W): the same noise every time.
+
+    Raises:
+        InputError: if there is no image.
+    """
+    if batch < 1:
+        raise InputError(f"batch={batch} leaves no image; give at least 1")
     px = (row.build.image_px if row.build else None) or table.image_px
     if device == "meta":
         return torch.empty(batch, 3, px, px, device="meta")

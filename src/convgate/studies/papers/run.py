@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import timm
 
+from convgate.errors import InputError
 from convgate.measure.rounds import Progress
 from convgate.models.create import TORCHVISION
 from convgate.studies.papers.build import build_row, example_input
@@ -37,7 +38,8 @@ def run_table(
         on_progress: Called with a word and the share that is done.
 
     Raises:
-        InputError: for an unknown table or row (with the nearest), or a pattern without a match.
+        InputError: for an unknown table or row (with the nearest), a pattern without a match, or
+            rows that cannot be timed.
     """
     table = load_table(name)
     chosen = table.select(rows)
@@ -54,6 +56,8 @@ def run_table(
     if not latency:
         return found
     timed = [row for row in chosen if is_buildable(row)]
+    if not timed:
+        raise InputError(f"no chosen row of {name} names a network to time; do without latency")
     times = time_rows(
         table, timed, device=device, batch=batch, seconds=seconds, on_progress=on_progress
     )
