@@ -9,8 +9,7 @@ import torchvision
 from torch import nn
 
 import convgate.models  # noqa: F401  registers its networks in timm
-from convgate.errors import InputError
-from convgate.insert import SITES, find_sites, list_sites
+from convgate.insert import SITES, list_sites
 
 
 def build(name: str) -> nn.Module:
@@ -172,17 +171,3 @@ def test_the_backbone_inside_another_network_has_its_sites():
 
 def test_an_unknown_network_has_no_sites():
     assert list_sites(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())) == []
-
-
-def test_several_sites_at_once():
-    net = torchvision.models.resnet18()
-    found = [(site.name, site.path) for site in find_sites(net, "stem_end, stage_end")]
-    ends = [("stage_end", f"layer{i}.1") for i in (1, 2, 3, 4)]
-    assert found == [("stem_end", "maxpool"), *ends]
-    assert find_sites(net, "stem_end,stage_end", stages=(0, 2)) == [
-        site for site in find_sites(net, "stem_end,stage_end") if site.stage in (0, 2)
-    ]
-    with pytest.raises(InputError, match=r"names the output of layer1\.1 twice"):
-        find_sites(net, "stage_end,layer1.?")
-    with pytest.raises(InputError, match="did you mean 'stage_end'"):
-        find_sites(net, "stem_end,stage_and")
