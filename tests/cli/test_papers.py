@@ -40,6 +40,15 @@ def test_tables_without_counts_fit_too(name):
     assert max(map(len, grid(done.output))) <= 80
 
 
+def test_a_column_of_two_units_names_them_in_its_cells():
+    done = run("ela.5", "--rows", "*t*v2")
+    assert "327.56  327.5507" in done.output  # one unit, in the head
+    done = run("ela.5", "--rows", "[mr]*[28]")
+    assert "327.56 M  327.5507" in done.output
+    assert " 1.824 G" in done.output
+    assert max(map(len, grid(done.output))) <= 80
+
+
 def test_formats_hold_the_same_row(tmp_path):
     words = ["ela.2", "--rows", "resnet18+ca-r32"]
     table = json.loads(run(*words, "--format", "json").output)

@@ -21,7 +21,10 @@ def counted(result: TableResult) -> Table:
     for row in result.rows:
         cells = [row.label]
         for column in columns:
-            cells += [_reported(row, column), *([_ours(row, column)] if column in ours else [])]
+            cells += [
+                _reported(row, column, result),
+                *([_ours(row, column)] if column in ours else []),
+            ]
         body.append((*cells, *([row.verdict] if ours else [])))
     return Table(tuple(head), tuple(body))
 
@@ -79,14 +82,21 @@ def _row_remarks(row: RowResult) -> Iterator[str]:
 
 
 def _title(column: str, result: TableResult) -> str:
+    name = TITLES.get(column, column.replace("top", "top-").replace("_", " "))
+    return "\n".join([*name.split(" "), *_units(column, result)[:1]])
+
+
+def _units(column: str, result: TableResult) -> list[str]:
+    """Return the one unit of a column, or nothing where its cells have several or none."""
     units = {c.unit for row in result.rows for c in row.cells if c.column == column} - {""}
-    name = TITLES.get(column, column.replace("top1", "top-1").replace("_", " "))
-    return "\n".join([*name.split(" "), *(units if len(units) == 1 else ())])
+    return list(units) if len(units) == 1 else []
 
 
-def _reported(row: RowResult, column: str) -> str:
+def _reported(row: RowResult, column: str, result: TableResult) -> str:
     cell = row.cell(column)
-    return "" if cell is None else cell.reported or "-"
+    if cell is None or not cell.reported:
+        return "" if cell is None else "-"
+    return cell.reported if _units(column, result) else f"{cell.reported} {cell.unit}".strip()
 
 
 def _ours(row: RowResult, column: str) -> str:

@@ -78,7 +78,7 @@ class PaperTable:
     Args:
         caption: What it is about.
         source: Paper and table.
-        units: Columns in order, each with its unit.
+        units: Columns in order, each with its unit; a row may have another.
         row: The rows in order.
         counter: One of `COUNTERS`, for the columns params and flops; empty where there are none.
         num_classes: Of every row that does not say otherwise.
