@@ -4,8 +4,8 @@ import torch
 from convgate.gates import EAN, ELA, GATES, SELN
 from convgate.insert import inserted
 from convgate.models import create_model
-from convgate.train.build import build_model
-from convgate.train.recipe import list_recipes, load_recipe
+from convgate.train.build import add_gate, build_model
+from convgate.train.recipe import GateSpec, list_recipes, load_recipe
 
 # By hand: the published network's own parameters, and what the gates add at the papers' places.
 PARAMETERS = {
@@ -72,3 +72,11 @@ def test_shared_batch_statistics_keep_the_gates(tiny, monkeypatch):
         gate.register_forward_hook(lambda *_: ran.append(1))
     model.eval()(torch.randn(1, 1, 8, 8))
     assert len(ran) == len(list(inserted(model))) == 3
+
+
+def test_none_in_the_place_of_a_gate_takes_it_away():
+    """MobileNetV3-Large without its attention: 3.97 M in doi 10.32604/cmc.2025.059966, Table 7."""
+    with torch.device("meta"):
+        model = create_model("torchvision/mobilenet_v3_large")
+        add_gate(model, GateSpec(name="none", replaces="se"))
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == 3.97

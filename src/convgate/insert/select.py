@@ -21,14 +21,17 @@ def find_sites(
 
     Args:
         model: A network.
-        at: A site of `list_sites`, or a pattern for dotted module paths.
+        at: A site of `list_sites`, or a pattern for dotted module paths; or several of them with
+            commas between, as in "stem_end,stage_end".
         stages: The stages to take, from 1; the stem is 0.
         example_input: An input; timm's networks note their input size, which serves for named
             sites where this is absent.
 
     Raises:
-        InputError: if the network has no such site, path or stage.
+        InputError: if the network has no such site, path or stage, or one is named twice.
     """
+    if "," in at:
+        return in_stages(_several(model, at, example_input), stages)
     if at in SITES:
         return in_stages(_named(model, at, example_input), stages)
     if not any(sign in at for sign in "*?[.") and not matching_paths(model, at):
@@ -53,6 +56,16 @@ def in_stages(sites: list[Site], stages: Iterable[int] | int | None) -> list[Sit
             f"{', '.join(map(str, sorted(present)))}"
         )
     return [site for site in sites if site.stage in wanted]
+
+
+def _several(model: nn.Module, at: str, example_input: Tensor | None) -> list[Site]:
+    parts = [part.strip() for part in at.split(",")]
+    found = [site for part in parts for site in find_sites(model, part, None, example_input)]
+    places = [(site.path, site.where) for site in found]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice:
+        raise InputError(f"{at!r} names the {twice[1]} of {twice[0]} twice; name each place once")
+    return found
 
 
 def _named(model: nn.Module, at: str, example_input: Tensor | None) -> list[Site]:

@@ -44,7 +44,8 @@ def insert(
     Args:
         model: The network.
         gate: A registered gate.
-        at: A site of `list_sites`, or a pattern for dotted module paths ("layer[34].*.bn2").
+        at: A site of `list_sites`, or a pattern for dotted module paths ("layer[34].*.bn2"), or
+            several with commas between.
         stages: The stages to take, from 1, as in (2, 3); the stem is 0. All by default.
         start: "identity", or "paper" for the gate's own initial values.
         example_input: An input of the network, to tell shapes and MACs; timm's networks note their
@@ -52,7 +53,7 @@ def insert(
         gate_options: The gate's options.
 
     Returns:
-        One row for each gate, in the network's order.
+        One row for each gate, in the network's order under each name.
 
     Raises:
         InputError: for an unknown gate, option, site or stage (with the nearest), a channel count

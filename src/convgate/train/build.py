@@ -7,7 +7,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import insert, inserted, replace
+from convgate.insert import insert, inserted, remove, replace
 from convgate.models import create_model
 from convgate.train.data import ImageData, open_data
 from convgate.train.recipe import GateSpec, Recipe
@@ -71,9 +71,11 @@ def _backbone(recipe: Recipe, num_classes: int, in_chans: int) -> nn.Module:
 
 
 def add_gate(model: nn.Module, gate: GateSpec) -> None:
-    """Put the gate into the network, in place."""
+    """Put the gate into the network, or take away what it replaces where its name is "none"."""
     options: dict[str, Any] = {"stages": gate.stages, "start": gate.start, **gate.options}
-    if gate.replaces is not None:
+    if gate.name == "none" and gate.replaces is not None:
+        remove(model, gate.replaces)
+    elif gate.replaces is not None:
         replace(model, gate.replaces, gate.name, **options)
     else:
         insert(model, gate.name, at=gate.at, **options)

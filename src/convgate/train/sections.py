@@ -28,7 +28,8 @@ class ModelSpec:
 class GateSpec:
     """The gate to insert, and where.
 
-    ``replaces`` names a gate that the backbone already has (such as "se"), whose place is taken.
+    ``replaces`` names a gate that the backbone already has (such as "se"), whose place is taken;
+    with the name "none" it is taken away.
     """
 
     name: str

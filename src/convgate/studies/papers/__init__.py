@@ -1,0 +1,25 @@
+"""The papers' printed tables: what was reported, and what is built and counted here."""
+
+from convgate.studies.papers.build import build_row
+from convgate.studies.papers.count import COUNTERS, Count, count
+from convgate.studies.papers.result import Cell, RowResult, TableResult
+from convgate.studies.papers.run import run_table
+from convgate.studies.papers.table import Build, PaperTable, Row, list_tables, load_table
+from convgate.studies.papers.text import render
+
+__all__ = [
+    "COUNTERS",
+    "Build",
+    "Cell",
+    "Count",
+    "PaperTable",
+    "Row",
+    "RowResult",
+    "TableResult",
+    "build_row",
+    "count",
+    "list_tables",
+    "load_table",
+    "render",
+    "run_table",
+]

@@ -1,0 +1,104 @@
+"""A run of a printed table laid out in cells and lines, for the terminal and Markdown alike."""
+
+from collections.abc import Iterator
+
+from convgate.studies.papers.result import RowResult, TableResult
+from convgate.studies.tables import Table
+
+MANY = 4  # rows whose commands are all shown
+TITLES = {"flops": "FLOPs", "no_channel_reduction": "no reduction", "map": "mAP", "miou": "mIoU"}
+
+
+def counted(result: TableResult) -> Table:
+    """Return what is reported, beside ours where there is ours."""
+    columns = [c for c in result.units if not c.endswith("_pm")]
+    ours = [c for c in columns if any(_ours(row, c) for row in result.rows)]
+    head = ["row"]
+    for column in columns:
+        head += [_title(column, result), *(["ours"] if column in ours else [])]
+    head += ["same"] if ours else []
+    body = []
+    for row in result.rows:
+        cells = [row.label]
+        for column in columns:
+            cells += [
+                _reported(row, column, result),
+                *([_ours(row, column)] if column in ours else []),
+            ]
+        body.append((*cells, *([row.verdict] if ours else [])))
+    return Table(tuple(head), tuple(body))
+
+
+def timed(result: TableResult) -> Table:
+    """Return latencies: ours, and both ratios to the base's row."""
+    head = ("row", "median\nms", "ratio\n[95 %]", "verdict", "paper's\nratio")
+    body = []
+    for row in result.rows:
+        time = row.latency
+        printed = "" if row.reported_ratio is None else f"{row.reported_ratio:.3f}"
+        if time is None:
+            body.append((row.label, "", "", "", printed))
+            continue
+        interval = f"[{time.ratio_low:.3f}, {time.ratio_high:.3f}]"
+        ratio = "1" if time.verdict == "base" else f"{time.ratio:.3f} {interval}"
+        body.append((row.label, f"{time.median_ms:.3g}", ratio, time.verdict, printed))
+    return Table(head, tuple(body))
+
+
+def remarks(result: TableResult) -> list[str]:
+    """Return source, counters, notes, known reasons, and how the times were taken."""
+    lines = [f"source: {result.source}"]
+    lines += [f"{name}: {meaning}" for name, meaning in result.counters.items()]
+    lines += [f"note: {result.note}"] if result.note else []
+    lines += [line for row in result.rows for line in _row_remarks(row)]
+    for report in result.latency:
+        lines.append(
+            f"latency: batch {report.batch} on {report.environment.get('device', '')}, base "
+            f"{report.base}, {report.rounds} rounds in {report.seconds:.0f} s"
+        )
+        lines += [f"warning: {warning}" for warning in report.warnings]
+    for preset in result.protocol:
+        lines += [f"{preset.protocol}: {r.name} {r.mean_s:.4f} ± {r.std_s:.4f} s/it, batch "
+                  f"{preset.batch}" for r in preset.rows]  # fmt: skip
+    return lines
+
+
+def commands_of(result: TableResult) -> list[str]:
+    """Return how to get accuracies: every row's command, or one where there are many rows."""
+    known = [row.command for row in result.rows if row.command]
+    if not known:
+        return []
+    if len(known) <= MANY:
+        return ["accuracy is as reported; to get it here:", *known]
+    return ["accuracy is as reported; to get it here (--rows has the others):", known[-1]]
+
+
+def _row_remarks(row: RowResult) -> Iterator[str]:
+    for cell in row.cells:
+        if cell.matches is False:
+            yield f"{row.name}, {TITLES.get(cell.column, cell.column)}: {cell.reason}"
+    if row.note:
+        yield f"{row.name}: {row.note}"
+
+
+def _title(column: str, result: TableResult) -> str:
+    name = TITLES.get(column, column.replace("top", "top-").replace("_", " "))
+    return "\n".join([*name.split(" "), *_units(column, result)[:1]])
+
+
+def _units(column: str, result: TableResult) -> list[str]:
+    """Return the one unit of a column, or nothing where its cells have several or none."""
+    units = {c.unit for row in result.rows for c in row.cells if c.column == column} - {""}
+    return list(units) if len(units) == 1 else []
+
+
+def _reported(row: RowResult, column: str, result: TableResult) -> str:
+    cell = row.cell(column)
+    if cell is None or not cell.reported:
+        return "" if cell is None else "-"
+    return cell.reported if _units(column, result) else f"{cell.reported} {cell.unit}".strip()
+
+
+def _ours(row: RowResult, column: str) -> str:
+    cell = row.cell(column)
+    return "" if cell is None else cell.ours

@@ -1,0 +1,95 @@
+"""What a run of a printed table gives: reported beside ours, and how far they agree."""
+
+from dataclasses import dataclass
+
+from convgate.measure import LatencyReport, LatencyRow, PresetReport
+from convgate.measure.record import Record
+
+
+@dataclass(frozen=True)
+class Cell(Record):
+    """One cell.
+
+    Attributes:
+        column: Its column.
+        unit: Its unit.
+        reported: The printed digits.
+        ours: What is found here; empty for what has to be trained or timed.
+        matches: Whether ours gives the printed digits; None where there is no ours.
+        reason: Why it does not, where that is known.
+    """
+
+    column: str
+    unit: str
+    reported: str
+    ours: str = ""
+    matches: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RowResult(Record):
+    """One row.
+
+    Attributes:
+        name: What `--rows` selects by.
+        label: What the table calls it.
+        base: The row that latencies are compared with.
+        cells: The reported cells in the table's order.
+        counter: How params and flops were counted; empty where they were not.
+        all_params: Numbers in all parameters, whatever the counter sees.
+        note: Remarks on the printed row, and on what could not be built.
+        command: What trains it.
+        latency: Ours, if asked for.
+        reported_ratio: The paper's latency over that of the base's row.
+    """
+
+    name: str
+    label: str
+    base: str
+    cells: tuple[Cell, ...]
+    counter: str = ""
+    all_params: int | None = None
+    note: str = ""
+    command: str = ""
+    latency: LatencyRow | None = None
+    reported_ratio: float | None = None
+
+    def cell(self, column: str) -> Cell | None:
+        """Return the cell of a column; None where the paper has none."""
+        return next((cell for cell in self.cells if cell.column == column), None)
+
+    @property
+    def verdict(self) -> str:
+        """Say whether all judged cells match: "yes", "partly", "no"; nothing where none is."""
+        judged = [cell.matches for cell in self.cells if cell.matches is not None]
+        if not judged:
+            return ""
+        return "yes" if all(judged) else "partly" if any(judged) else "no"
+
+
+@dataclass(frozen=True)
+class TableResult(Record):
+    """A printed table, or some of its rows.
+
+    Attributes:
+        name: As in "selnext.2".
+        caption: What it is about.
+        source: Paper and table.
+        units: Columns in order, each with its unit.
+        rows: The rows asked for.
+        counters: The counters that were used, and what they count.
+        note: A remark on the table.
+        latency: The comparisons behind the rows' latencies, one for each base.
+        protocol: The paper's own way of timing, one report for each base.
+    """
+
+    name: str
+    caption: str
+    source: str
+    units: dict[str, str]
+    rows: tuple[RowResult, ...]
+    counters: dict[str, str]
+    note: str = ""
+    latency: tuple[LatencyReport, ...] = ()
+    protocol: tuple[PresetReport, ...] = ()

@@ -1,0 +1,67 @@
+"""Latency of a table's rows: paired with the base's here, beside the paper's own ratio."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convgate.measure import LatencyReport, PresetReport, compare_latency, run_preset
+from convgate.measure.rounds import Progress
+from convgate.studies.papers.build import build_row, example_input
+from convgate.studies.papers.table import PaperTable, Row, number
+
+
+@dataclass(frozen=True)
+class Times:
+    """One report for each base; the published protocol's where it was run."""
+
+    reports: tuple[LatencyReport, ...]
+    protocol: tuple[PresetReport, ...]
+
+
+def time_rows(
+    table: PaperTable,
+    rows: Sequence[Row],
+    *,
+    device: str,
+    batch: int,
+    seconds: float,
+    on_progress: Progress | None = None,
+) -> Times:
+    """Time each base with the rows that name it; a base rides along unasked.
+
+    The paper's own protocol takes over a thousand passes a row, so it runs on a GPU alone.
+
+    Args:
+        table: The table.
+        rows: The rows to time.
+        device: Where.
+        batch: Images in a forward pass.
+        seconds: Most seconds for each base.
+        on_progress: Called with a word and the share that is done.
+    """
+    reports, protocols = [], []
+    groups = dict.fromkeys(row.base or row.name for row in rows)
+    for place, base in enumerate(groups):
+        members = [table.find(base), *(row for row in rows if row.base == base)]
+        x = example_input(table, members[0], batch=batch, device=device)
+        models = {row.name: build_row(table, row, device) for row in members}
+
+        def report(text: str, share: float, done: int = place, base: str = base) -> None:
+            if on_progress:
+                on_progress(f"{base}: {text}", (done + share) / len(groups))
+
+        reports.append(compare_latency(models, x, seconds=seconds, on_progress=report))
+        if table.protocol and x.device.type != "cpu":
+            protocols.append(run_preset(models, x, table.protocol))
+    return Times(tuple(reports), tuple(protocols))
+
+
+def reported_ratio(table: PaperTable, row: Row) -> float | None:
+    """Return the printed latency over the base's, or its frames per second under the base's."""
+    if not row.base:
+        return None
+    base = table.find(row.base).reported
+    for column in ("latency", "fps"):
+        own, other = number(row.reported.get(column, "")), number(base.get(column, ""))
+        if own and other:
+            return own / other if column == "latency" else other / own
+    return None

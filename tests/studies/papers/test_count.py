@@ -1,0 +1,95 @@
+"""The counters against hand counts of the rules they state."""
+
+import pytest
+import torch
+from torch import nn
+
+from convgate.errors import InputError
+from convgate.gates import create_gate
+from convgate.studies.papers.count import count
+
+C, H, W = 16, 6, 4
+
+
+def counted(module, counter="thop4", channels=C):
+    return count(module.eval(), torch.empty(1, channels, H, W, device="meta"), counter)
+
+
+def test_layers_have_their_multiply_adds_and_norms_their_rule():
+    with torch.device("meta"):
+        net = nn.Sequential(
+            nn.Conv2d(C, 8, 3, padding=1, groups=2, bias=True),
+            nn.BatchNorm2d(8),
+            nn.GroupNorm(2, 8),
+            nn.AvgPool2d(2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 5),
+        )
+    conv, linear = 8 * H * W * 3 * 3 * C // 2, 8 * 5
+    pools = 8 * (H // 2) * (W // 2) + 8 * ((H // 2) * (W // 2) + 1)
+    params = 8 * 3 * 3 * C // 2 + 8 + 2 * 8 + 8 * 5 + 5
+    for counter, norm in (("thop4", 4), ("thop2", 2)):
+        found = counted(net, counter)
+        assert found.flops == conv + linear + pools + norm * 8 * H * W
+        assert (found.params, found.all_params) == (params, params + 2 * 8)  # the group norm
+    assert counted(net, "macs").flops == conv + linear
+    assert counted(net, "macs").params == params + 2 * 8
+
+
+GATES = {
+    # two linear layers; the published module averages with one pooling module
+    "se": (2 * C * 1, C * H * W + C),
+    "eca": (3 * C, C * H * W + C),  # log2(16) / 2 + 1/2 is 2.5: an odd kernel of 3
+    # the group norm and the bare parameters are not seen; half the channels are pooled
+    "sa": (0, (C * H * W + C) // 2),
+    "sge": (0, C * H * W + C),
+    "ean": (0, 0),
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_gate_costs_its_layers_and_the_pools_that_it_was_published_with(gate):
+    options = {"sa": {"groups": 2}, "sge": {"groups": 4}}.get(gate, {})
+    with torch.device("meta"):
+        module = create_gate(gate, C, **options)
+    layers, pools = GATES[gate]
+    assert counted(module).flops == layers + pools
+    assert counted(module, "thop4_means").flops == layers
+
+
+def test_coordinate_attention_pools_rows_and_columns():
+    with torch.device("meta"):
+        gate = create_gate("ca", C, reduction=2)
+    convs = (C * 8 + C * 8) * (H + W)
+    pools = C * H * (W + 1) + C * W * (H + 1)
+    assert counted(gate).flops == convs + 4 * 8 * (H + W) + pools
+    assert counted(gate, "thop4_means").flops == convs + 4 * 8 * (H + W)
+
+
+def test_ela_convolves_both_directions_and_its_norm_is_not_seen():
+    with torch.device("meta"):
+        gate = create_gate("ela_s", C)
+    found = counted(gate)
+    assert found.flops == 5 * 8 * C * (H + W)
+    assert (found.params, found.all_params) == (5 * 8 * C, 5 * 8 * C + 2 * C)
+
+
+def test_a_shared_module_has_its_parameters_once_and_runs_twice():
+    with torch.device("meta"):
+        conv = nn.Conv2d(C, C, 1, bias=False)
+    found = counted(nn.Sequential(conv, conv))
+    assert (found.params, found.flops) == (C * C, 2 * C * C * H * W)
+
+
+def test_the_network_is_left_without_hooks():
+    with torch.device("meta"):
+        net = nn.Sequential(nn.Conv2d(C, C, 1)).train()
+    count(net, torch.empty(1, C, H, W, device="meta"), "thop4")
+    assert net.training
+    assert not net[0]._forward_hooks
+
+
+def test_an_unknown_counter_names_the_nearest():
+    with pytest.raises(InputError, match="unknown counter 'thop5'; did you mean 'thop"):
+        counted(nn.Identity(), "thop5")

@@ -1,0 +1,125 @@
+"""Printed tables: their form, how digits are compared, and what a wrong name says."""
+
+import shlex
+
+import pytest
+
+from convgate import spec
+from convgate.errors import InputError
+from convgate.insert import insert, inserted
+from convgate.models import create_model
+from convgate.studies.papers.build import build_row, tie_stem
+from convgate.studies.papers.commands import train_command
+from convgate.studies.papers.properties import properties
+from convgate.studies.papers.table import PaperTable, agrees, list_tables, load_table, shown
+from convgate.train.recipe import chosen, load_recipe, override
+
+ROW = {"name": "a", "label": "A", "reported": {"params": "1.20"}}
+TABLE = {"caption": "", "source": "", "units": {"params": "M"}, "row": [ROW]}
+
+
+def test_digits_are_compared_as_printed():
+    assert agrees(1_204_999, "1.20", "M")
+    assert not agrees(1_205_000, "1.20", "M")  # rounds to 1.21
+    assert agrees(1_209_999, "1.20", "M", truncated=True)
+    assert not agrees(1_199_999, "1.20", "M", truncated=True)
+    assert agrees(15_440_000_000, "15.4", "G")
+    assert not agrees(28_490_000, "29", "M")
+
+
+def test_ours_has_two_digits_more_and_four_at_most():
+    assert shown(28_589_128, "29", "M") == "28.59"
+    assert shown(28_589_128, "28.6", "M") == "28.589"
+    assert shown(11_689_512, "11.690", "M") == "11.6895"
+    assert shown(343_660_372, "343.66", "M") == "343.6604"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"row": [ROW, ROW]}, "row 'a' is there twice"),
+        ({"row": [ROW | {"base": "b"}]}, "unknown base of row 'a': 'b'"),
+        ({"row": [ROW | {"reported": {"parms": "1"}}]}, "did you mean 'params'"),
+        ({"row": [ROW | {"differs": {"flops": "why"}}]}, "unknown column of row 'a': 'flops'"),
+        ({"row": [ROW | {"counter": "thop3"}]}, "unknown counter of row 'a': 'thop3'"),
+        ({"row": [ROW | {"labl": "A"}]}, "did you mean 'row[0].label'"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(change, sentence):
+    with pytest.raises(InputError) as error:
+        spec.parse(PaperTable, TABLE | change, name="t.toml")
+    assert sentence in str(error.value)
+
+
+def test_rows_by_name_and_by_pattern():
+    table = load_table("ean.2")
+    assert [row.name for row in table.select("wrn28-10")] == ["wrn28-10"]
+    assert len(table.select("resnet56*")) == 6
+    with pytest.raises(
+        InputError, match=r"unknown row 'resnet56\+sse'; did you mean 'resnet56\+se'"
+    ):
+        table.select("resnet56+sse")
+    with pytest.raises(InputError, match=r"no row matches 'vgg\*'; the rows are resnet50, "):
+        table.select("vgg*")
+    with pytest.raises(InputError, match=r"unknown table 'selnext\.12'; did you mean 'selnext\.2'"):
+        load_table("selnext.12")
+
+
+def test_a_row_of_numbers_alone_cannot_be_built():
+    table = load_table("ean.4")
+    with pytest.raises(InputError, match="row 'mobilenext' names no network"):
+        build_row(table, table.find("mobilenext"), "meta")
+
+
+def test_a_tied_stem_is_one_module_in_two_places():
+    net = create_model("torchvision/resnet18", num_classes=2)
+    insert(net, "se", at="stem_end,stage_end", start="paper")
+    places = len(list(inserted(net)))
+    tie_stem(net)
+    assert net.maxpool.input_gate is net.layer1[1].gate
+    assert len(list(inserted(net))) == places - 1
+    plain = create_model("torchvision/resnet18", num_classes=2)
+    insert(plain, "se", at="stem_end", start="paper")
+    with pytest.raises(InputError, match="tied_stem needs gates"):
+        tie_stem(plain)
+
+
+def test_one_base_takes_one_size_of_image():
+    for name in list_tables():
+        table = load_table(name)
+        for row in table.row:
+            sizes = {r.build.image_px for r in (row, table.find(row.base or row.name)) if r.build}
+            assert len(sizes) <= 1, (name, row.name)
+
+
+def test_the_command_makes_the_rows_own_recipe():
+    """Read back word by word, it is the row's network and gate; nothing stays of the recipe's."""
+    commands = 0
+    for name in list_tables():
+        table = load_table(name)
+        for row in table.row:
+            words = shlex.split(train_command(name, table, row))
+            if not words:
+                continue
+            commands += 1
+            options = list(zip(words[3::2], words[4::2], strict=True))
+            settings = [value for option, value in options if option == "--set"]
+            recipe = chosen(
+                override(load_recipe(words[2]), *settings), gate=dict(options).get("--gate", "")
+            )
+            assert recipe.model.name == row.build.model
+            assert recipe.model.options == row.build.options
+            assert recipe.gate == row.build.gate
+            assert dict(options)["--out"] == f"runs/{name}/{row.name}"
+    assert commands > 150
+
+
+def test_properties_as_the_gates_equations_have_them():
+    assert properties("se") == {
+        "no_channel_reduction": False,
+        "long_range": False,
+        "lightweight": False,
+    }
+    assert properties("ela") == dict.fromkeys(properties("se"), True)
+    assert properties("ca")["long_range"]  # one gate a row, one a column
+    assert not properties("sge")["long_range"]  # the mean of the whole map
