@@ -39,3 +39,7 @@ def test_points_and_spread():
         "71.30",
         "-",
     )
+
+
+def test_nothing_is_below_zero_by_rounding():
+    assert points(Difference(2, -0.001, 0.1, -0.004, 0.002)) == "+0.00 points [+0.00, +0.00]"

@@ -8,14 +8,14 @@ ABSENT = "-"
 
 def points(difference: Difference) -> str:
     """Return e.g. "+0.42 points [+0.10, +0.74]"; without an interval where there is none."""
-    return f"{difference.mean:+.2f} points {interval(difference)}".strip()
+    return f"{difference.mean:+z.2f} points {interval(difference)}".strip()
 
 
 def interval(difference: Difference) -> str:
     """Return e.g. "[+0.10, +0.74]", or nothing."""
     if difference.low is None or difference.high is None:
         return ""
-    return f"[{difference.low:+.2f}, {difference.high:+.2f}]"
+    return f"[{difference.low:+z.2f}, {difference.high:+z.2f}]"
 
 
 def ratio(facts: Facts) -> str:

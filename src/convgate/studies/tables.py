@@ -72,7 +72,7 @@ def _difference(row: Row) -> tuple[str, str]:
         return "base", ""
     if row.difference is None:
         return ABSENT, ABSENT
-    number = f"{row.difference.mean:+.2f}"
+    number = f"{row.difference.mean:+z.2f}"
     return f"{number}\n{interval(row.difference).strip()}".strip(), row.difference.verdict
 
 
@@ -100,7 +100,7 @@ def _run(run: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(run["seed"]),
         shown("top1", ".2f"),
-        "" if run["gate"] == "none" else shown("difference", "+.2f"),
+        "" if run["gate"] == "none" else shown("difference", "+z.2f"),
         shown("val_loss", ".4f"),
         shown("distance", ".4f"),
         ABSENT if run["seconds"] is None else duration(run["seconds"]),
