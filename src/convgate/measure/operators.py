@@ -116,7 +116,11 @@ _WRITES = (
 _WRITES_ONLY = frozenset(_WRITES.split())
 _READS_PICKED_ROWS = frozenset(("index_select", "index", "_unsafe_index", "gather", "embedding"))
 
+# What torch's own table lacks, in some of its versions or in all.
 _EXTRA_MACS: dict[str, Formula] = {
+    "_scaled_dot_product_flash_attention_for_cpu": lambda args, out: (
+        args[0].shape[:-1].numel() * args[1].shape[-2] * (args[0].shape[-1] + args[2].shape[-1])
+    ),
     "mv": lambda args, out: args[0].numel(),
     "addmv": lambda args, out: args[1].numel(),
     "dot": lambda args, out: args[0].numel(),
