@@ -11,10 +11,10 @@ class Thing:
 
 @pytest.fixture
 def things():
-    registry = Registry("thing")
-    registry.register("many", count=9)(Thing)
-    registry.register("one")(Thing)
-    return registry
+    made = Registry("thing")
+    made.register("many", count=9)(Thing)
+    made.register("one")(Thing)
+    return made
 
 
 def test_create(things):

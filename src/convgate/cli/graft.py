@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convgate.cli.rivals import random_images
 from convgate.errors import InputError
 from convgate.insert import InsertReport, insert
+from convgate.insert.trace import noted_size
 from convgate.models import create_model, load_weights
 from convgate.train.checkpoint import save_weights
 
@@ -71,7 +72,8 @@ def graft(
     network = create_model(wanted.model).eval()
     if weights is not None:
         load_weights(network, weights)
-    images = random_images(1, image_px or _noted_px(network), "cpu")
+    noted = noted_size(network)
+    images = random_images(1, image_px or (noted[-1] if noted else 224), "cpu")
     before = _run(network, images)
     report = insert(
         network,
@@ -107,11 +109,6 @@ def _setting(word: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _noted_px(network: nn.Module) -> int:
-    size = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
-    return int(size[-1]) if size else 224
 
 
 def _run(network: nn.Module, images: Tensor) -> Tensor:

@@ -39,9 +39,14 @@ def record_shapes(
     return found
 
 
+def noted_size(model: nn.Module) -> tuple[int, int, int] | None:
+    """Return the input size (C, H, W) that timm notes on its networks; None for others."""
+    return (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+
+
 def known_input(model: nn.Module) -> Tensor | None:
     """Return an input without data of the size that timm notes on its networks; None if unknown."""
-    size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    size = noted_size(model)
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if not size or first is None:
         return None

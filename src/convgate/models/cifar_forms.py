@@ -10,7 +10,8 @@ from timm.models.densenet import DenseNet
 from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
-from convgate.models.pooled import cifar_cfg, init_he
+from convgate.models.cfgs import cifar_cfg
+from convgate.models.pooled import init_he
 
 __all__ = [
     "densenet121_cifar",

@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.pooled import Pooled, cifar_cfg
+from convgate.models.cfgs import cifar_cfg, imagenet_cfg
+from convgate.models.pooled import Pooled
 from convgate.models.staged import Blocks, drop_path_rates
 
 __all__ = ["MobileNeXt", "Sandglass", "mobilenext", "mobilenext_cifar"]
@@ -174,19 +174,11 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-_CFG = {
-    "url": "",
-    "num_classes": 1000,
-    "input_size": (3, 224, 224),
-    "pool_size": (7, 7),
-    "crop_pct": 0.875,
-    "interpolation": "bicubic",
-    "mean": IMAGENET_DEFAULT_MEAN,
-    "std": IMAGENET_DEFAULT_STD,
-    "first_conv": "conv_stem",
-    "classifier": "fc",
-    "origin_url": "https://github.com/zhoudaquan/rethinking_bottleneck_design",
-}
+_CFG = imagenet_cfg(
+    first_conv="conv_stem",
+    classifier="fc",
+    origin_url="https://github.com/zhoudaquan/rethinking_bottleneck_design",
+)
 
 default_cfgs = generate_default_cfgs(
     {"mobilenext": _CFG, "mobilenext_cifar": cifar_cfg(pool_size=(1, 1), first_conv="conv_stem")}

@@ -1,7 +1,5 @@
 """Networks that end with pooling, dropout and one linear layer, as all those for CIFAR do."""
 
-from typing import Any
-
 from timm.layers.classifier import create_classifier
 from torch import Tensor, nn
 
@@ -46,19 +44,3 @@ def init_he(module: nn.Module) -> None:
     """He initialisation of a convolution or classifier, by the width of its input."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(module.weight)
-
-
-def cifar_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Return timm's configuration of a network for photographs of 32 px."""
-    return {
-        "url": "",
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": (0.4914, 0.4822, 0.4465),  # of the training photographs of CIFAR-10
-        "std": (0.2470, 0.2435, 0.2616),
-        "first_conv": "conv1",
-        "classifier": "fc",
-        **kwargs,
-    }

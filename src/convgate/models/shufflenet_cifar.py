@@ -11,7 +11,8 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 from torchvision.models.shufflenetv2 import InvertedResidual
 
-from convgate.models.pooled import Pooled, cifar_cfg, init_he
+from convgate.models.cfgs import cifar_cfg
+from convgate.models.pooled import Pooled, init_he
 from convgate.models.staged import Blocks
 
 __all__ = ["ShuffleNetCifar", "shuffle_unit", "shufflenet_v2_cifar"]

@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.classifier import NormMlpClassifierHead
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
+from convgate.models.cfgs import imagenet_cfg
 from convgate.models.staged import Blocks, Staged
 
 NORM_EPS = 1e-6  # of every layer norm outside a gate
@@ -110,19 +110,7 @@ def _init_weights(module: nn.Module) -> None:
 
 def trunk_cfg(**kwargs: Any) -> dict[str, Any]:
     """Return timm's configuration of a network on this trunk."""
-    return {
-        "url": "",
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "crop_pct": 0.875,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "stem.0",
-        "classifier": "head.fc",
-        **kwargs,
-    }
+    return imagenet_cfg(**{"first_conv": "stem.0", "classifier": "head.fc", **kwargs})
 
 
 FEATURE_CFG = {"out_indices": (0, 1, 2, 3), "flatten_sequential": True}

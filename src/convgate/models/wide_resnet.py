@@ -9,7 +9,8 @@ from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.pooled import Pooled, cifar_cfg, init_he
+from convgate.models.cfgs import cifar_cfg
+from convgate.models.pooled import Pooled, init_he
 from convgate.models.staged import Blocks, drop_path_rates
 
 __all__ = ["WideBlock", "WideResNet", "wrn28_10"]
