@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+from convgate.gates.base import GATES, Gate, hidden_width
+from convgate.kernels.strip_gate import scale, strip_gate, strips
 
 NORMS = ("batch", "group")
 
@@ -63,15 +64,19 @@ class CA(Gate):
         self.excite_w = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def gate(self, x: Tensor) -> Tensor:
+        return scale(*self._strips(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return strip_gate(x, *self._strips(x))
+
+    def _strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h, w = x.shape[2:]
-        rows = x.mean(3, keepdim=True, dtype=statistics_dtype(x))  # (N, C, H, 1)
-        columns = x.mean(2, keepdim=True, dtype=statistics_dtype(x))  # (N, C, 1, W)
-        z = torch.cat([rows, columns.transpose(2, 3)], 2).to(x.dtype)  # (N, C, H + W, 1)
+        z = torch.cat(strips(x), 2)[..., None].to(x.dtype)  # (N, C, H + W, 1)
         f = F.hardswish(self.norm(self.squeeze(z)))
         f_h, f_w = torch.split(f, [h, w], 2)
         a_h = torch.sigmoid(self.excite_h(f_h))
         a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
-        return a_h * a_w
+        return a_h.flatten(2), a_w.flatten(2)
 
 
 def make_norm(norm: str, hidden: int, num_groups: int | None) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from convgate.gates.base import GATES, Gate, statistics_dtype
 from convgate.gates.divisors import require_divisor
+from convgate.kernels.ean import ean, scale
 
 
 @GATES.register("ean")
@@ -56,13 +57,18 @@ class EAN(Gate):
         return gamma.square().sum()
 
     def gate(self, x: Tensor) -> Tensor:
+        return scale(x, *self._affine(x), self.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ean(x, *self._affine(x), self.eps)
+
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the normalised x is multiplied by, and what is added: (C,) each."""
         dtype = statistics_dtype(x)
         gamma = self.gamma.to(dtype)
         weight = self.alpha * gamma * (self.energy(gamma) + self.eps).rsqrt()
-        slope = (weight * gamma).repeat(self.groups)[:, None, None]  # (C, 1, 1)
-        shift = (weight * self.beta + self.delta).repeat(self.groups)[:, None, None]
-        var, mean = torch.var_mean(x.to(dtype), (2, 3), correction=0, keepdim=True)
-        return torch.sigmoid((x - mean) * (slope * (var + self.eps).rsqrt()) + shift)
+        slope = (weight * gamma).repeat(self.groups)
+        return slope, (weight * self.beta + self.delta).repeat(self.groups)
 
 
 @GATES.register("ean_code")

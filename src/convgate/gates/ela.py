@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.base import GATES, Gate
 from convgate.gates.divisors import require_divisor
+from convgate.kernels.strip_gate import scale, strip_gate, strips
 
 
 @GATES.register("ela")
@@ -74,10 +75,14 @@ class ELA(Gate):
         self.norm = nn.GroupNorm(num_groups, channels, eps=eps)
 
     def gate(self, x: Tensor) -> Tensor:
-        dtype = statistics_dtype(x)
-        s_h = self._direction(x.mean(3, dtype=dtype)).to(x.dtype)
-        s_w = self._direction(x.mean(2, dtype=dtype)).to(x.dtype)
-        return s_h[:, :, :, None] * s_w[:, :, None, :]
+        return scale(*self._strips(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return strip_gate(x, *self._strips(x))
+
+    def _strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = strips(x)
+        return self._direction(rows).to(x.dtype), self._direction(columns).to(x.dtype)
 
     def _direction(self, v: Tensor) -> Tensor:
         conv, norm = self.conv, self.norm

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convgate import kernels
 from convgate.measure.operators import SILENT, bytes_of, is_known, macs_of, name_of, operations_of
 from convgate.measure.record import Record
 from convgate.measure.state import check_input, evaluated
@@ -47,7 +48,7 @@ def count_cost(model: nn.Module, example_input: Tensor) -> Cost:
     check_input(example_input)
     plain = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
     counter = _Counter()
-    with evaluated(plain), counter:
+    with kernels.use("reference"), evaluated(plain), counter:
         plain(example_input)
     trainable = [p for p in plain.parameters() if p.requires_grad]
     return Cost(

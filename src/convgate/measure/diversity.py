@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
+from convgate.kernels.cosine_distance import cosine_distance
 from convgate.measure.record import Record
 from convgate.measure.state import evaluated
 
@@ -35,12 +35,9 @@ def mean_feature_distance(features: Tensor) -> float:
 
         d = 1/C² Σᵢ Σⱼ (1 - cos(Xᵢ, Xⱼ)) / 2
 
-    The sum runs over all C² ordered pairs and so includes the diagonal, whose distance is 0. No
-    C × C matrix is needed: with unit vectors uᵢ = Xᵢ / ‖Xᵢ‖ the mean of the cosines is
-
-        1/C² Σᵢ Σⱼ uᵢ · uⱼ = ‖ 1/C Σᵢ uᵢ ‖².
-
-    A channel that is zero everywhere has cosine 0 to every channel, itself included.
+    The sum runs over all C² ordered pairs and so includes the diagonal, whose distance is 0.
+    `convgate.kernels.cosine_distance` computes it, without a matrix of the pairs. A channel that
+    is zero everywhere has cosine 0 to every channel, itself included.
 
     Shape: features (N, C, ...), a feature map for each channel -> a number in [0, 1/2].
     Source: doi 10.32604/cmc.2025.059966, eq. 4; halved as in ConvNeXt V2 (arXiv 2301.00808, 3.1).
@@ -67,16 +64,9 @@ class DistanceSum:
         if features.ndim < 3 or features.numel() == 0:
             shape = tuple(features.shape)
             raise InputError(f"features of shape {shape} have no maps; give (N, C, H, W)")
-        wide = torch.promote_types(features.dtype, torch.float32)
-        maps = features.detach().to(wide).flatten(2)  # (N, C, H W)
-        # Dividing by the peak first keeps the squares of tiny and huge maps in range.
-        peak = maps.abs().amax(2, keepdim=True)
-        scaled = maps / torch.where(peak > 0, peak, 1.0)
-        norm = scaled.norm(dim=2, keepdim=True)
-        units = scaled / torch.where(norm > 0, norm, 1.0)
-        cosine = units.mean(1).square().sum(1).double()  # (N, C, H W) -> (N)
-        self._distance += float(((1 - cosine) / 2).sum())
-        self._zeros += int((peak == 0).sum())
+        distance, zeros = cosine_distance(features.detach())
+        self._distance += float(distance.double().sum())
+        self._zeros += int(zeros.sum())
         self._channels = features.shape[1]
         self._images += features.shape[0]
 
