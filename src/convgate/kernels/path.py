@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from types import TracebackType
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from convgate.errors import InputError, unknown
 
@@ -58,13 +58,13 @@ class use:
         _chosen = self._before
 
 
-def takes_fused(x: Tensor) -> bool:
+def takes_fused(x: Tensor | fx.Proxy) -> bool:
     """Tell whether the fused kernel runs on x.
 
     Raises:
         InputError: if `use("fused")` was asked for and x is of a dtype or on a device it lacks.
     """
-    if _chosen == "reference" or _is_exported() or x.numel() == 0:
+    if _chosen == "reference" or isinstance(x, fx.Proxy) or _is_exported() or x.numel() == 0:
         return False
     if _chosen == "fused":
         _refuse(x)

@@ -5,13 +5,18 @@ https://doi.org/10.32604/cmc.2025.059966 on https://arxiv.org/abs/2201.03545.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from convgate.gates import create_gate
+from convgate.gates import ECA, SE, SELN, Gate, create_gate
+from convgate.kernels.path import takes_fused
+from convgate.kernels.selnext_block import expand, project
 from convgate.models.trunk import NORM_EPS
+
+MEAN_GATES = (SE, SELN, ECA)  # which see their input through its spatial mean alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,24 @@ class GatedMlp(nn.Module):
         x = self.gate(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.fc2(x)
 
+    def fuses(self, x: Tensor) -> bool:
+        """Tell whether the kernels may stand for the layers: as built, and watched by no hook."""
+        layers = self.fc1, self.act, self.gate, self.fc2
+        built = isinstance(self.gate, MEAN_GATES) and type(self.act) is nn.GELU
+        built = built and type(self.fc1) is type(self.fc2) is nn.Linear
+        return built and takes_fused(x) and not any(map(_is_watched, layers))
+
+    def fused(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        """Return gamma times `forward`, plus the shortcut: two products and a few numbers."""
+        h, mean = expand(x, self.fc1.weight, self.fc1.bias)
+        # A map of one position is its own mean: the gate gives what it gives for all of h.
+        scale = cast(Gate, self.gate).gate(mean.to(h.dtype)[:, :, None, None]).flatten(1)
+        return project(h, scale, self.fc2.weight, self.fc2.bias, gamma, shortcut)
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+
 
 class SELNeXtBlock(nn.Module):
     """A ConvNeXt block with a gate on its hidden features and, by default, without its norm.
@@ -85,8 +108,13 @@ class SELNeXtBlock(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_dw(x).permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
-        y = self.mlp(self.norm(y))
+        y = self.norm(self.conv_dw(x).permute(0, 2, 3, 1))  # (N, C, H, W) -> (N, H, W, C)
+        if self.mlp.fuses(y):
+            whole = isinstance(self.drop_path, nn.Identity) or not self.training
+            y = self.mlp.fused(y, self.gamma, x.permute(0, 2, 3, 1) if whole else None)
+            y = y.permute(0, 3, 1, 2)
+            return y if whole else self.drop_path(y) + x
+        y = self.mlp(y)
         if self.gamma is not None:
             y = y * self.gamma
         # The branch comes first: a sum takes the memory order of its first term, channels-last.
