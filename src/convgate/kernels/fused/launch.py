@@ -75,7 +75,8 @@ def walk(size: tuple[int, int, int], last: bool, *, whole: bool = False) -> Walk
     n, c, p = size
     tile = WHOLE if whole else TILE
     if last:
-        block_c = min(next_power_of_2(c), 16 if whole else 128)
+        narrow = max(16, TILE // next_power_of_2(p)) if whole else 128
+        block_c = min(next_power_of_2(c), narrow)
         block_p = min(next_power_of_2(p), tile // block_c)
     else:
         block_p = min(next_power_of_2(p), tile)

@@ -1,0 +1,24 @@
+"""The kernels' own tests, under Triton's interpreter: on a CPU, in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_kernels_under_the_interpreter(which):
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "-q", "-x"]
+    ran = subprocess.run(
+        [*command, "-m", f"{which} and not cuda", "-p", "no:cacheprovider"],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
+    assert " passed" in ran.stdout

@@ -1,0 +1,66 @@
+"""The scaled residual: the reference number by number, the kernel against it."""
+
+import pytest
+import torch
+
+from convgate.errors import InputError
+from convgate.kernels.scale_residual_act import reference, scale_residual_act
+
+both = pytest.mark.parametrize("act", ["none", "relu"])
+
+
+@both
+def test_reference_is_the_equation(act):
+    x, s, r = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 1, 1), torch.randn(2, 3, 2, 2)
+    y = reference(x, s, r, act)
+    for n in range(2):
+        for c in range(3):
+            plane = s[n, c].item() * x[n, c] + r[n, c]
+            wanted = [[max(v, 0.0) if act == "relu" else v for v in row] for row in plane.tolist()]
+            torch.testing.assert_close(y[n, c], torch.tensor(wanted))
+
+
+@both
+def test_reference_has_its_gradient(act):
+    x, r = (torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True) for _ in "xr")
+    s = torch.randn(2, 2, 1, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *a: reference(*a, act), (x, s, r))
+
+
+@both
+def test_kernel(case, agree, act):
+    (n, c, _, _), make = case
+    agree(scale_residual_act, reference, make(), make(n, c, 1, 1), make(), act)
+
+
+def test_one_scale_for_all_samples(device, agree):
+    x, r = (torch.randn(3, 4, 5, 2, device=device) for _ in "xr")
+    agree(scale_residual_act, reference, x, torch.randn(1, 4, 1, 1, device=device), r, "relu")
+
+
+@both
+def test_wide_shortcut_of_a_narrow_branch(device, act):
+    """Under autocast the branch is bfloat16 and the shortcut still float32."""
+    x, s = torch.randn(2, 3, 4, 4, device=device).bfloat16(), torch.rand(2, 3, 1, 1, device=device)
+    r = torch.randn(2, 3, 4, 4, device=device, requires_grad=True)
+    y = scale_residual_act(x, s, r, act)
+    torch.testing.assert_close(y, reference(x, s, r, act), rtol=2e-2, atol=2e-2)
+    (dr,) = torch.autograd.grad(y.sum(), r)
+    assert dr.dtype == torch.float32
+    torch.testing.assert_close(dr, (y > 0).float() if act == "relu" else torch.ones_like(r))
+
+
+def test_relu_keeps_a_nan(device):
+    x = torch.full((1, 1, 2, 2), torch.nan, device=device)
+    one = torch.ones(1, 1, 1, 1, device=device)
+    assert scale_residual_act(x, one, x, "relu").isnan().all()
+
+
+def test_bad_arguments_name_the_way_out():
+    x = torch.randn(2, 3, 4, 4)
+    with pytest.raises(InputError, match=r"unknown activation .* 'rely'; did you mean 'relu'"):
+        scale_residual_act(x, x.mean((2, 3), keepdim=True), x, "rely")
+    with pytest.raises(InputError, match=r"scale \(2, 3\) .* give \(2, 3, 1, 1\)"):
+        scale_residual_act(x, x.mean((2, 3)), x)
+    with pytest.raises(InputError, match=r"shortcut \(2, 3, 4, 3\)"):
+        scale_residual_act(x, x.mean((2, 3), keepdim=True), x[..., 1:])
