@@ -106,8 +106,8 @@ def test_a_traced_graph_holds_the_reference(name, monkeypatch):
     monkeypatch.setattr(path, "HAS_TRITON", True)
     gate, x = create_gate(name, 32).eval(), torch.randn(2, 32, 4, 5)
     with kernels.use("fused"), torch.no_grad():
-        graph = torch.jit.trace(gate, x).inlined_graph
-    assert "convgate" not in str(graph)
+        graph = torch.jit.trace(gate, x, check_trace=False).inlined_graph
+    assert "convgate::" not in str(graph)
 
 
 @pytest.mark.parametrize("name", KERNEL_GATES)

@@ -1,0 +1,94 @@
+"""Compile every kernel for a GPU that is not there: `compile_without_gpu.py CAPABILITY`.
+
+The interpreter takes what the compiler refuses, such as a name that changes its shape in a loop.
+Every launch becomes a compilation, down to machine code; nothing runs, so outputs hold no values.
+"""
+
+import sys
+import warnings
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.autotuner import Autotuner
+from triton.runtime.jit import JITFunction
+
+BUILT = set()
+
+
+class Driver:
+    """Names the target; there is nothing to launch on."""
+
+    def get_current_target(self):
+        return GPUTarget("cuda", int(sys.argv[1]), 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device=0):
+        return 0
+
+
+def compile_only(kernel, grid):
+    def compile_(*arguments, **options):
+        built = kernel.run(*arguments, grid=(1,), warmup=True, **options)
+        assert built.asm["cubin"]
+        BUILT.add(f"{kernel.__module__}.{kernel.__name__}")
+
+    return compile_
+
+
+def compile_first(tuned, grid):
+    def compile_(*arguments, **options):
+        configuration = tuned.configs[0].all_kwargs()
+        compile_only(tuned.fn, grid)(*arguments, **options, **configuration)
+
+    return compile_
+
+
+def main():
+    triton.runtime.driver.set_active(Driver())
+    JITFunction.__getitem__ = compile_only
+    Autotuner.__getitem__ = compile_first
+    from convgate.kernels.fused import (
+        cosine_distance,
+        ean,
+        gelu_mean,
+        scale_residual_act,
+        selnext_block,
+        strip_gate,
+    )
+
+    def back(*outputs):
+        sum(y.float().sum() for y in outputs).backward()
+
+    for dtype in (torch.float32, torch.bfloat16):
+        for layout in (torch.contiguous_format, torch.channels_last):
+
+            def make(*size, dtype=dtype, layout=layout):
+                x = torch.zeros(size, dtype=dtype)
+                x = x.contiguous(memory_format=layout) if len(size) == 4 else x
+                return x.requires_grad_()
+
+            for side in (14, 160):  # a plane that fits on chip, and one that does not
+                x = make(2, 24, side, side)
+                back(*gelu_mean.gelu_mean(x))
+                for relu in (True, False):
+                    s, r = make(2, 24, 1, 1), make(2, 24, side, side)
+                    back(scale_residual_act.scale_residual_act(x, s, r, relu))
+                affine = (make(24, dtype=torch.float32) for _ in range(2))
+                back(ean.ean(x, *affine, 1e-5)[0])
+                back(*strip_gate.strips(x))
+                back(strip_gate.strip_gate(x, make(2, 24, side), make(2, 24, side)))
+                back(cosine_distance.cosine(x)[0])
+        x, k = torch.zeros(2, 14, 14, 96, dtype=dtype).requires_grad_(), 384
+        back(*selnext_block.expand(x, make(k, 96), make(k)))
+        hidden = torch.zeros(2, 14, 14, k, dtype=dtype).requires_grad_()
+        ends = make(96, k), make(96), make(96), x
+        back(selnext_block.project(hidden, make(2, k), *ends))
+    print(len(BUILT))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    main()
