@@ -36,7 +36,11 @@ def data_pairs(result: StudyResult) -> Pairs:
 
 def gate_options(result: StudyResult) -> str:
     """Name the options that were not left at a gate's defaults."""
-    chosen = {r.cell.variant.gate: r.options for r in result.records if r.options}
+    chosen = {
+        r.cell.variant.name or r.cell.variant.gate: r.options
+        for r in result.records
+        if r.options and not r.cell.variant.setting
+    }
     parts = [
         f"{gate}: {', '.join(f'{key}={value}' for key, value in options.items())}"
         for gate, options in chosen.items()

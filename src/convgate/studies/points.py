@@ -56,11 +56,11 @@ class Frame:
 
 
 def colours(rows: Sequence[Row]) -> list[str]:
-    """Return a colour for each row: grey for a base, else one for each gate and site."""
+    """Return a colour for each row: grey for a base, else one for each kind of gate."""
     gated = [row.variant for row in rows if not row.variant.is_base]
-    kinds = unique([(variant.gate, variant.site) for variant in gated])
+    kinds = unique([variant.kind for variant in gated])
     place = {kind: COLOURS[i % len(COLOURS)] for i, kind in enumerate(kinds)}
-    return [place.get((row.variant.gate, row.variant.site), BASE_COLOUR) for row in rows]
+    return [BASE_COLOUR if r.variant.is_base else place[r.variant.kind] for r in rows]
 
 
 def points_of(result: StudyResult) -> list[Point]:
