@@ -19,7 +19,9 @@ def data_pairs(result: StudyResult) -> Pairs:
         training += ", a subset with equal shares of the classes; the validation split is whole"
     skipped = told.get("skipped") or 0
     start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
+    preset = result.recipe.note.get("study")
     return [
+        *([("rows", preset)] if preset else []),
         ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
         ("classes", str(told.get("classes", "-"))),
         ("training", training),
