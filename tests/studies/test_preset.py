@@ -95,7 +95,7 @@ def test_what_is_not_as_printed_is_said():
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        ({"preset": "eam.2"}, "unknown table 'eam.2'; did you mean 'e"),
+        ({"preset": "ean22"}, "unknown table 'ean22'; did you mean 'ean.2'?"),
         (
             {"preset": "ean.2", "rows": ["resnet65"]},
             "unknown row 'resnet65'; did you mean 'resnet56'?",
