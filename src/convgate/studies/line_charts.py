@@ -6,6 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from convgate.studies.charts import axis, layout
+from convgate.studies.points import percent_limits
 from convgate.studies.result import StudyResult
 from convgate.studies.series import Curve, Sweep, curves_of
 
@@ -25,6 +26,7 @@ def curves(result: StudyResult, key: str, title: str) -> go.Figure | None:
 def option(name: str, sweeps: Sequence[Sweep]) -> go.Figure:
     """Draw accuracy over an option's values, with the base as a line across."""
     figure = go.Figure([_sweep(sweep) for sweep in sweeps])
+    ends = [end for sweep in sweeps for both in sweep.ends for end in both]
     bases = {sweep.group: sweep.base for sweep in sweeps if sweep.base is not None}
     for (group, base), dash in zip(bases.items(), DASHES * len(bases), strict=False):
         figure.add_hline(base, line={"color": "#808a94", "width": 1, "dash": dash})
@@ -36,7 +38,7 @@ def option(name: str, sweeps: Sequence[Sweep]) -> go.Figure:
         _under_a_legend(len(sweeps)),
         showlegend=True,
         xaxis=axis(name, type="category"),
-        yaxis=axis("top-1, %"),
+        yaxis=axis("top-1, %", range=percent_limits([*ends, *bases.values()])),
     )
     return figure
 

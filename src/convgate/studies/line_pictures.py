@@ -79,12 +79,12 @@ def _draw_sweeps(axes: Axes, sweeps: Sequence[Sweep]) -> None:
     for (label, x, y, colour), name_y in zip(names, places, strict=True):
         name_at_right(axes, label, (x, y), name_y, colour)
     for sweep in sweeps:
-        x = [values.index(value) for value in sweep.values]
-        reach = [(m - low, high - m) for m, (low, high) in zip(sweep.mean, sweep.ends, strict=True)]
+        below = [mean - low for mean, (low, _) in zip(sweep.mean, sweep.ends, strict=True)]
+        above = [high - mean for mean, (_, high) in zip(sweep.mean, sweep.ends, strict=True)]
         axes.errorbar(
-            x,
+            [values.index(value) for value in sweep.values],
             sweep.mean,
-            yerr=list(zip(*reach, strict=True)),
+            yerr=(below, above),
             fmt="o-",
             color=sweep.colour,
             capsize=3,
