@@ -54,6 +54,9 @@ def test_each_row_is_compared_with_its_own_base():
         assert variant.name.startswith(variant.group)
     table = load_table("ean.2")
     assert [v.name for v in plan.networks] == [row.name for row in table.row]
+    for row, network in zip(table.row, plan.networks.values(), strict=True):
+        assert (network.model.name, network.model.options) == (row.build.model, row.build.options)
+        assert network.gate == row.build.gate
 
 
 def test_a_chosen_row_brings_its_base():
