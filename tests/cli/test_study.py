@@ -56,6 +56,41 @@ def test_mistakes_get_one_sentence_and_code_2(tmp_path, words, sentence):
     assert said.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "name a recipe, or a printed table with --preset"),
+        (("--preset", "ean.9"), "unknown table 'ean.9'; did you mean 'ean."),
+        (("--preset", "ean.2", "--rows", "resnet65"), "did you mean 'resnet56'?"),
+        (("--preset", "ean.4"), "no chosen row of ean.4 is a classification network"),
+        (("--preset", "ela.5"), "the rows are trained by different recipes"),
+        (("--preset", "ean.2", "--gates", "se"), "--preset ean.2 brings its own gates"),
+        (("--rows", "resnet50"), "name the table with --preset"),
+        (("digits/demo", "--gates", "ean", "--sweep", "groups=1"), "write an option as in"),
+        (
+            ("digits/demo", "--gates", "ean", "--sweep", "gate.options.grous=1"),
+            "ean at block_end grous=1: ean: unknown option 'grous'; did you mean 'groups'?",
+        ),
+    ],
+)
+def test_a_preset_or_an_axis_that_does_not_fit(tmp_path, words, sentence):
+    said = run("study", *words, "--out", tmp_path / "s")
+    assert said.exit_code == 2
+    assert said.stderr.startswith("convgate: ") and sentence in said.stderr
+    assert said.stderr.count("\n") == 1 and not (tmp_path / "s").exists()
+
+
+def test_an_option_is_swept(tmp_path):
+    out = tmp_path / "s"
+    said = run(*TINY, "--gates", "ean", "--sweep", "gate.options.groups=1,4", "--out", out)
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    assert max(map(len, lines[:-4])) <= 80
+    assert "groups=1" in said.stdout and "groups=4" in said.stdout
+    assert "[3/3] ean block_end groups=4 seed 0: " in said.stderr
+    assert (out / "groups.svg").is_file()
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "s").write_text("x")
     said = run(*TINY, "--out", tmp_path / "s")

@@ -3,25 +3,29 @@ from dataclasses import replace
 import pytest
 
 from convgate.errors import InputError
-from convgate.studies.choose import cell_recipe, cells_of, choose, essence
-from convgate.studies.grid import Cell, Variant
+from convgate.studies.choose import choose, essence
+from convgate.studies.grid import Variant
 from convgate.train.recipe import GateSpec, StudySpec
 
 
 def test_choices_replace_the_recipes_own(recipe):
     own = replace(recipe, study=StudySpec(gates=("se",), sites=("spatial",), seeds=4, budget=1.3))
-    _, study = choose(own, {"gates": ["eca", "ca"], "seeds": None})
-    assert (study.gates, study.sites, study.seeds) == (("eca", "ca"), ("spatial",), 4)
-    assert (study.budget, study.models) == (1.3, ("resnet8",))
+    plan = choose(own, {"gates": ["eca", "ca"], "seeds": None})
+    assert list(plan.networks) == [
+        Variant("resnet8"),
+        Variant("resnet8", "eca", "spatial"),
+        Variant("resnet8", "ca", "spatial"),
+    ]
+    assert (plan.seeds, plan.budget) == (4, 1.3)
 
 
 def test_a_recipe_without_a_study_lends_its_gates_place(recipe):
     with pytest.raises(InputError, match=r"no \[study\] section; name the gates"):
         choose(recipe, {})
     placed = replace(recipe, gate=GateSpec(name="se", at="spatial"))
-    assert choose(placed, {"gates": ["eca"]})[1].sites == ("spatial",)
+    assert list(choose(placed, {"gates": ["eca"]}).networks)[1].site == "spatial"
     replaced = replace(recipe, gate=GateSpec(name="seln", replaces="se"))
-    assert choose(replaced, {"gates": ["eca"]})[1].sites == ("se",)
+    assert list(choose(replaced, {"gates": ["eca"]}).networks)[1].site == "se"
 
 
 def test_options_of_an_unknown_gate_are_refused(recipe):
@@ -34,23 +38,27 @@ def test_options_of_an_unknown_gate_are_refused(recipe):
 
 def test_seeds_count_up_from_the_recipes(recipe):
     late = replace(recipe, run=replace(recipe.run, seed=7))
-    _, study = choose(late, {"gates": ["se"], "seeds": 2})
-    assert sorted({cell.seed for cell in cells_of(late, study)}) == [7, 8]
+    plan = choose(late, {"gates": ["se"], "seeds": 2})
+    assert [cell.seed for cell in plan.cells] == [7, 7, 8, 8]
 
 
-def test_recipe_of_a_cell(recipe):
-    template = GateSpec(name="seln", stages=(2, 3), start="identity", options={"reduction": 4})
-    recipe = replace(recipe, gate=template)
-    base = cell_recipe(recipe, Cell(Variant("resnet8"), 5), {})
-    assert base.gate is None and base.run.seed == 5 and base.study is None
-    cell = Cell(Variant("resnet20", "ean", "spatial"), 1)
-    found = cell_recipe(recipe, cell, {"groups": 4})
-    assert found.model.name == "resnet20"
-    assert found.gate == GateSpec(
-        name="ean", at="spatial", stages=(2, 3), start="identity", options={"groups": 4}
-    )
-    own = cell_recipe(recipe, Cell(Variant("resnet8", "ean", "se"), 1), {})
-    assert own.gate is not None and own.gate.replaces == "se"
+def test_single_keys_and_the_data_are_changed_once(recipe):
+    changes = {"settings": ["schedule.epochs=9"], "data": "photos.zip", "skip_bad": True}
+    found = choose("digits/demo", changes).recipe
+    assert (found.schedule.epochs, found.data.path, found.data.skip_bad) == (9, "photos.zip", True)
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({}, "name a recipe, or a printed table with --preset"),
+        ({"rows": ["resnet50"]}, "name the table with --preset"),
+        ({"preset": "ean.2", "gates": ["se"]}, "--preset ean.2 brings its own gates"),
+    ],
+)
+def test_what_a_study_cannot_start_from(choices, sentence):
+    with pytest.raises(InputError, match=sentence):
+        choose(None, choices)
 
 
 def test_essence_is_what_changes_the_weights(recipe):

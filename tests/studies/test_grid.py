@@ -1,41 +1,68 @@
 import pytest
 
 from convgate.errors import InputError
-from convgate.studies.grid import Cell, Variant, make_grid
+from convgate.studies.grid import Cell, Variant, make_cells, make_grid
 
 
 def test_every_combination_once_seed_by_seed():
-    cells = make_grid(["a", "b"], ["se", "none", "eca", "se"], ["block_end", "spatial"], 2)
-    assert len(cells) == len(set(cells)) == 2 * 2 * (1 + 2 * 2)
-    assert [cell.seed for cell in cells] == [0] * 10 + [1] * 10
-    assert [c.variant for c in cells if c.variant.is_base and c.seed == 0] == [
-        Variant("a"),
-        Variant("b"),
-    ]
+    variants = make_grid(["a", "b"], ["se", "none", "eca", "se"], ["block_end", "spatial"])
+    assert len(variants) == len(set(variants)) == 2 * (1 + 2 * 2)
+    assert [v for v in variants if v.is_base] == [Variant("a"), Variant("b")]
+    cells = make_cells(variants, 2, first=3)
+    assert len(cells) == len(set(cells)) == 2 * 10
+    assert [cell.seed for cell in cells] == [3] * 10 + [4] * 10
 
 
 def test_base_is_always_there():
-    assert make_grid(["a"], ["se"], ["block_end"], 1)[0] == Cell(Variant("a"), 0)
+    assert make_grid(["a"], ["se"], ["block_end"])[0] == Variant("a")
 
 
 @pytest.mark.parametrize(
-    ("models", "gates", "sites", "seeds", "sentence"),
+    ("models", "gates", "sites", "sentence"),
     [
-        (["a"], ["selm"], ["x"], 1, "unknown gate 'selm'; did you mean 'seln'?"),
-        (["a"], ["se"], ["x"], 0, "at least one seed"),
-        (["a"], ["se"], [], 1, "names no site"),
-        (["a"], [], ["x"], 1, "names no gate"),
-        ([], ["se"], ["x"], 1, "names no backbone"),
+        (["a"], ["selm"], ["x"], "unknown gate 'selm'; did you mean 'seln'?"),
+        (["a"], ["se"], [], "names no site"),
+        (["a"], [], ["x"], "names no gate"),
+        ([], ["se"], ["x"], "names no backbone"),
     ],
 )
-def test_wrong_grids(models, gates, sites, seeds, sentence):
+def test_wrong_grids(models, gates, sites, sentence):
     with pytest.raises(InputError, match=sentence.replace("?", r"\?")):
-        make_grid(models, gates, sites, seeds)
+        make_grid(models, gates, sites)
+
+
+def test_no_seed_is_no_study():
+    with pytest.raises(InputError, match="at least one seed"):
+        make_cells([Variant("a")], 0)
+
+
+def test_a_named_variant_is_compared_with_its_family():
+    base = Variant("net", name="net-s", family="net-s")
+    rival = Variant("net", "se", "block_end", "net-s+se", "net-s")
+    other = Variant("other", name="swin-s", family="net-s")  # another network, without a gate
+    assert base.is_base and not rival.is_base and not other.is_base
+    assert {v.group for v in (base, rival, other)} == {"net-s"}
+    assert (rival.label, rival.kind, other.kind) == ("net-s+se", "se", "swin-s")
+    assert Variant("net", name="plain", family="plain", gate="none", site="se").is_base
+
+
+def test_a_swept_variant_keeps_its_backbones_base():
+    swept = Variant("net", "ean", "block_end", setting="groups=8")
+    assert not swept.is_base and swept.group == "net"
+    assert swept.label == "ean @ block_end groups=8"
+
+
+def test_cells_of_older_studies_have_no_name():
+    old = {"model": "net", "gate": "se", "site": "block_end", "seed": 1}
+    assert Cell.from_dict(old) == Cell(Variant("net", "se", "block_end"), 1)
 
 
 def test_folders_tell_cells_apart():
     sites = ["block_end", "layer[34].*.bn2", "layer_34_._.bn2", "a/b", "a_b", "a b", "..", "a"]
-    cells = make_grid(["torchvision/resnet50", "torchvision_resnet50"], ["se", "eca"], sites, 2)
+    variants = make_grid(["torchvision/resnet50", "torchvision_resnet50"], ["se", "eca"], sites)
+    swept = [Variant("a", "se", "b", setting=f"groups={n}") for n in (1, 8, "1=8", "1/8")]
+    named = [Variant("m", "se", "b", name, "a") for name in ("a", "a+se", "a_se", "a se")]
+    cells = make_cells([*variants, *swept, *named], 2)
     folders = {cell.folder for cell in cells}
     assert len(folders) == len(cells)
     assert all(folder.count("/") == 1 and ".." not in folder.split("/") for folder in folders)
@@ -44,4 +71,6 @@ def test_folders_tell_cells_apart():
 def test_cell_survives_json():
     cell = Cell(Variant("a", "se", "block_end"), 3)
     assert Cell.from_dict(cell.to_dict()) == cell
+    row = Cell(Variant("a", "se", "block_end", "row", "base", "groups=8"), 3)
+    assert Cell.from_dict(row.to_dict()) == row
     assert str(cell) == "se block_end seed 3"

@@ -4,17 +4,25 @@ import threading
 import pytest
 
 from convgate.errors import CorruptFile, InputError
-from convgate.studies.grid import make_grid
+from convgate.studies.grid import make_cells, make_grid
+from convgate.studies.network import Network
 from convgate.studies.store import Store
+from convgate.train.recipe import GateSpec, ModelSpec
 
-CELLS = make_grid(["net"], ["se"], ["block_end"], 2)
+BASE, SE = VARIANTS = make_grid(["net"], ["se"], ["block_end"])
+CELLS = make_cells(VARIANTS, 2)
+NET = ModelSpec(name="net")
+NETWORKS = {
+    BASE: Network(model=NET),
+    SE: Network(model=NET, gate=GateSpec(name="se", options={"reduction": 8})),
+}
 DONE = {"epochs": [{"epoch": 1, "top1": 50.0}, {"epoch": 2, "top1": 60.0}], "seconds": 1.0}
 
 
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path)
-    store.plan(CELLS, '{"a": 1}', {"se": {"reduction": 8}})
+    store.plan(CELLS, '{"a": 1}', NETWORKS)
     return store
 
 
@@ -43,7 +51,7 @@ def test_cells_come_in_order_with_their_options(store):
 
 
 def test_planning_twice_queues_nothing_twice(store):
-    store.plan(CELLS, '{"a": 1}', {"se": {"reduction": 8}})
+    store.plan(CELLS, '{"a": 1}', NETWORKS)
     assert states(store) == ["waiting"] * 4
 
 
@@ -78,13 +86,13 @@ def test_a_death_between_failing_and_queueing_loses_nothing(store):
 def test_a_failed_cell_stays_failed(store):
     store.fail(store.take(), "the loss is nan")
     store.mend()
-    store.plan(CELLS, '{"a": 1}', {"se": {"reduction": 8}})
+    store.plan(CELLS, '{"a": 1}', NETWORKS)
     assert states(store) == ["failed"] + ["waiting"] * 3
     assert store.records()[0].note == "the loss is nan"
 
 
 def test_threads_never_share_a_cell(tmp_path):
-    Store(tmp_path).plan(CELLS * 3, "{}", {})
+    Store(tmp_path).plan(CELLS * 3, "{}", NETWORKS)
     taken = []
 
     def work():
@@ -103,12 +111,27 @@ def test_threads_never_share_a_cell(tmp_path):
 
 def test_another_recipe_is_refused(store):
     with pytest.raises(InputError, match=r"another recipe \(a was 1, is 2; b was None, is 0\)"):
-        store.plan(CELLS, '{"a": 2, "b": 0}', {"se": {"reduction": 8}})
+        store.plan(CELLS, '{"a": 2, "b": 0}', NETWORKS)
 
 
 def test_other_options_are_refused(store):
+    other = Network(model=NET, gate=GateSpec(name="se"))
     with pytest.raises(InputError, match=r"trained 'se' with options \{'reduction': 8\}, not \{\}"):
-        store.plan(CELLS, '{"a": 1}', {})
+        store.plan(CELLS, '{"a": 1}', NETWORKS | {SE: other})
+
+
+def test_another_network_of_the_same_name_is_refused(store):
+    other = Network(model=ModelSpec(name="net", options={"width": 2}))
+    with pytest.raises(InputError, match=r"trained another none \(model\.options\.width was None"):
+        store.plan(CELLS, '{"a": 1}', NETWORKS | {BASE: other})
+
+
+def test_a_cell_comes_with_its_network_again_and_again(store):
+    job = store.take()
+    store.give_back(job)
+    found = {r.cell: r.network for r in store.records()}
+    assert found == {cell: NETWORKS[cell.variant] for cell in CELLS}
+    assert job.network == NETWORKS[job.cell.variant]
 
 
 def test_a_foreign_database_is_refused(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 from convgate import spec
 from convgate.errors import InputError
 from convgate.gates import list_gates
+from convgate.insert import inserted
+from convgate.train.build import build_model
 from convgate.train.recipe import (
     FOLDER,
     GateSpec,
@@ -70,6 +72,89 @@ def test_recipes_hold_what_the_papers_print(name):
         schedule=recipe.schedule.name,
     )
     assert {key: found[key] for key in PRINTED[name]} == PRINTED[name]
+
+
+# What they print beside: tables 1 (SELNeXt) and the experiment paragraphs (EAN, ELA), by key.
+AUGMENTED = {"augment.randaugment_magnitude": 9, "augment.randaugment_mstd": 0.5}
+MIXED = AUGMENTED | {"augment.mixup": 0.8, "augment.cutmix": 1.0, "augment.label_smoothing": 0.1}
+EAN_CIFAR = {
+    "optimizer.momentum": 0.9,
+    "schedule.milestones": (100, 150),
+    "schedule.gamma": 0.1,
+    "gate.name": "ean",
+    "gate.options": {"groups": 8},
+    "augment.crop": "pad",
+    "augment.flip": True,
+}
+TRANSFER = MIXED | {
+    "optimizer.betas": (0.9, 0.999),
+    "schedule.warmup_epochs": 10,
+    "augment.random_erasing": 0.0,
+    "run.drop_path": 0.0,
+    "run.ema_decay": 0.0,
+    "run.batch_size": 256,
+    "schedule.epochs": 40,
+}
+DETAILS = {
+    "imagenet/selnext": MIXED
+    | {
+        "optimizer.betas": (0.9, 0.999),
+        "schedule.warmup_epochs": 20,
+        "augment.random_erasing": 0.25,
+        "run.drop_path": 0.1,
+        "run.ema_decay": 0.9999,
+        "data.image_px": 224,
+    },
+    "imagenet/mobilenetv3_seln": AUGMENTED
+    | {
+        "optimizer.momentum": 0.9,
+        "schedule.warmup_epochs": 5,
+        "augment.random_erasing": 0.2,
+        "augment.label_smoothing": 0.1,
+        "augment.mixup": 0.0,
+        "augment.cutmix": 0.0,
+        "run.drop_path": 0.2,
+        "run.ema_decay": 0.9999,
+    },
+    "transfer/selnext_cifar100": TRANSFER | {"data.name": "cifar100"},
+    "transfer/selnext_flowers102": TRANSFER | {"data.name": "flowers102"},
+    "transfer/selnext_stanford_cars": TRANSFER | {"data.name": "stanford_cars"},
+    "transfer/selnext_fgvc_aircraft": TRANSFER | {"data.name": "fgvc_aircraft"},
+    "cifar10/ean": EAN_CIFAR | {"data.name": "cifar10"},
+    "cifar100/ean": EAN_CIFAR | {"data.name": "cifar100"},
+    "imagenet/ean_light": {"gate.options": {"groups": 8}},
+    "imagenet/ean_resnet": {"gate.options": {"groups": 64}},
+    "imagenet/ela_mobilenetv2": {"optimizer.momentum": 0.9},
+    "imagenet/ela_resnet": {
+        "optimizer.momentum": 0.99,
+        "schedule.step_epochs": 30,
+        "schedule.gamma": 0.1,
+        "data.image_px": 224,
+        "augment.crop": "resized",
+        "augment.flip": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_recipes_hold_the_details_that_the_papers_print(name):
+    found = {}
+    for key in DETAILS[name]:
+        section, leaf = key.split(".")
+        found[key] = getattr(getattr(load_recipe(name), section), leaf)
+    assert found == DETAILS[name]
+
+
+def test_a_name_the_other_way_round_leads_to_the_recipe():
+    with pytest.raises(InputError, match=r"'ean/cifar100'; did you mean 'cifar100/ean'\?"):
+        load_recipe("ean/cifar100")
+
+
+def test_a_papers_recipe_takes_another_network_and_gate():
+    run = chosen(load_recipe("cifar100/ean"), model="resnet56", gate="ean", data="cifar")
+    model = build_model(run, num_classes=100, in_chans=3)
+    gates = [gate for _, gate, _ in inserted(model)]
+    assert len(gates) == 27 and {gate.groups for gate in gates} == {8}
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -14,12 +14,20 @@ FILES = ("report.html", "report.md", "results.csv")
 
 @app.command()
 def study(  # noqa: PLR0913 - one argument an option
-    recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the study; the same one continues it.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A name of `convgate ls recipes`, or a TOML file; else the preset's."),
+    ] = None,
     gates: Annotated[str | None, typer.Option(help="Gates, as in se,eca,seln.")] = None,
     sites: Annotated[str | None, typer.Option(help="Sites, as in block_end,spatial.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Runs of each variant.")] = None,
     model: Annotated[str | None, typer.Option(help="Backbones, as in resnet8,resnet20.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A printed table's rows, as in ean.2.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Its rows, as in 'resnet56*,wrn*'.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="An option as an axis: gate.options.groups=1,2,4.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
     budget: Annotated[float | None, typer.Option(help="Latency over the base's; 1.10.")] = None,
     settings: Annotated[
@@ -34,16 +42,21 @@ def study(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
     from convgate.studies import run_study, short_table
-    from convgate.train.recipe import chosen, load_recipe, override
 
     result = run_study(
-        chosen(override(load_recipe(recipe), *settings or ()), data=data, skip_bad=skip_bad),
+        recipe,
         out,
         gates=_names(gates),
         sites=_names(sites),
         models=_names(model),
         seeds=seeds,
         budget=budget,
+        preset=preset,
+        rows=_names(rows),
+        sweep=sweep,
+        settings=settings,
+        data=data,
+        skip_bad=skip_bad,
         seconds=seconds,
         remeasure=remeasure,
         storage=storage,

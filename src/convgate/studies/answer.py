@@ -16,11 +16,11 @@ def answer(rows: Sequence[Row], budget: float) -> str:
     A gate counts as within the budget if the whole interval of its latency ratio does, and as
     a gain if the whole interval of its paired difference lies above zero.
     """
-    models = unique([row.variant.model for row in rows])
-    parts = [_answer([r for r in rows if r.variant.model == model], budget) for model in models]
-    if len(models) == 1:
+    groups = unique([row.variant.group for row in rows])
+    parts = [_answer([r for r in rows if r.variant.group == group], budget) for group in groups]
+    if len(groups) == 1:
         return parts[0]
-    return " ".join(f"{model}: {part}" for model, part in zip(models, parts, strict=True))
+    return " ".join(f"{group}: {part}" for group, part in zip(groups, parts, strict=True))
 
 
 def _answer(rows: Sequence[Row], budget: float) -> str:
@@ -86,4 +86,4 @@ def _described(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return row.label.removeprefix(f"{row.variant.model}: ")
+    return row.label.removeprefix(f"{row.variant.group}: ")

@@ -16,9 +16,9 @@ from convgate.measure import (
     environment,
     feature_distances,
 )
-from convgate.studies.choose import cell_recipe
 from convgate.studies.grid import Variant, unique
 from convgate.studies.measurements import Facts, Measurements
+from convgate.studies.network import cell_recipe, network_of
 from convgate.studies.storage import Record
 from convgate.train.build import build_model, open_run_data
 from convgate.train.checkpoint import WEIGHTS, load_weights
@@ -37,15 +37,15 @@ def measure_runs(
 ) -> Measurements:
     """Measure every finished run of a study and its network.
 
-    Latency is of one image, in eval mode, on the GPU where there is one; all variants of a
-    backbone take turns in every round. The feature distance is that of each block's output,
+    Latency is of one image, in eval mode, on the GPU where there is one; all that
+    share a base take turns in every round. The feature distance is that of each block's output,
     averaged over the blocks.
 
     Args:
         recipe: The study's recipe.
         records: Its cells; those without a result are left out.
         folder: The study's folder, which holds the trained weights.
-        seconds: Cap on the rounds of one backbone, in seconds; None for 20, or 2 a variant.
+        seconds: Cap on the rounds of one base, in seconds; None for 20, or 2 a variant.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     done = [record for record in records if record.top1 is not None]
@@ -58,11 +58,11 @@ def measure_runs(
     first = {record.cell.variant: record for record in reversed(done)}
     facts: dict[Variant, Facts] = {}
     conditions: dict[str, Any] = {}
-    for model in unique([variant.model for variant in first]):
-        networks = {v: load(record) for v, record in first.items() if v.model == model}
+    for group in unique([variant.group for variant in first]):
+        networks = {v: load(record) for v, record in first.items() if v.group == group}
         found, told = _time(networks, x, recipe.run.channels_last, seconds)
         facts |= found
-        conditions[model] = told
+        conditions[group] = told
     images = _images(data, device)
     distances = {record.cell: mean_distance(load(record), images) for record in done}
     conditions["distance_images"] = sum(map(len, images))
@@ -81,7 +81,7 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
 
 
 def _trained(recipe: Recipe, record: Record, folder: Path, data: ImageData) -> nn.Module:
-    chosen = cell_recipe(recipe, record.cell, record.options)
+    chosen = cell_recipe(recipe, record.cell, network_of(recipe, record))
     model = build_model(chosen, num_classes=len(data.classes), in_chans=data.in_chans)
     weights, _ = load_weights(folder / "trials" / record.cell.folder / WEIGHTS)
     model.load_state_dict(weights)

@@ -9,13 +9,11 @@ import plotly.graph_objects as go
 from convgate.studies.points import (
     Point,
     budget_ms,
-    colours,
     frame,
     front_line,
     points_of,
 )
 from convgate.studies.result import StudyResult
-from convgate.studies.summary import Row
 
 FONT_PX = 12
 NAME_PX = 18
@@ -44,58 +42,12 @@ def accuracy_latency(result: StudyResult) -> go.Figure | None:
         )
     room = 16 + CHAR_PX * max(len(point.name) for point in points)
     figure.update_layout(
-        _layout(height=inner_px + 90, margin={"l": 56, "r": room, "t": 30, "b": 60}),
+        layout(height=inner_px + 90, margin={"l": 56, "r": room, "t": 30, "b": 60}),
         showlegend=False,
-        xaxis=_axis("latency, ms", range=limits.x),
-        yaxis=_axis("top-1, %", range=limits.y),
+        xaxis=axis("latency, ms", range=limits.x),
+        yaxis=axis("top-1, %", range=limits.y),
     )
     return figure
-
-
-def curves(result: StudyResult, key: str, title: str) -> go.Figure | None:
-    """Draw one number over the epochs: the mean over the seeds, and their range as a band."""
-    figure = go.Figure()
-    for row, colour in zip(result.rows, colours(result.rows), strict=True):
-        figure.add_traces(_curve(row, key, colour))
-    if not figure.data:
-        return None
-    figure.update_layout(
-        _layout(
-            height=400 + 24 * (len(result.rows) // 3), margin={"l": 56, "r": 12, "t": 12, "b": 60}
-        ),
-        xaxis=_axis("epoch"),
-        yaxis=_axis(title),
-        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
-    )
-    return figure
-
-
-def _curve(row: Row, key: str, colour: str) -> list[go.Scatter]:
-    runs = [epochs for epochs in row.curves.values() if epochs]
-    if not runs:
-        return []
-    x = [epoch["epoch"] for epoch in runs[0]]
-    columns = [[run[i][key] for run in runs if i < len(run)] for i in range(len(x))]
-    mean = [sum(column) / len(column) for column in columns]
-    name = escape(row.label)
-    line = go.Scatter(
-        x=x, y=mean, name=name, legendgroup=name, mode="lines", line={"color": colour, "width": 2}
-    )
-    if len(runs) == 1:
-        return [line]
-    edge = [*map(max, columns), *reversed([*map(min, columns)])]
-    band = go.Scatter(
-        x=[*x, *reversed(x)],
-        y=edge,
-        fill="toself",
-        fillcolor=colour,
-        opacity=0.15,
-        line={"width": 0},
-        legendgroup=name,
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    return [band, line]
 
 
 def _front(points: Sequence[Point]) -> go.Scatter:
@@ -156,12 +108,13 @@ def _name(point: Point, x: float, y: float) -> dict[str, Any]:
     }
 
 
-def _axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis that stays where it is."""
     return {"title": title, "fixedrange": True, "zeroline": False, "automargin": True} | more
 
 
-def _layout(**more: Any) -> dict[str, Any]:
-    """Transparent, so that the page's light or dark ground shows; its style colours the text."""
+def layout(**more: Any) -> dict[str, Any]:
+    """Return what is transparent: the page's light or dark ground shows, its style colours text."""
     return {
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -1,20 +1,22 @@
-"""What a study trains: its recipe with the caller's choices, and the recipe of one cell."""
+"""What a study trains: its recipe, with the caller's choices."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from convgate import spec as toml
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
-from convgate.studies.grid import BASE, Cell, Variant, make_grid
+from convgate.studies.grid import BASE, Cell, Variant, make_cells, make_grid
+from convgate.studies.network import Network, cell_recipe, grid_network
+from convgate.studies.preset import Preset, open_preset
+from convgate.studies.sweep import sweep
 from convgate.train.build import build_model
-from convgate.train.recipe import GateSpec, ModelSpec, Recipe, StudySpec, load_recipe
+from convgate.train.recipe import GateSpec, Recipe, StudySpec, chosen, load_recipe, override
 
-OWN = "se"
-"""The site where a backbone has channel attention of its own."""
+GRID = ("gates", "models", "sites")
 
 
 class Choices(TypedDict, total=False):
@@ -26,6 +28,12 @@ class Choices(TypedDict, total=False):
         sites: Site names or module path patterns.
         seeds: How many seeds.
         budget: The latency a gate may cost, as a multiple of its backbone's.
+        preset: A printed table, whose rows are the variants in place of gates, models and sites.
+        rows: Row names of the table, or shell patterns for them.
+        sweep: An option of the gates and its values, as in "gate.options.groups=1,2,4".
+        settings: Single keys of the recipe to change, as in "schedule.epochs=5".
+        data: Another path of the data.
+        skip_bad: Whether damaged images are left out.
     """
 
     gates: Sequence[str] | None
@@ -33,21 +41,98 @@ class Choices(TypedDict, total=False):
     sites: Sequence[str] | None
     seeds: int | None
     budget: float | None
+    preset: str | None
+    rows: Sequence[str] | None
+    sweep: str | None
+    settings: Sequence[str] | None
+    data: str | Path | None
+    skip_bad: bool | None
 
 
-def choose(recipe: Recipe | str | Path, choices: Choices) -> tuple[Recipe, StudySpec]:
-    """Return the recipe, and its study with the caller's choices.
+@dataclass(frozen=True)
+class Plan:
+    """What a study trains.
+
+    Args:
+        recipe: What all its runs share.
+        networks: What each variant builds.
+        seeds: How many runs of each variant; they count up from the recipe's own.
+        budget: The latency a gate may cost, as a multiple of its base's.
+    """
+
+    recipe: Recipe
+    networks: Mapping[Variant, Network]
+    seeds: int
+    budget: float
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every run, seed by seed."""
+        return make_cells(self.networks, self.seeds, self.recipe.run.seed)
+
+
+def choose(recipe: Recipe | str | Path | None, choices: Choices) -> Plan:
+    """Return what a study trains, by its recipe and the caller's choices.
+
+    Args:
+        recipe: A recipe, its name or its file; None for the one of a preset's rows.
+        choices: What the caller chose.
 
     Raises:
-        InputError: if nothing names the gates, or the budget leaves no room.
+        InputError: if nothing names the gates, if choices exclude each other, or if the budget
+            leaves no room.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe)
     given: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
-    for key in ("gates", "models", "sites"):
+    for key in (*GRID, "rows"):
         if key in given:
             given[key] = _names(key, given[key])
-    if recipe.study is None and "gates" not in given:
+    table, rows, axis = (given.pop(key, None) for key in ("preset", "rows", "sweep"))
+    changes = {key: given.pop(key) for key in ("settings", "data", "skip_bad") if key in given}
+    preset = None if table is None else _preset(table, rows, recipe, given)
+    if preset is None and rows is not None:
+        raise InputError("--rows chooses rows of a printed table; name the table with --preset")
+    if recipe is None:
+        if preset is None:
+            raise InputError("name a recipe, or a printed table with --preset")
+        recipe = preset.recipe()
+    recipe = _changed(recipe, **changes)
+    study = _study(recipe, given, any_gate=preset is not None)
+    if preset is None:
+        networks = _grid(recipe, study)
+    else:
+        networks = preset.networks(recipe)
+        recipe = replace(recipe, note=recipe.note | {"study": preset.remark})
+    if axis is not None:
+        networks = sweep(networks, axis)
+    return Plan(recipe, networks, study.seeds, study.budget)
+
+
+def _preset(
+    name: str, rows: Sequence[str] | None, recipe: object, given: Mapping[str, object]
+) -> Preset:
+    if named := [key for key in GRID if key in given]:
+        raise InputError(f"--preset {name} brings its own {named[0]}; leave yours out")
+    return open_preset(name, rows, any_recipe=recipe is not None)
+
+
+def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, Network]:
+    variants = make_grid(study.models, study.gates, study.sites)
+    return {v: grid_network(recipe, v, study.options.get(v.gate, {})) for v in variants}
+
+
+def _changed(
+    recipe: Recipe | str | Path,
+    settings: Sequence[str] = (),
+    data: str | Path | None = None,
+    skip_bad: bool = False,
+) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    return chosen(override(recipe, *settings), data=data, skip_bad=skip_bad)
+
+
+def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpec:
+    if recipe.study is None and "gates" not in given and not any_gate:
         raise InputError("the recipe has no [study] section; name the gates to compare")
     study = replace(recipe.study or _study_of(recipe), **given)
     if not 1 < study.budget < float("inf"):
@@ -57,7 +142,7 @@ def choose(recipe: Recipe | str | Path, choices: Choices) -> tuple[Recipe, Study
     for gate in study.options:
         if gate not in list_gates():
             raise InputError(f"study.options: {unknown('gate', gate, list_gates())}")
-    return recipe, replace(study, models=study.models or (recipe.model.name,))
+    return replace(study, models=study.models or (recipe.model.name,))
 
 
 def _study_of(recipe: Recipe) -> StudySpec:
@@ -72,53 +157,20 @@ def _names(key: str, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def cells_of(recipe: Recipe, study: StudySpec) -> list[Cell]:
-    """Return the grid; its seeds count up from the recipe's own."""
-    cells = make_grid(study.models, study.gates, study.sites, study.seeds)
-    return [replace(cell, seed=cell.seed + recipe.run.seed) for cell in cells]
-
-
-def cell_recipe(recipe: Recipe, cell: Cell, options: Mapping[str, object]) -> Recipe:
-    """Return the recipe of one cell: its backbone, gate, site and seed.
-
-    Stages and start come from the recipe's own [gate] section where it has one. At the site
-    "se" the gate takes the place of the channel attention that the backbone has.
-    """
-    model, gate, site = cell.variant.model, cell.variant.gate, cell.variant.site
-    spec = None
-    if not cell.variant.is_base:
-        spec = replace(
-            recipe.gate or GateSpec(name=gate),
-            name=gate,
-            at=site,
-            replaces=site if site == OWN else None,
-            options=dict(options),
-        )
-    return replace(
-        recipe,
-        model=recipe.model if model == recipe.model.name else ModelSpec(name=model),
-        run=replace(recipe.run, seed=cell.seed),
-        gate=spec,
-        study=None,
-    )
-
-
-def check_variants(
-    recipe: Recipe, variants: Sequence[Variant], options: Mapping[str, Mapping[str, object]]
-) -> None:
+def check_variants(recipe: Recipe, networks: Mapping[Variant, Network]) -> None:
     """Build each network once, before any of them is trained.
 
     Raises:
         InputError: naming the first variant that cannot be built, and why.
     """
-    for variant in variants:
-        chosen = cell_recipe(recipe, Cell(variant, 0), options.get(variant.gate, {}))
+    for variant, network in networks.items():
+        mine = cell_recipe(recipe, Cell(variant, 0), network)
         try:
-            build_model(chosen, num_classes=2, in_chans=3)
+            build_model(mine, num_classes=2, in_chans=3)
         except InputError as error:
             if variant.is_base:
                 raise
-            raise InputError(f"{variant.gate} at {variant.site}: {error}") from None
+            raise InputError(f"{variant.label.replace(' @ ', ' at ')}: {error}") from None
 
 
 def essence(recipe: Recipe) -> str:

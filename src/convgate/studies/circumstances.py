@@ -19,7 +19,9 @@ def data_pairs(result: StudyResult) -> Pairs:
         training += ", a subset with equal shares of the classes; the validation split is whole"
     skipped = told.get("skipped") or 0
     start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
+    preset = result.recipe.note.get("study")
     return [
+        *([("rows", preset)] if preset else []),
         ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
         ("classes", str(told.get("classes", "-"))),
         ("training", training),
@@ -36,7 +38,11 @@ def data_pairs(result: StudyResult) -> Pairs:
 
 def gate_options(result: StudyResult) -> str:
     """Name the options that were not left at a gate's defaults."""
-    chosen = {r.cell.variant.gate: r.options for r in result.records if r.options}
+    chosen = {
+        r.cell.variant.name or r.cell.variant.gate: r.options
+        for r in result.records
+        if r.options and not r.cell.variant.setting
+    }
     parts = [
         f"{gate}: {', '.join(f'{key}={value}' for key, value in options.items())}"
         for gate, options in chosen.items()

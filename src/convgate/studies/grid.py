@@ -1,9 +1,12 @@
-"""The grid: backbone x gate x site x seed, with the base (gate "none") always in it."""
+"""The grid: backbone x gate x site x seed, with the base (gate "none") always in it.
+
+A variant may also carry a name of its own, as the rows of a printed table do.
+"""
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from convgate.errors import InputError, unknown
@@ -17,29 +20,49 @@ BASE = "none"
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """One network of a study: a backbone with one gate at one kind of site, or the base."""
+    """One network of a study: a backbone with one gate at one kind of site, or the base.
+
+    Args:
+        model: The backbone.
+        gate: The gate; "none" for none.
+        site: Where it sits.
+        name: What it is called, where model, gate and site do not say it all.
+        family: The name of what a named variant is compared with; a base has its own here.
+        setting: The option that a study sweeps, and its value, as in "groups=8".
+    """
 
     model: str
     gate: str = BASE
     site: str = ""
+    name: str = ""
+    family: str = ""
+    setting: str = ""
 
     @property
     def is_base(self) -> bool:
-        return self.gate == BASE
+        return self.name == self.family if self.name else self.gate == BASE
 
     @property
-    def base(self) -> "Variant":
-        """The plain backbone it is compared with."""
-        return Variant(self.model)
+    def group(self) -> str:
+        """Names the base and all that are compared with it."""
+        return self.family or self.model
+
+    @property
+    def kind(self) -> str:
+        """What it adds to its base: the same in every group."""
+        own = self.name.removeprefix(f"{self.family}+") or f"{self.gate} @ {self.site}"
+        return f"{own} {self.setting}".strip()
 
     @property
     def label(self) -> str:
-        """Name on tables and pictures, e.g. "se @ block_end", "none"."""
-        return self.gate if self.is_base else f"{self.gate} @ {self.site}"
+        """Name on tables and pictures, e.g. "se @ block_end", "none", "resnet50+se"."""
+        own = self.name or (self.gate if self.is_base else f"{self.gate} @ {self.site}")
+        return f"{own} {self.setting}".strip()
 
     @property
     def folder(self) -> str:
-        return "/".join([slug(self.model), slug("-".join(filter(None, (self.gate, self.site))))])
+        own = [self.name] if self.name else [self.gate, self.site]
+        return f"{slug(self.group)}/{slug('-'.join(filter(None, (*own, self.setting))))}"
 
 
 @dataclass(frozen=True, order=True)
@@ -62,39 +85,55 @@ class Cell:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Cell":
-        variant = Variant(values["model"], values["gate"], values["site"])
-        return cls(variant, values["seed"])
+        return cls(read_variant(values), values["seed"])
+
+
+def read_variant(values: dict[str, Any]) -> Variant:
+    """Return the variant among other values; older studies know no name, family or setting."""
+    known = [field.name for field in fields(Variant)]
+    return Variant(**{key: values[key] for key in known if key in values})
 
 
 def slug(name: str) -> str:
     """Return a name that any file system takes; a changed name gets a mark of its original."""
-    plain = re.sub(r"[^\w.-]+", "_", name)
+    plain = re.sub(r"[^\w.+=-]+", "_", name)
     if plain == name:
         return name
     return f"{plain}.{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def make_grid(
-    models: Sequence[str], gates: Sequence[str], sites: Sequence[str], seeds: int
-) -> list[Cell]:
+def make_cells(variants: Iterable[Variant], seeds: int, first: int = 0) -> list[Cell]:
     """Return every cell, seed by seed, so that a full table exists after the first seed.
+
+    Args:
+        variants: The variants.
+        seeds: How many seeds.
+        first: The first of them; the others count up.
+
+    Raises:
+        InputError: for no seed.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds={seeds}: a study needs at least one seed, and three for intervals")
+    ordered = unique(variants)
+    return [Cell(variant, first + seed) for seed in range(seeds) for variant in ordered]
+
+
+def make_grid(models: Sequence[str], gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
+    """Return every combination, each backbone's base before its gates.
 
     Args:
         models: Backbone names.
         gates: Gate names; "none" is added where it is missing.
         sites: Site names or module path patterns.
-        seeds: How many seeds; they are 0, 1, ...
 
     Raises:
-        InputError: for an unknown gate, an empty list, or no seed.
+        InputError: for an unknown gate, or an empty list.
     """
-    if seeds < 1:
-        raise InputError(f"seeds={seeds}: a study needs at least one seed, and three for intervals")
     for kind, names in (("backbone", models), ("gate", gates), ("site", sites)):
         if not names:
             raise InputError(f"the study names no {kind}; give at least one")
-    variants = [v for model in unique(models) for v in _variants(model, gates, sites)]
-    return [Cell(variant, seed) for seed in range(seeds) for variant in variants]
+    return [v for model in unique(models) for v in _variants(model, gates, sites)]
 
 
 def _variants(model: str, gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
@@ -105,6 +144,6 @@ def _variants(model: str, gates: Sequence[str], sites: Sequence[str]) -> list[Va
     return [Variant(model), *(v for v in rivals if not v.is_base)]
 
 
-def unique(names: Sequence[T]) -> list[T]:
+def unique(names: Iterable[T]) -> list[T]:
     """Return the items in order, each once."""
     return list(dict.fromkeys(names))

@@ -1,7 +1,7 @@
 """The report as Markdown, beside its picture."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from convgate.studies.circumstances import (
     Pairs,
@@ -15,13 +15,23 @@ from convgate.studies.result import StudyResult
 from convgate.studies.tables import Table, run_cells, variant_table
 
 
-def render_markdown(result: StudyResult, pictures: Sequence[str]) -> str:
-    """Return the report; its first line is the answer."""
+def render_markdown(result: StudyResult, pictures: Mapping[str, Sequence[str]]) -> str:
+    """Return the report; its first line is the answer.
+
+    Args:
+        result: The study.
+        pictures: What a picture shows, and its files.
+    """
     parts = [
         cell(result.answer),
         f"# Study of {cell(', '.join(dict(data_pairs(result))[k] for k in ('backbone', 'data')))}",
         table(variant_table(result)),
-        *([f"![accuracy over latency]({pictures[0]})"] if pictures else []),
+        *(
+            f"![{title}]({name})"
+            for title, names in pictures.items()
+            for name in names
+            if name.endswith(".svg")
+        ),
         "Rows in bold lie on the Pareto front: nothing is both faster and more accurate.",
         _listed("Runs without a value", failures(result)),
         _listed("How to read it", notes(result)),

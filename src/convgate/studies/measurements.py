@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from convgate.errors import CorruptFile
-from convgate.studies.grid import Cell, Variant
+from convgate.studies.grid import Cell, Variant, read_variant
 from convgate.train.checkpoint import write_text
 
 
@@ -76,7 +76,7 @@ def read_measurements(path: Path) -> Measurements | None:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         return Measurements(
-            {_variant(row): _facts(row) for row in table["variants"]},
+            {read_variant(row): _facts(row) for row in table["variants"]},
             {Cell.from_dict(row): row["distance"] for row in table["runs"]},
             table["conditions"],
             table["environment"],
@@ -88,10 +88,6 @@ def read_measurements(path: Path) -> Measurements | None:
         ) from None
 
 
-def _variant(row: dict[str, Any]) -> Variant:
-    return Variant(row["model"], row["gate"], row["site"])
-
-
 def _facts(row: dict[str, Any]) -> Facts:
-    values = {k: v for k, v in row.items() if k not in ("model", "gate", "site")}
+    values = {k: v for k, v in row.items() if k not in {f.name for f in fields(Variant)}}
     return Facts(**values | {"uncounted": tuple(values["uncounted"])})

@@ -7,7 +7,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from convgate.studies.charts import accuracy_latency, curves
+from convgate.studies.charts import accuracy_latency
 from convgate.studies.circumstances import (
     Pairs,
     data_pairs,
@@ -16,8 +16,10 @@ from convgate.studies.circumstances import (
     machine_pairs,
     notes,
 )
+from convgate.studies.line_charts import curves, option
 from convgate.studies.points import names
 from convgate.studies.result import StudyResult
+from convgate.studies.series import sweeps_of
 from convgate.studies.style import STYLE
 from convgate.studies.tables import Table, run_cells, variant_table
 
@@ -34,6 +36,10 @@ def render_page(result: StudyResult) -> str:
         " accurate.</p>",
         _listed("Runs without a value", failures(result)),
         _chart("Accuracy and latency", accuracy_latency(result), HINT),
+        *(
+            _chart(f"Accuracy over {name}", option(name, sweeps), VALUES)
+            for name, sweeps in sweeps_of(result).items()
+        ),
         _chart("Validation accuracy while training", curves(result, "top1", "top-1, %"), BAND),
         _chart("Training loss", curves(result, "train_loss", "loss"), BAND),
         _listed("How to read it", notes(result)),
@@ -69,6 +75,7 @@ HINT = (
     "Bars are the 95 % intervals of the paired comparison with the base. Filled points lie on the"
     " Pareto front (dashed). The dotted line is the latency budget."
 )
+VALUES = "Bars are the 95 % intervals of the paired difference to the base."
 BAND = "Lines are means over the seeds, bands their range."
 
 

@@ -56,11 +56,11 @@ class Frame:
 
 
 def colours(rows: Sequence[Row]) -> list[str]:
-    """Return a colour for each row: grey for a base, else one for each gate and site."""
+    """Return a colour for each row: grey for a base, else one for each kind of gate."""
     gated = [row.variant for row in rows if not row.variant.is_base]
-    kinds = unique([(variant.gate, variant.site) for variant in gated])
+    kinds = unique([variant.kind for variant in gated])
     place = {kind: COLOURS[i % len(COLOURS)] for i, kind in enumerate(kinds)}
-    return [place.get((row.variant.gate, row.variant.site), BASE_COLOUR) for row in rows]
+    return [BASE_COLOUR if r.variant.is_base else place[r.variant.kind] for r in rows]
 
 
 def points_of(result: StudyResult) -> list[Point]:
@@ -100,11 +100,25 @@ def frame(points: Sequence[Point], include_x: float | None, name_share: float) -
         name_share: Height of one name as a share of the picture's.
     """
     xs = [end for p in points for end in p.x_ends] + ([include_x] if include_x else [])
-    x, y = _padded(xs), _percents(_padded([end for p in points for end in p.y_ends]))
+    x, y = _padded(xs), percent_limits([end for p in points for end in p.y_ends])
     height = y[1] - y[0]
     rim = name_share * height / 2
     names = spread_out([p.y for p in points], name_share * height, y[0] + rim, y[1] - rim)
     return Frame(x, y, tuple(names))
+
+
+def top1_ends(row: Row) -> tuple[float, float]:
+    """Return the ends of the paired difference's interval, laid around the mean accuracy."""
+    mean, d = row.mean, row.difference
+    assert mean is not None
+    if d is None or d.low is None or d.high is None:
+        return mean, mean
+    return mean + d.low - d.mean, mean + d.high - d.mean
+
+
+def percent_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return limits with some room around percentages, and none where none can be."""
+    return _percents(_padded(values))
 
 
 def front_line(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -113,13 +127,11 @@ def front_line(points: Sequence[Point]) -> list[tuple[float, float]]:
 
 
 def _point(row: Row, name: str, colour: str) -> Point:
-    facts, mean, d = row.facts, row.mean, row.difference
+    facts, mean = row.facts, row.mean
     assert facts is not None and mean is not None
     base_ms = facts.paired_ms / facts.ratio
-    y_ends = (mean, mean)
-    if d is not None and d.low is not None and d.high is not None:
-        y_ends = (mean + d.low - d.mean, mean + d.high - d.mean)
     x_ends = (base_ms * facts.ratio_low, base_ms * facts.ratio_high)
+    y_ends = top1_ends(row)
     return Point(row.label, name, colour, facts.paired_ms, x_ends, mean, y_ends, row.on_front)
 
 

@@ -98,7 +98,7 @@ def run_table(result: StudyResult) -> list[dict[str, Any]]:
 
 
 def _run(record: Record, row: Row, rows: dict[Any, Row], measured: Measurements) -> dict[str, Any]:
-    base = rows.get(row.variant.base)
+    base = next((r for v, r in rows.items() if v.is_base and v.group == row.variant.group), None)
     beside = base.top1.get(record.cell.seed) if base else None
     paired = None if record.top1 is None or beside is None else record.top1 - beside
     last = record.outcome["epochs"][-1] if record.outcome.get("epochs") else {}

@@ -11,9 +11,10 @@ from filelock import Timeout
 from convgate import spec
 from convgate.errors import InputError
 from convgate.studies.bench import measure_runs
-from convgate.studies.choose import Choices, cells_of, check_variants, choose, essence
-from convgate.studies.grid import Cell, Variant, unique
+from convgate.studies.choose import Choices, check_variants, choose, essence
+from convgate.studies.grid import Cell, Variant
 from convgate.studies.measurements import Measurements, read_measurements
+from convgate.studies.network import Network
 from convgate.studies.progress import Voice
 from convgate.studies.report import write_report
 from convgate.studies.result import StudyResult, conclude, is_fresh
@@ -41,15 +42,13 @@ class Steps:
             the time for each variant in seconds, None for the protocol's own.
     """
 
-    check: Callable[[Recipe, Sequence[Variant], Mapping[str, Mapping[str, object]]], None] = (
-        check_variants
-    )
+    check: Callable[[Recipe, Mapping[Variant, Network]], None] = check_variants
     fit: Callable[..., FitResult] = fit
     measure: Callable[[Recipe, Sequence[Record], Path, float | None], Measurements] = measure_runs
 
 
 def run_study(
-    recipe: Recipe | str | Path,
+    recipe: Recipe | str | Path | None,
     out: str | Path,
     *,
     seconds: float | None = None,
@@ -66,7 +65,8 @@ def run_study(
     study; the same ones rebuild its report.
 
     Args:
-        recipe: A recipe, its name, or its TOML file; the plain backbone is always trained too.
+        recipe: A recipe, its name, or its TOML file; None for the one of a preset's rows. The
+            plain backbone is always trained too.
         out: The study's folder: study.db, trials/, results.csv, latency.json, report.html, ...
         seconds: Time to spend on the latency of each variant; None for the protocol's own.
         remeasure: Measure again what is measured already.
@@ -81,11 +81,11 @@ def run_study(
         KeyboardInterrupt: on Ctrl-C; the same call continues.
     """
     steps, folder, voice = steps or Steps(), Path(out), Voice(progress)
-    recipe, study = choose(recipe, choices)
-    cells = cells_of(recipe, study)
-    steps.check(recipe, unique([cell.variant for cell in cells]), study.options)
+    plan = choose(recipe, choices)
+    recipe = plan.recipe
+    steps.check(recipe, plan.networks)
     store = _claim(folder, storage)
-    store.plan(cells, essence(recipe), study.options)
+    store.plan(plan.cells, essence(recipe), plan.networks)
     _keep_recipe(recipe, folder)
     trained = train_cells(store, recipe, steps.fit, voice)
     with _turn(store, voice) as waited:
@@ -97,7 +97,7 @@ def run_study(
             voice.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
             measured = steps.measure(recipe, records, folder, seconds)
             measured.write(folder / LATENCY)
-        result = conclude(folder, recipe, records, measured, study.budget)
+        result = conclude(folder, recipe, records, measured, plan.budget)
         if not written:
             write_report(result, store.stamp())
     return result

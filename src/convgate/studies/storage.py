@@ -12,8 +12,10 @@ import optuna
 import sqlalchemy.exc
 from optuna.trial import FrozenTrial, TrialState
 
-from convgate.errors import CorruptFile
+from convgate import spec
+from convgate.errors import CorruptFile, InputError
 from convgate.studies.grid import Cell
+from convgate.studies.network import Network, read_network
 
 PATIENCE_S = 60.0
 """How long a process waits for a lock that others hold for milliseconds."""
@@ -30,6 +32,8 @@ class Record:
         outcome: What the run left: history, seconds, distance, ...
         note: Why it failed, in one sentence.
         options: The gate's own options.
+        network: What the cell builds; None in studies of older versions, which kept the
+            options alone.
     """
 
     cell: Cell
@@ -38,6 +42,7 @@ class Record:
     outcome: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    network: Network | None = None
 
     @property
     def settled(self) -> bool:
@@ -62,6 +67,7 @@ def read_trial(cell: Cell, trial: FrozenTrial) -> Record:
         trial.user_attrs.get("outcome", {}),
         trial.user_attrs.get("note", ""),
         trial.user_attrs["options"],
+        read_network(trial.user_attrs),
     )
 
 
@@ -101,6 +107,27 @@ def full_disk_named(folder: Path) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+def check_network(folder: Path, cell: Cell, trial: FrozenTrial, wanted: Network) -> None:
+    """Ask for the network that a stored cell has.
+
+    Raises:
+        InputError: if it is another one.
+    """
+    was, now = trial.user_attrs["options"], wanted.options
+    if was != now:
+        raise InputError(
+            f"{folder} trained {cell.variant.name or cell.variant.gate!r} with options {was},"
+            f" not {now}; give another folder to --out"
+        )
+    network = read_network(trial.user_attrs)
+    if network is not None and network != wanted:
+        changes = recipe_changes(*(json.dumps(spec.to_table(n)) for n in (network, wanted)))
+        raise InputError(
+            f"{folder} trained another {cell.variant.label} ({changes});"
+            " give another folder to --out"
+        )
 
 
 def recipe_changes(old: str, new: str) -> str:

@@ -7,7 +7,7 @@ because SQLite alone lets two readers take the same waiting trial.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from convgate.errors import InputError
-from convgate.studies.grid import Cell, unique
+from convgate.studies.grid import Cell, Variant, unique
+from convgate.studies.network import Network, read_network, write_network
 from convgate.studies.storage import (
     PATIENCE_S,
     Record,
+    check_network,
     full_disk_named,
     open_study,
     read_trial,
@@ -34,6 +36,7 @@ class Job:
 
     cell: Cell
     options: dict[str, Any]
+    network: Network | None
     trial: optuna.Trial
     lock: FileLock
 
@@ -56,16 +59,16 @@ class Store:
         with self._change():
             self.study = open_study(url or f"sqlite:///{folder / 'study.db'}", folder)
 
-    def plan(self, cells: Sequence[Cell], recipe: str, options: dict[str, Any]) -> None:
+    def plan(self, cells: Iterable[Cell], recipe: str, networks: Mapping[Variant, Network]) -> None:
         """Queue the cells that the study does not have yet.
 
         Args:
             cells: The grid.
             recipe: Text that is the same for the same recipe.
-            options: Gate name -> its options.
+            networks: What each variant builds.
 
         Raises:
-            InputError: if the study was started with another recipe or other gate options.
+            InputError: if the study was started with another recipe, or a cell is another network.
         """
         with self._change():
             known = self.study.user_attrs.get("recipe")
@@ -79,14 +82,11 @@ class Store:
                 )
             have = self._latest()
             for cell in unique(cells):
-                wanted = options.get(cell.variant.gate, {})
+                wanted = networks[cell.variant]
                 if cell not in have:
-                    self._queue(cell, wanted)
-                elif (stored := have[cell].user_attrs["options"]) != wanted:
-                    raise InputError(
-                        f"{self.folder} trained {cell.variant.gate!r} with options {stored},"
-                        f" not {wanted}; give another folder to --out"
-                    )
+                    self._queue(cell, write_network(wanted))
+                else:
+                    check_network(self.folder, cell, have[cell], wanted)
 
     def take(self) -> Job | None:
         """Return the next waiting cell, now this process's own; None where none waits."""
@@ -98,7 +98,8 @@ class Store:
             cell = Cell.from_dict(trial.user_attrs["cell"])
             lock = self._lock(cell)
             lock.acquire(timeout=PATIENCE_S)
-            return Job(cell, trial.user_attrs["options"], trial, lock)
+            known = trial.user_attrs
+            return Job(cell, known["options"], read_network(known), trial, lock)
 
     def finish(self, job: Job, top1: float, outcome: dict[str, Any]) -> None:
         """Record the value of a trained cell."""
@@ -157,10 +158,11 @@ class Store:
         """Queue each cell whose last trial ended without a reason: its process was stopped."""
         for cell, trial in self._latest().items():
             if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
-                self._queue(cell, trial.user_attrs["options"])
+                known = ("options", "network")
+                self._queue(cell, {k: v for k, v in trial.user_attrs.items() if k in known})
 
-    def _queue(self, cell: Cell, options: dict[str, Any]) -> None:
-        self.study.enqueue_trial({}, {"cell": cell.to_dict(), "options": options})
+    def _queue(self, cell: Cell, network: dict[str, Any]) -> None:
+        self.study.enqueue_trial({}, {"cell": cell.to_dict()} | network)
 
     def _latest(self) -> dict[Cell, FrozenTrial]:
         trials = self.study.get_trials(deepcopy=False)

@@ -53,36 +53,47 @@ class Row:
 
 
 def summarise(records: Sequence[Record], measured: Measurements) -> list[Row]:
-    """Build one row a variant, the base of each backbone before its gates."""
+    """Build one row a variant, the base of each group before its gates."""
     variants = unique([r.cell.variant for r in records])
     label = labeller(variants)
     found = {v: _row(v, label(v), records, measured) for v in sort_variants(variants)}
-    rows = [_compared(row, found.get(variant.base)) for variant, row in found.items()]
+    bases = {variant.group: row for variant, row in found.items() if variant.is_base}
+    rows = [_compared(row, bases.get(variant.group)) for variant, row in found.items()]
     return _with_front(rows)
 
 
 def sort_variants(variants: Sequence[Variant]) -> list[Variant]:
-    """Return the variants backbone by backbone, each base first, else in the order given."""
-    models = unique([v.model for v in variants])
-    return sorted(variants, key=lambda v: (models.index(v.model), not v.is_base))
+    """Return the variants group by group, each base first, else in the order given."""
+    groups = unique([v.group for v in variants])
+    return sorted(variants, key=lambda v: (groups.index(v.group), not v.is_base))
 
 
 def labeller(variants: Sequence[Variant]) -> "Labeller":
     """Return what names a variant, leaving out what all variants share."""
     gated = [v for v in variants if not v.is_base]
-    return Labeller(len({v.model for v in variants}) > 1, len({v.site for v in gated}) > 1)
+    swept = {v.gate for v in gated if v.setting}
+    return Labeller(
+        groups=len({v.group for v in variants}) > 1,
+        gates=swept != {v.gate for v in gated} or len(swept) > 1,
+        sites=len({v.site for v in gated}) > 1,
+    )
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Names a variant with its backbone and site only where a study has several of them."""
+    """Names a variant with its group, gate and site only where a study has several of them."""
 
-    models: bool
+    groups: bool
+    gates: bool
     sites: bool
 
     def __call__(self, variant: Variant) -> str:
-        name = variant.label if self.sites else variant.gate
-        return f"{variant.model}: {name}" if self.models else name
+        if variant.setting and not (self.groups or self.gates or self.sites):
+            return variant.setting
+        if variant.name:
+            return variant.label if self.groups or variant.is_base else variant.kind
+        name = variant.label if self.sites else f"{variant.gate} {variant.setting}".strip()
+        return f"{variant.group}: {name}" if self.groups else name
 
 
 def _row(variant: Variant, label: str, records: Sequence[Record], measured: Measurements) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 
 from convgate.errors import Diverged
 from convgate.measure import environment
-from convgate.studies.choose import cell_recipe
+from convgate.studies.network import cell_recipe, network_of
 from convgate.studies.progress import Voice
 from convgate.studies.store import Job, Store
 from convgate.train.recipe import Recipe
@@ -41,7 +41,7 @@ def train_cells(store: Store, recipe: Recipe, fit: Callable[..., FitResult], voi
 def _train(
     job: Job, store: Store, recipe: Recipe, fit: Callable[..., FitResult], voice: Voice
 ) -> None:
-    chosen = cell_recipe(recipe, job.cell, job.options)
+    chosen = cell_recipe(recipe, job.cell, network_of(recipe, job))
     try:
         result = fit(chosen, store.run_folder(job.cell), progress=voice.bar)
         store.finish(job, result.top1, outcome_of(result))

@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+from convgate.studies.grid import Cell, Variant
+from convgate.studies.network import (
+    Network,
+    cell_recipe,
+    grid_network,
+    network_of,
+    read_network,
+    write_network,
+)
+from convgate.studies.storage import Record
+from convgate.train.recipe import GateSpec, ModelSpec
+
+
+def test_recipe_of_a_cell(recipe):
+    template = GateSpec(name="seln", stages=(2, 3), start="identity", options={"reduction": 4})
+    recipe = replace(recipe, gate=template)
+    plain = Variant("resnet8")
+    base = cell_recipe(recipe, Cell(plain, 5), grid_network(recipe, plain, {}))
+    assert base.gate is None and base.run.seed == 5 and base.study is None
+    variant = Variant("resnet20", "ean", "spatial")
+    found = cell_recipe(recipe, Cell(variant, 1), grid_network(recipe, variant, {"groups": 4}))
+    assert found.model.name == "resnet20"
+    assert found.gate == GateSpec(
+        name="ean", at="spatial", stages=(2, 3), start="identity", options={"groups": 4}
+    )
+    own = grid_network(recipe, Variant("resnet8", "ean", "se"), {})
+    assert own.gate is not None and own.gate.replaces == "se"
+
+
+def test_a_network_survives_its_storage():
+    gate = GateSpec(name="none", replaces="se", stages=(2, 3), options={"bias": False})
+    network = Network(model=ModelSpec(name="resnet8", options={"shortcut": "conv"}), gate=gate)
+    assert read_network(write_network(network)) == network
+    assert write_network(network)["options"] == {"bias": False}
+
+
+def test_cells_of_older_studies_are_the_grids(recipe):
+    """They hold the gate's options and no network."""
+    record = Record(Cell(Variant("resnet8", "se", "block_end"), 0), "done", options={"divisor": 8})
+    network = network_of(recipe, record)
+    assert network.gate == GateSpec(name="se", options={"divisor": 8})
+    assert network.model == recipe.model
