@@ -13,13 +13,16 @@ from rich.table import Table as RichTable
 
 from convgate.errors import InputError, unknown
 from convgate.studies import markdown
-from convgate.studies.papers.layout import commands_of, counted, remarks, timed
+from convgate.studies.papers.distance import DISTANCE
+from convgate.studies.papers.layout import commands_of, counted, remarks, timed, trained
 from convgate.studies.papers.result import RowResult, TableResult
 from convgate.studies.papers.table import COUNTED, list_tables, load_table
 from convgate.studies.tables import Table
 
 FORMATS = ("table", "markdown", "csv", "json")
 WIDTH = 80
+LEARNED = ("top", DISTANCE)
+TRAINED = ("mean", "std", "runs", "on")
 
 
 def check_format(form: str) -> None:
@@ -41,6 +44,7 @@ def render(result: TableResult, form: str) -> str:
         return _csv([_line(row) for row in result.rows], _columns(result))
     title = f"{result.name}: {result.caption}"
     tables = [counted(result), *([timed(result)] if result.latency else [])]
+    tables += [trained(result)] if any(row.is_trained for row in result.rows) else []
     words, commands = remarks(result), commands_of(result)
     if form == "table":
         wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
@@ -110,6 +114,7 @@ def _columns(result: TableResult) -> list[str]:
     head = ["row", "label", "base", "counter", "all_params", "note", "command"]
     for column in result.units:
         head += [column + ending for ending in ("", "_unit", "_ours", "_same", "_reason")]
+        head += [f"{column}_{key}" for key in TRAINED] if column.startswith(LEARNED) else []
     return [*head, "paper_ratio", "median_ms", "ratio", "ratio_low", "ratio_high", "verdict"]
 
 
@@ -123,6 +128,8 @@ def _line(row: RowResult) -> dict[str, Any]:
         line |= {cell.column: cell.reported, f"{cell.column}_unit": cell.unit}
         line |= {f"{cell.column}_ours": cell.ours, f"{cell.column}_same": same}
         line[f"{cell.column}_reason"] = cell.reason if same == "no" else ""
+        if cell.trained:
+            line |= {f"{cell.column}_{key}": getattr(cell.trained[0], key) for key in TRAINED}
     if row.latency is not None:
         keys = ("median_ms", "ratio", "ratio_low", "ratio_high", "verdict")
         line |= {key: getattr(row.latency, key) for key in keys}
