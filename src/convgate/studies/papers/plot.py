@@ -23,6 +23,7 @@ from convgate.train.checkpoint import replacing
 
 PANEL_INCHES = 3.3
 ROW_INCHES = 0.21
+LETTER_INCHES = 0.085  # of a name, at most on average
 DOT = 10.5  # points across, wide enough for a letter
 SPAN = 20  # from the least to the most, above which an axis is logarithmic
 NEAR = 0.12  # of a panel's width: dots so near have their numbers in one column
@@ -89,10 +90,11 @@ def draw(table: PaperTable, rows: Sequence[Row], panels: Sequence[Panel]) -> Fig
     columns = accuracies(table)
     names = unique([(mark.name, mark.colour) for mark in marks.values()])
     height = max(4.6 * len(columns), ROW_INCHES * len(names) + 0.9)
-    figure = Figure(figsize=(PANEL_INCHES * len(panels) + 2.2, height), layout="constrained")
+    room = 0.4 + LETTER_INCHES * max(len(name) for name, _ in names)
+    figure = Figure(figsize=(PANEL_INCHES * len(panels) + room, height), layout="constrained")
     figure.set_facecolor(GROUND)
     FigureCanvasAgg(figure)
-    widths = [*([PANEL_INCHES] * len(panels)), 2.0]
+    widths = [*([PANEL_INCHES] * len(panels)), room]
     grid = figure.add_gridspec(len(columns), len(widths), width_ratios=widths)
     for line, column in enumerate(columns):
         for place, panel in enumerate(panels):
@@ -102,7 +104,7 @@ def draw(table: PaperTable, rows: Sequence[Row], panels: Sequence[Panel]) -> Fig
             if place == 0:
                 data = column.partition("_")[2]
                 axes.set_ylabel(f"top-1{f' on {data}' if data else ''}, % (reported)")
-    _names(figure.add_subplot(grid[:, -1]), names, height)
+    _names(figure.add_subplot(grid[:, -1]), names, room, height)
     return figure
 
 
@@ -171,11 +173,12 @@ def _numbers(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
             )
 
 
-def _names(axes: Axes, names: Sequence[tuple[str, str]], height: float) -> None:
+def _names(axes: Axes, names: Sequence[tuple[str, str]], width: float, height: float) -> None:
     axes.axis("off")
-    step = min(ROW_INCHES * 1.15, (height - 0.7) / len(names)) / (height - 0.7)
+    axes.set(xlim=(0, width), ylim=(height, 0))  # in inches, from the top
+    step = min(1.15 * ROW_INCHES, (height - 0.2) / len(names))
     for place, (name, colour) in enumerate(names):
-        y = 1 - (place + 0.5) * step
-        axes.plot(0.04, y, "o", color=colour, ms=7, transform=axes.transAxes, clip_on=False)
-        axes.text(0.12, y, plain(name), color=INK, va="center", fontsize=9)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+        y = 0.1 + (place + 0.5) * step
+        axes.plot(0.1, y, "o", color=colour, ms=7)
+        text = axes.text(0.25, y, plain(name), color=INK, va="center", fontsize=9)
+        text.set_in_layout(False)
