@@ -1,6 +1,6 @@
 """A run of a printed table laid out in cells and lines, for the terminal and Markdown alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from convgate.studies.notation import spread
 from convgate.studies.papers.distance import DISTANCE
@@ -47,6 +47,12 @@ def timed(result: TableResult) -> Table:
     return Table(head, tuple(body))
 
 
+def beside(left: Table, right: Table) -> Table:
+    """Return two tables of the same rows as one."""
+    pairs = zip(left.body, right.body, strict=True)
+    return Table((*left.head, *right.head[1:]), tuple((*a, *b[1:]) for a, b in pairs))
+
+
 def trained(result: TableResult) -> Table:
     """Return what was trained here: mean and deviation over the runs, beside what is reported."""
     cells = [(row, cell) for row in result.rows for cell in row.cells if cell.trained]
@@ -72,7 +78,7 @@ def remarks(result: TableResult) -> list[str]:
     lines += _trained_remarks(result)
     for report in result.latency:
         lines.append(
-            f"latency: batch {report.batch} on {report.environment.get('device', '')}, base "
+            f"latency: batch {report.batch} on {_machine(report.environment)}, base "
             f"{report.base}, {report.rounds} rounds in {report.seconds:.0f} s"
         )
         lines += [f"warning: {warning}" for warning in report.warnings]
@@ -92,6 +98,14 @@ def commands_of(result: TableResult) -> list[str]:
     if len(known) <= MANY:
         return [f"{others} as reported; to get it here:", *known]
     return [f"{others} as reported; to get it here (--rows has the others):", known[-1]]
+
+
+def _machine(environment: Mapping[str, str]) -> str:
+    """Return the device, on a CPU with its kind and the threads, and the version of torch."""
+    device, threads = environment["device"], environment["threads"]
+    if device == "cpu":
+        device = f"{environment['cpu']}, {threads} thread{'s'[: threads != '1']}"
+    return f"{device}, torch {environment['torch']}"
 
 
 def _row_remarks(row: RowResult) -> Iterator[str]:

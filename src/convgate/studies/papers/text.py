@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from functools import reduce
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -14,7 +15,7 @@ from rich.table import Table as RichTable
 from convgate.errors import InputError, unknown
 from convgate.studies import markdown
 from convgate.studies.papers.distance import DISTANCE
-from convgate.studies.papers.layout import commands_of, counted, remarks, timed, trained
+from convgate.studies.papers.layout import beside, commands_of, counted, remarks, timed, trained
 from convgate.studies.papers.result import RowResult, TableResult
 from convgate.studies.papers.table import COUNTED, list_tables, load_table
 from convgate.studies.tables import Table
@@ -43,15 +44,16 @@ def render(result: TableResult, form: str) -> str:
     if form == "csv":
         return _csv([_line(row) for row in result.rows], _columns(result))
     title = f"{result.name}: {result.caption}"
-    tables = [counted(result), *([timed(result)] if result.latency else [])]
-    tables += [trained(result)] if any(row.is_trained for row in result.rows) else []
     words, commands = remarks(result), commands_of(result)
+    tables = [counted(result), *([timed(result)] if result.latency else [])]
+    learned = [trained(result)] if any(row.is_trained for row in result.rows) else []
     if form == "table":
         wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
-        return "\n".join([title, *map(plain, tables), *wrapped, *commands])
+        return "\n".join([title, *map(plain, [*tables, *learned]), *wrapped, *commands])
     listed = "\n".join(f"- {markdown.cell(line)}" for line in words)
     code = [*commands[:1], *(f"```\n{line}\n```" for line in commands[1:])]
-    return "\n\n".join([f"## {title}", *map(markdown.table, tables), listed, *code])
+    wide = [reduce(beside, tables), *learned]  # a page has room for what a terminal parts
+    return "\n\n".join([f"## {title}", *map(markdown.table, wide), listed, *code])
 
 
 def render_list(form: str) -> str:
