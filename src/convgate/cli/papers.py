@@ -45,8 +45,15 @@ def table(  # noqa: PLR0913 - one argument an option
     if plot is not None:
         check_plot(name, plot)
     with progress() as told:
-        timing = {"latency": latency, "device": device, "batch": batch, "seconds": seconds}
-        result = run_table(name, rows, **timing, on_progress=told)
+        result = run_table(
+            name,
+            rows,
+            latency=latency,
+            device=device,
+            batch=batch,
+            seconds=seconds,
+            on_progress=told,
+        )
         result = with_results(result, results or (), images=images, device=device, on_progress=told)
     if plot is not None:
         write_plot(result, plot)

@@ -75,7 +75,7 @@ def check_plot(name: str, path: Path) -> None:
     """
     if not accuracies(load_table(name)):
         raise InputError(f"{name} has no top-1 accuracy to plot; `convgate table ls` lists others")
-    if path.suffix not in KINDS or not path.parent.is_dir():
+    if path.suffix not in KINDS or path.is_dir() or not path.parent.is_dir():
         raise InputError(f"--plot {path}: name an .svg or a .png in a folder that is there")
 
 
@@ -134,22 +134,23 @@ def _panel(
         for row, y in heights.items()
         if y is not None and row in panel.values
     }
-    for family in unique([row.family for row in rows if row.family]):
-        members = [row.name for row in rows if row.family == family and row.name in places]
+    drawn = [row for row in rows if row.name in places]
+    for family in unique([row.family for row in drawn if row.family]):
+        members = [row.name for row in drawn if row.family == family]
         line = sorted(places[name] for name in members)
         axes.plot(
             [x for x, _ in line], [y for _, y in line], color=marks[members[0]].colour, lw=1.4
         )
-    low, high = min(x for x, _ in places.values()), max(x for x, _ in places.values())
-    axes.set_xscale("log" if high > SPAN * low else "linear")
+    xs = [x for x, _ in places.values()]
+    axes.set_xscale("log" if xs and max(xs) > SPAN * min(xs) else "linear")
     axes.margins(x=0.12, y=0.09)
     for depth, (row, (x, y)) in enumerate(places.items(), 3):
         mark = marks[row]
         size = DOT if mark.series else DOT / 2
         axes.plot(x, y, "o", color=mark.colour, ms=size, mec=GROUND, mew=0.6, zorder=depth)
         if mark.series:  # the letter is hidden with its dot where another one lies over both
-            style = {"ha": "center", "va": "center_baseline", "fontweight": "bold"}
-            axes.text(x, y, mark.text, color=WHITE, fontsize=6.5, zorder=depth, **style)
+            text = axes.text(x, y, mark.text, color=WHITE, fontsize=6.5, zorder=depth)
+            text.set(ha="center", va="center_baseline", fontweight="bold")
     _numbers(axes, {marks[row].text: xy for row, xy in places.items() if not marks[row].series})
     dress(axes)
 
@@ -159,7 +160,8 @@ def _numbers(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
     axes.autoscale_view()  # the limits are set late, and places depend on them
     share = axes.transData + axes.transAxes.inverted()
     columns: list[list[tuple[float, float, str]]] = []
-    for x, y, text in sorted((*map(float, share.transform(xy)), t) for t, xy in places.items()):
+    shares = {text: share.transform(xy) for text, xy in places.items()}
+    for x, y, text in sorted((float(x), float(y), text) for text, (x, y) in shares.items()):
         if not columns or x > columns[-1][-1][0] + NEAR:
             columns.append([])
         columns[-1].append((x, y, text))
