@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from convgate.gates import GATES, create_gate, list_gates
+from convgate.studies.papers import list_tables, run_table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -61,6 +62,41 @@ def test_printed_parameter_counts(name):
     page = (DOCS / "gates/index.md").read_text()
     line = next(line for line in page.splitlines() if line.startswith(f"| [`{name}`]"))
     assert f"| {hand[name]:,} |" in line
+
+
+@pytest.mark.parametrize("name", ["selnext.7", "selnext.9", "ean.3"])
+def test_the_page_about_the_tables_says_what_the_runner_finds(name):
+    cells = [cell for row in run_table(name).rows for cell in row.cells]
+    judged = [cell for cell in cells if cell.matches is not None]
+    page = (DOCS / "papers.md").read_text()
+    section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
+    same = sum(cell.matches for cell in judged)
+    assert f"**Reproduced**: {same} of {len(judged)} printed cells" in section
+    for cell in judged:
+        assert cell.matches or cell.reason in section
+
+
+def test_the_page_about_the_tables_has_them_all():
+    page = (DOCS / "papers.md").read_text()
+    for name in list_tables():
+        assert f"## {name}\n" in page and f"| [{name}](#{name.replace('.', '')}) |" in page
+
+
+def test_the_readme_has_the_tables_as_they_were_printed(generate, tmp_path):
+    """Between the marks stand the rows of the files that they name, and nothing else changes."""
+    docs = tmp_path / "docs"
+    (docs / "results").mkdir(parents=True)
+    printed = ["## title", "", "| a |", "| --- |", "| 1 |", "", "- source: s", "- latency: fast"]
+    (docs / "results/t.md").write_text("\n".join(printed) + "\n")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table t.md -->\nold\n<!-- end -->\nafter\n")
+    assert generate.main(["--check"], docs) == 1
+    generate.main([], docs)
+    assert readme.read_text() == (
+        "before\n<!-- table t.md -->\n\n| a |\n| --- |\n| 1 |\n\n- latency: fast\n\n"
+        "<!-- end -->\nafter\n"
+    )
+    assert generate.main(["--check"], docs) == 0
 
 
 def test_the_worked_example_of_a_new_gate(monkeypatch):

@@ -3,12 +3,17 @@
 import csv
 import io
 import json
+import statistics
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-import convgate.cli.papers  # noqa: F401  enters the verb
+import convgate.cli.papers
+import convgate.cli.train  # noqa: F401  both enter their verbs
 from convgate.cli.main import app
+from convgate.studies.papers.table import Build, load_table
+from convgate.train.recipe import GateSpec
 
 
 def run(*words):
@@ -91,6 +96,59 @@ def test_the_papers_ratio_is_over_the_bases_row():
     assert rows[0]["reported_ratio"] == pytest.approx(114 / 78)
 
 
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Two epochs of ResNet-20 on scanned digits, as a table's row would name it."""
+    monkeypatch.chdir(tmp_path)
+    table = load_table("ean.2")
+    row = replace(
+        table.find("resnet56+se"),
+        name="resnet20+se",
+        label="ResNet20 + SE",
+        base="",
+        build=Build(model="resnet20", gate=GateSpec(name="se", options={"reduction": 8})),
+    )
+    short = replace(table, row=(row,))
+    monkeypatch.setattr("convgate.studies.papers.run.load_table", lambda name: short)
+    monkeypatch.setattr("convgate.studies.papers.trained.load_table", lambda name: short)
+    words = ["train", "digits/demo", "--model", "resnet20", "--set"]
+    words += ['gate={name="se", options={reduction=8}}', "--set", "schedule.epochs=2", "--out"]
+    for seed in (0, 1):
+        done = CliRunner().invoke(app, [*words, f"out/{seed}", "--set", f"run.seed={seed}"])
+        assert done.exit_code == 0, done.output
+    results = [json.loads((tmp_path / f"out/{s}/result.json").read_text()) for s in (0, 1)]
+    return [result["top1"] for result in results]
+
+
+def test_what_was_trained_stands_below_with_what_it_was(trained):
+    done = run("ean.2", "--results", "out")
+    assert done.exit_code == 0, done.output
+    assert max(map(len, grid(done.output))) <= 80
+    mean, std = statistics.mean(trained), statistics.stdev(trained)
+    line = next(line for line in grid(done.output) if "digits" in line)
+    assert f" 72.24  {mean:.2f} ± {std:.2f}     2  digits, 8 px, 1,437 images," in line
+    assert "convgate train" not in done.output  # no row is left
+    row = next(
+        csv.DictReader(io.StringIO(run("ean.2", "--results", "out", "--format", "csv").output))
+    )
+    assert float(row["top1_mean"]) == pytest.approx(mean)
+    assert (row["top1_runs"], row["top1_on"][:6], row["top1"]) == ("2", "digits", "72.24")
+    found = json.loads(run("ean.2", "--results", "out", "--format", "json").output)
+    (cell,) = [c for c in found["rows"][0]["cells"] if c["column"] == "top1"]
+    assert cell["trained"][0]["seeds"] == [0, 1]
+    assert (
+        "| ResNet20 + SE | 72.24 |"
+        in run("ean.2", "--results", "out", "--format", "markdown").output
+    )
+
+
+def test_a_plot_is_written_beside_the_table(tmp_path):
+    done = run("selnext.9", "--rows", "se*", "--plot", str(tmp_path / "a.svg"))
+    assert done.exit_code == 0, done.output
+    assert "Baseline + SE" in done.output
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -102,6 +160,10 @@ def test_the_papers_ratio_is_over_the_bases_row():
         (["ela.6", "--latency"], "no chosen row of ela.6 names a network to time"),
         (["ean.2", "--rows", "resnet56", "--latency", "--batch", "0"], "batch=0 leaves no image"),
         (["ela.1", "--out", "nowhere/x.md"], "needs the folder nowhere"),
+        (["ean.2", "--rows", "resnet56", "--results", "nowhere"], "there is no such folder"),
+        (["ela.1", "--images", "."], "no trained run of a row of ela.1 with a feature distance"),
+        (["ela.6", "--plot", "a.svg"], "ela.6 has no top-1 accuracy to plot"),
+        (["ela.4", "--plot", "a.jpg"], "--plot a.jpg: name an .svg or a .png"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(words, sentence):

@@ -45,7 +45,8 @@ def render_markdown(result: StudyResult, pictures: Mapping[str, Sequence[str]]) 
 
 def table(content: Table) -> str:
     """Return a Markdown table; the marked rows have a bold name."""
-    lines = [_line(content.head), _line(["---", *["---:"] * (len(content.head) - 1)])]
+    head = [cell(title) for title in content.head]
+    lines = [_line(head), _line(["---", *["---:"] * (len(content.head) - 1)])]
     for i, row in enumerate(content.body):
         cells = [cell(value) for value in row]
         if i in content.marked:

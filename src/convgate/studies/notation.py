@@ -28,11 +28,11 @@ def ratio_interval(facts: Facts) -> str:
     return f"[{facts.ratio_low:.3f}, {facts.ratio_high:.3f}]"
 
 
-def spread(mean: float | None, std: float | None) -> str:
+def spread(mean: float | None, std: float | None, digits: int = 2) -> str:
     """Return e.g. "71.30 ± 0.42"."""
     if mean is None:
         return ABSENT
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
 def count(number: int) -> str:

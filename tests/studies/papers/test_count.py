@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 from convgate.errors import InputError
 from convgate.gates import create_gate
+from convgate.models.hornet_block import GlobalLocalFilter
 from convgate.studies.papers.count import count
 
 C, H, W = 16, 6, 4
@@ -80,6 +82,22 @@ def test_a_shared_module_has_its_parameters_once_and_runs_twice():
         conv = nn.Conv2d(C, C, 1, bias=False)
     found = counted(nn.Sequential(conv, conv))
     assert (found.params, found.flops) == (C * C, 2 * C * C * H * W)
+
+
+def test_hornets_script_adds_its_norms_and_transforms():
+    """Its rule takes channels times height for the pixels, ahead and back, on half of the maps."""
+    with torch.device("meta"):
+        net = nn.Sequential(GlobalLocalFilter(C, H), LayerNorm2d(C))
+    plain, found = counted(net, "macs"), counted(net, "hornet")
+    half = C // 2
+    stages = 6  # log2(8 * 6) = 5.6
+    assert found.flops - plain.flops == (half * H * W + half * H * (W // 2 + 1)) * stages
+    assert found.params == plain.params
+    with torch.device("meta"):
+        norm = nn.LayerNorm(C)
+    x = torch.empty(1, H, W, C, device="meta")
+    assert count(norm, x, "hornet").flops == 5 * C * H * W
+    assert count(norm, x, "macs").flops == 0
 
 
 def test_the_network_is_left_without_hooks():

@@ -2,10 +2,11 @@
 
 from convgate.studies.papers.build import build_row
 from convgate.studies.papers.count import COUNTERS, Count, count
-from convgate.studies.papers.result import Cell, RowResult, TableResult
+from convgate.studies.papers.result import Cell, RowResult, TableResult, Trained
 from convgate.studies.papers.run import run_table
 from convgate.studies.papers.table import Build, PaperTable, Row, list_tables, load_table
 from convgate.studies.papers.text import render
+from convgate.studies.papers.trained import with_results
 
 __all__ = [
     "COUNTERS",
@@ -16,10 +17,12 @@ __all__ = [
     "Row",
     "RowResult",
     "TableResult",
+    "Trained",
     "build_row",
     "count",
     "list_tables",
     "load_table",
     "render",
     "run_table",
+    "with_results",
 ]

@@ -1,11 +1,11 @@
 """The command that trains a row, for an accuracy of one's own."""
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from convgate.spec import to_table
 from convgate.studies.papers.table import Build, PaperTable, Row
-from convgate.train.recipe import GateSpec, load_recipe
+from convgate.train.recipe import GateSpec, Recipe, load_recipe, override
 
 
 def train_command(name: str, table: PaperTable, row: Row) -> str:
@@ -13,8 +13,8 @@ def train_command(name: str, table: PaperTable, row: Row) -> str:
 
     A gate that two places share is trained as two gates.
     """
-    recipe = table.recipe if row.recipe is None else row.recipe
-    if not recipe or row.build is None or not row.build.model:
+    recipe = recipe_name(table, row)
+    if not recipe or row.build is None:
         return ""
     words = ["convgate", "train", recipe]
     for setting in (*settings(row.build), *row.settings):
@@ -22,6 +22,22 @@ def train_command(name: str, table: PaperTable, row: Row) -> str:
     if row.build.gate is None and load_recipe(recipe).gate is not None:
         words += ["--gate", "none"]
     return shlex.join([*words, "--out", f"runs/{name}/{row.name}"])
+
+
+def row_recipe(table: PaperTable, row: Row) -> Recipe | None:
+    """Return the recipe that the command trains; None where there is no command."""
+    name = recipe_name(table, row)
+    if not name or row.build is None:
+        return None
+    recipe = override(load_recipe(name), *settings(row.build), *row.settings)
+    return recipe if row.build.gate else replace(recipe, gate=None)
+
+
+def recipe_name(table: PaperTable, row: Row) -> str:
+    """Return the recipe of a row's network: its own or the table's; "" where there is none."""
+    if row.build is None or not row.build.model:
+        return ""
+    return table.recipe if row.recipe is None else row.recipe
 
 
 def settings(build: Build) -> list[str]:

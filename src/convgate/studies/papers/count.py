@@ -7,8 +7,13 @@ counters count as the thop package does, which looks at modules alone:
 * batch norm: 4 operations an element (thop 0.1.1) or 2 (before it);
 * average pooling: 1 for each output of a fixed window; for an adaptive one, its window + 1;
 * parameters of these modules; a group norm, a bare parameter and a function are not seen.
+
+`hornet` adds to the multiply-adds what calc_flops.py of raoyongming/HorNet does: fvcore's 5
+operations for each value of `F.layer_norm` (the norms with channels first are written by hand
+there, and not seen), and the script's own rule for a Fourier transform.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +29,7 @@ from convgate.gates import CA, CBAM, ECA, ELA, SA, SE, SGE, Gate
 from convgate.measure import count_cost
 from convgate.measure.record import Record
 from convgate.measure.state import evaluated
+from convgate.models.hornet_block import GlobalLocalFilter
 
 __all__ = ["COUNTERS", "Count", "count"]
 
@@ -31,6 +37,8 @@ COUNTERS = {
     "macs": "multiply-adds of convolutions and matrix products; all parameters",
     "thop4": "as thop 0.1.1: what is in modules; 4 operations for each value of a batch norm",
     "thop4_means": "the same for gates that take means, and have no pooling modules",
+    "hornet": "as HorNet's script: multiply-adds, 5 operations for each value of a layer norm with "
+    "channels last, and n log n for a Fourier transform; all parameters",
     "thop2": "as older thops: what is in modules; 2 operations for each value of a batch norm",
 }
 Rule = Callable[[Any, Tensor, Tensor], int]
@@ -70,15 +78,20 @@ def count(model: nn.Module, example_input: Tensor, counter: str) -> Count:
     if counter not in COUNTERS:
         raise unknown("counter", counter, COUNTERS)
     every = sum(p.numel() for p in model.parameters())
-    if counter == "macs":
-        return Count(counter, every, count_cost(model, example_input).macs, every)
+    if not counter.startswith("thop"):
+        macs = count_cost(model, example_input).macs
+        more = _by_rules(model, example_input, _hornet_rule) if counter == "hornet" else 0
+        return Count(counter, every, macs + more, every)
     seen = {p for m in model.modules() if _rule(m, 0) for p in m.parameters(recurse=False)}
     name, _, means = counter.partition("_")
-    flops = _thop(model, example_input, int(name[-1]), gate_pools=not means)
+    norm = int(name[-1])
+    flops = _by_rules(
+        model, example_input, lambda m: _rule(m, norm), lambda m: _gate_rule(m, not means)
+    )
     return Count(counter, sum(p.numel() for p in seen), flops, every)
 
 
-def _thop(model: nn.Module, x: Tensor, norm: int, *, gate_pools: bool) -> int:
+def _by_rules(model: nn.Module, x: Tensor, *rules_of: Callable[[nn.Module], Rule | None]) -> int:
     total = 0
 
     def add(rule: Rule) -> Callable[..., None]:
@@ -90,8 +103,8 @@ def _thop(model: nn.Module, x: Tensor, norm: int, *, gate_pools: bool) -> int:
 
     with ExitStack() as stack, evaluated(model), torch.no_grad():
         for module in model.modules():
-            for rule in (_rule(module, norm), _gate_rule(module, gate_pools)):
-                if rule is not None:
+            for rule_of in rules_of:
+                if (rule := rule_of(module)) is not None:
                     stack.callback(module.register_forward_hook(add(rule)).remove)
         model(x)
     return total
@@ -124,3 +137,19 @@ def _gate_rule(module: nn.Module, pools: bool) -> Rule | None:
     if isinstance(module, (SE, ECA, CBAM, SGE)):
         return lambda gate, x, y: x.numel() + x.shape[1]
     return None
+
+
+def _hornet_rule(module: nn.Module) -> Rule | None:
+    if type(module) is nn.LayerNorm:  # and not a norm with channels first, which is derived from it
+        return lambda _, x, y: 5 * x.numel()
+    return _spectral if isinstance(module, GlobalLocalFilter) else None
+
+
+def _spectral(_: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Count both transforms of half the channels: values times log2 of channels times height.
+
+    The script takes (N, C, H, W) for (N, H, W, C), so that C H stands where H W was meant.
+    """
+    n, channels, height, width = x.shape
+    values = n * (channels // 2) * height * (width + width // 2 + 1)  # real in, complex in
+    return values * math.ceil(math.log2(channels // 2 * height))

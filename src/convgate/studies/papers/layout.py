@@ -1,7 +1,9 @@
 """A run of a printed table laid out in cells and lines, for the terminal and Markdown alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from convgate.studies.notation import spread
+from convgate.studies.papers.distance import DISTANCE
 from convgate.studies.papers.result import RowResult, TableResult
 from convgate.studies.tables import Table
 
@@ -45,15 +47,38 @@ def timed(result: TableResult) -> Table:
     return Table(head, tuple(body))
 
 
+def beside(left: Table, right: Table) -> Table:
+    """Return two tables of the same rows as one."""
+    pairs = zip(left.body, right.body, strict=True)
+    return Table((*left.head, *right.head[1:]), tuple((*a, *b[1:]) for a, b in pairs))
+
+
+def trained(result: TableResult) -> Table:
+    """Return what was trained here: mean and deviation over the runs, beside what is reported."""
+    cells = [(row, cell) for row in result.rows for cell in row.cells if cell.trained]
+    several = len({cell.column for _, cell in cells}) > 1
+    head = ("row", *(["number"] if several else []), "reported", "here", "runs", "trained on")
+    body = []
+    for row, cell in cells:
+        what = [row.label, *([_name(cell.column)] if several else []), cell.reported]
+        digits = 4 if cell.column == DISTANCE else 2
+        body += [
+            (*what, spread(found.mean, found.std, digits), str(found.runs), found.on)
+            for found in cell.trained
+        ]
+    return Table(head, tuple(body))
+
+
 def remarks(result: TableResult) -> list[str]:
     """Return source, counters, notes, known reasons, and how the times were taken."""
     lines = [f"source: {result.source}"]
     lines += [f"{name}: {meaning}" for name, meaning in result.counters.items()]
     lines += [f"note: {result.note}"] if result.note else []
     lines += [line for row in result.rows for line in _row_remarks(row)]
+    lines += _trained_remarks(result)
     for report in result.latency:
         lines.append(
-            f"latency: batch {report.batch} on {report.environment.get('device', '')}, base "
+            f"latency: batch {report.batch} on {_machine(report.environment)}, base "
             f"{report.base}, {report.rounds} rounds in {report.seconds:.0f} s"
         )
         lines += [f"warning: {warning}" for warning in report.warnings]
@@ -64,13 +89,23 @@ def remarks(result: TableResult) -> list[str]:
 
 
 def commands_of(result: TableResult) -> list[str]:
-    """Return how to get accuracies: every row's command, or one where there are many rows."""
-    known = [row.command for row in result.rows if row.command]
+    """Return how to get accuracies: of every row without one, or of one where there are many."""
+    known = [row.command for row in result.rows if row.command and not row.is_trained]
     if not known:
         return []
+    some = any(row.is_trained for row in result.rows)
+    others = "the other accuracies are" if some else "accuracy is"
     if len(known) <= MANY:
-        return ["accuracy is as reported; to get it here:", *known]
-    return ["accuracy is as reported; to get it here (--rows has the others):", known[-1]]
+        return [f"{others} as reported; to get it here:", *known]
+    return [f"{others} as reported; to get it here (--rows has the others):", known[-1]]
+
+
+def _machine(environment: Mapping[str, str]) -> str:
+    """Return the device, on a CPU with its kind and the threads, and the version of torch."""
+    device, threads = environment["device"], environment["threads"]
+    if device == "cpu":
+        device = f"{environment['cpu']}, {threads} thread{'s'[: threads != '1']}"
+    return f"{device}, torch {environment['torch']}"
 
 
 def _row_remarks(row: RowResult) -> Iterator[str]:
@@ -81,9 +116,29 @@ def _row_remarks(row: RowResult) -> Iterator[str]:
         yield f"{row.name}: {row.note}"
 
 
+def _trained_remarks(result: TableResult) -> Iterator[str]:
+    cells = [cell for row in result.rows for cell in row.cells]
+    found = [trained for cell in cells for trained in cell.trained]
+    if found:
+        yield "here: of the last epoch, mean ± standard deviation over the runs"
+    if any(not trained.same_recipe for trained in found):
+        yield (
+            "another recipe than the table's: compare such rows with each other, not with the "
+            "printed numbers"
+        )
+    if any(cell.column == DISTANCE and not cell.trained for cell in cells):
+        yield (
+            "distance: ours is that of trained networks; train a row by its command, then give "
+            "--images DATA, and --results RUN if it lies elsewhere"
+        )
+
+
 def _title(column: str, result: TableResult) -> str:
-    name = TITLES.get(column, column.replace("top", "top-").replace("_", " "))
-    return "\n".join([*name.split(" "), *_units(column, result)[:1]])
+    return "\n".join([*_name(column).split(" "), *_units(column, result)[:1]])
+
+
+def _name(column: str) -> str:
+    return TITLES.get(column, column.replace("top", "top-").replace("_", " "))
 
 
 def _units(column: str, result: TableResult) -> list[str]:

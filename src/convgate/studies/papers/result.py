@@ -7,6 +7,27 @@ from convgate.measure.record import Record
 
 
 @dataclass(frozen=True)
+class Trained(Record):
+    """A number of networks that were trained here by one recipe.
+
+    Attributes:
+        mean: Over the runs, in the cell's unit.
+        std: Their standard deviation (n - 1); None for a single run.
+        runs: How many.
+        seeds: Theirs.
+        on: What was trained, in few words: data, images, epochs.
+        same_recipe: Whether the recipe is the table's.
+    """
+
+    mean: float
+    std: float | None
+    runs: int
+    seeds: tuple[int, ...]
+    on: str
+    same_recipe: bool
+
+
+@dataclass(frozen=True)
 class Cell(Record):
     """One cell.
 
@@ -17,6 +38,7 @@ class Cell(Record):
         ours: What is found here; empty for what has to be trained or timed.
         matches: Whether ours gives the printed digits; None where there is no ours.
         reason: Why it does not, where that is known.
+        trained: What was trained here, one entry a recipe and the table's own first.
     """
 
     column: str
@@ -25,6 +47,7 @@ class Cell(Record):
     ours: str = ""
     matches: bool | None = None
     reason: str = ""
+    trained: tuple[Trained, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,11 @@ class RowResult(Record):
     def cell(self, column: str) -> Cell | None:
         """Return the cell of a column; None where the paper has none."""
         return next((cell for cell in self.cells if cell.column == column), None)
+
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether any cell has a number of a network that was trained here."""
+        return any(cell.trained for cell in self.cells)
 
     @property
     def verdict(self) -> str:

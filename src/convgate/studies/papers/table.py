@@ -55,6 +55,8 @@ class Row:
         recipe: What trains it; None takes the table's, and empty means that nothing here does.
         settings: What to change in the recipe, as in "run.drop_path=0.4".
         note: A remark on the printed row.
+        family: The networks of several sizes that it is one of, which a picture joins by a line.
+        size: Which of them, in a letter.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Row:
     recipe: str | None = None
     settings: tuple[str, ...] = ()
     note: str = ""
+    family: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

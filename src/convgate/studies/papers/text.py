@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from functools import reduce
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -13,13 +14,16 @@ from rich.table import Table as RichTable
 
 from convgate.errors import InputError, unknown
 from convgate.studies import markdown
-from convgate.studies.papers.layout import commands_of, counted, remarks, timed
+from convgate.studies.papers.distance import DISTANCE
+from convgate.studies.papers.layout import beside, commands_of, counted, remarks, timed, trained
 from convgate.studies.papers.result import RowResult, TableResult
 from convgate.studies.papers.table import COUNTED, list_tables, load_table
 from convgate.studies.tables import Table
 
 FORMATS = ("table", "markdown", "csv", "json")
 WIDTH = 80
+LEARNED = ("top", DISTANCE)
+TRAINED = ("mean", "std", "runs", "on")
 
 
 def check_format(form: str) -> None:
@@ -40,14 +44,16 @@ def render(result: TableResult, form: str) -> str:
     if form == "csv":
         return _csv([_line(row) for row in result.rows], _columns(result))
     title = f"{result.name}: {result.caption}"
-    tables = [counted(result), *([timed(result)] if result.latency else [])]
     words, commands = remarks(result), commands_of(result)
+    tables = [counted(result), *([timed(result)] if result.latency else [])]
+    learned = [trained(result)] if any(row.is_trained for row in result.rows) else []
     if form == "table":
         wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
-        return "\n".join([title, *map(plain, tables), *wrapped, *commands])
+        return "\n".join([title, *map(plain, [*tables, *learned]), *wrapped, *commands])
     listed = "\n".join(f"- {markdown.cell(line)}" for line in words)
     code = [*commands[:1], *(f"```\n{line}\n```" for line in commands[1:])]
-    return "\n\n".join([f"## {title}", *map(markdown.table, tables), listed, *code])
+    wide = [reduce(beside, tables), *learned]  # a page has room for what a terminal parts
+    return "\n\n".join([f"## {title}", *map(markdown.table, wide), listed, *code])
 
 
 def render_list(form: str) -> str:
@@ -110,6 +116,7 @@ def _columns(result: TableResult) -> list[str]:
     head = ["row", "label", "base", "counter", "all_params", "note", "command"]
     for column in result.units:
         head += [column + ending for ending in ("", "_unit", "_ours", "_same", "_reason")]
+        head += [f"{column}_{key}" for key in TRAINED] if column.startswith(LEARNED) else []
     return [*head, "paper_ratio", "median_ms", "ratio", "ratio_low", "ratio_high", "verdict"]
 
 
@@ -123,6 +130,8 @@ def _line(row: RowResult) -> dict[str, Any]:
         line |= {cell.column: cell.reported, f"{cell.column}_unit": cell.unit}
         line |= {f"{cell.column}_ours": cell.ours, f"{cell.column}_same": same}
         line[f"{cell.column}_reason"] = cell.reason if same == "no" else ""
+        if cell.trained:
+            line |= {f"{cell.column}_{key}": getattr(cell.trained[0], key) for key in TRAINED}
     if row.latency is not None:
         keys = ("median_ms", "ratio", "ratio_low", "ratio_high", "verdict")
         line |= {key: getattr(row.latency, key) for key in keys}
