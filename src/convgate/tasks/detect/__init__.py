@@ -1,0 +1,10 @@
+"""Detectors: one detector, one file, on any backbone."""
+
+from convgate.tasks.detect import (  # noqa: F401  enter their names
+    faster_rcnn,
+    mask_rcnn,
+    retinanet,
+)
+from convgate.tasks.detect.base import DETECTORS, create_detector, list_detectors
+
+__all__ = ["DETECTORS", "create_detector", "list_detectors"]
