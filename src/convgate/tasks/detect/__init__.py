@@ -4,6 +4,7 @@ from convgate.tasks.detect import (  # noqa: F401  enter their names
     faster_rcnn,
     mask_rcnn,
     retinanet,
+    ssdlite320,
 )
 from convgate.tasks.detect.base import DETECTORS, create_detector, list_detectors
 
