@@ -5,6 +5,7 @@ from convgate.tasks.detect import (  # noqa: F401  enter their names
     mask_rcnn,
     retinanet,
     ssdlite320,
+    yolox,
 )
 from convgate.tasks.detect.base import DETECTORS, create_detector, list_detectors
 
