@@ -1,0 +1,69 @@
+"""Faster R-CNN: "Faster R-CNN: Towards Real-Time Object Detection", Ren et al. 2015.
+
+https://arxiv.org/abs/1506.01497
+"""
+
+from typing import Any
+
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from convgate.tasks.backbone import Backbone
+from convgate.tasks.detect.base import DETECTORS, Sizes
+from convgate.tasks.pyramid import Pyramid
+
+LEVELS = 4  # of the backbone; the pyramid adds one
+CELL = 8  # side of the smallest anchor in strides of its map: 32 px at stride 4
+RATIOS = (0.5, 1.0, 2.0)
+
+
+@DETECTORS.register("faster_rcnn")
+def faster_rcnn(
+    backbone: Backbone,
+    *,
+    num_classes: int,
+    min_size: Sizes = 800,
+    max_size: int = 1333,
+    score_threshold: float = 0.05,
+    nms_threshold: float = 0.5,
+    max_detections: int = 100,
+) -> nn.Module:
+    """The Faster R-CNN of torchvision on a feature pyramid, two linear layers as head.
+
+    Source: arXiv 1506.01497 and 1612.03144; torchvision.models.detection.FasterRCNN.
+
+    Args:
+        backbone: Its four deepest maps are taken.
+        num_classes: Classes of objects.
+        min_size: Shorter side of the resized image in pixels; of several, training draws one.
+        max_size: Longer side at most.
+        score_threshold: Detections at or below it are dropped.
+        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
+        max_detections: Of one image.
+    """
+    shared = rcnn_parts(backbone, num_classes, min_size, max_size)
+    return FasterRCNN(
+        **shared,
+        box_score_thresh=score_threshold,
+        box_nms_thresh=nms_threshold,
+        box_detections_per_img=max_detections,
+    )
+
+
+def rcnn_parts(
+    backbone: Backbone, num_classes: int, min_size: Sizes, max_size: int
+) -> dict[str, Any]:
+    """Return what torchvision's R-CNNs need besides their heads."""
+    strides = backbone.last(LEVELS).strides
+    sizes = tuple((CELL * stride,) for stride in (*strides, 2 * strides[-1]))
+    return {
+        "backbone": Pyramid(backbone, LastLevelMaxPool()),
+        "num_classes": num_classes + 1,  # theirs counts the background
+        "min_size": min_size,
+        "max_size": max_size,
+        "image_mean": backbone.mean,
+        "image_std": backbone.std,
+        "rpn_anchor_generator": AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
+    }
