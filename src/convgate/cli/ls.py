@@ -81,10 +81,10 @@ def recipes(as_json: Json = False) -> None:
 @ls.command()
 def data(as_json: Json = False) -> None:
     """Names of data sets, and where each comes from: `convgate ls data`."""
-    from convgate.train.data import DATASETS
+    from convgate.train.data import DATASETS, SCENES
 
     place = {"digits": "scikit-learn, always there"}
-    show([{"data": name, "from": place.get(name, "--data PATH")} for name in DATASETS], as_json)
+    show([{"data": name, "from": place.get(name, "--data PATH")} for name in (*DATASETS, *SCENES)], as_json)
 
 
 def summary(sites: Rows) -> Rows:
