@@ -144,6 +144,7 @@ def _thing(annotation: Any, of_category: Mapping[int, int]) -> Thing:
         (left, top, left + width, top + height),
         label,
         crowd=bool(annotation.get("iscrowd", 0)),
+        area=float(annotation.get("area", 0)),
         shape=_shape(annotation.get("segmentation")),
     )
 

@@ -102,6 +102,8 @@ def open_scenes(spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
         workers=spec.workers,
     )
     train, val = checked
+    if not wanted.pixels and not any(scene.things for scene in val.items):
+        raise InputError(f"{spec.path}: no validation picture has an object to be found")
     if spec.train_count:
         train = _subset(train, spec.train_count)
     make = _class_batches if wanted.pixels else _object_batches

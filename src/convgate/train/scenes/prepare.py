@@ -41,6 +41,7 @@ class ObjectView:
             "labels": view.labels,
             "crowd": view.crowd,
             "difficult": view.difficult,
+            "area": view.area,
             "shrunk": torch.tensor(view.shrunk),
         }
         if view.masks is not None:

@@ -30,6 +30,7 @@ class Thing:
         label: from 1; 0 is the background.
         crowd: stands for many objects: left out of training, ignored in scores (COCO).
         difficult: kept in training, ignored in scores (VOC).
+        area: by which COCO tells small from large; 0 for that of the mask or box.
         shape: polygons, a run-length code, or the number of the object in the picture's mask file.
     """
 
@@ -37,6 +38,7 @@ class Thing:
     label: int
     crowd: bool = False
     difficult: bool = False
+    area: float = 0.0
     shape: Shape | None = None
 
 
@@ -63,9 +65,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class View:
-    """A decoded picture and its objects: boxes (n, 4), masks uint8 (n, H, W), and one flag each.
+    """A decoded picture and its objects: boxes (n, 4), masks uint8 (n, H, W), one flag each.
 
-    ``shrunk`` is the side of a pixel in pixels of the file, 1 unless the picture was scaled down.
+    ``area`` is in pixels of the file. ``shrunk`` is the side of a pixel in pixels of the file, 1 unless the picture was scaled down.
     """
 
     image: Image.Image
@@ -73,6 +75,7 @@ class View:
     labels: Tensor
     crowd: Tensor
     difficult: Tensor
+    area: Tensor
     masks: Tensor | None
     shrunk: float
 
@@ -112,6 +115,7 @@ class Scenes:
             torch.tensor([thing.label for thing in things], dtype=torch.int64),
             torch.tensor([thing.crowd for thing in things], dtype=torch.bool),
             torch.tensor([thing.difficult for thing in things], dtype=torch.bool),
+            torch.tensor([thing.area for thing in things], dtype=torch.float32),
             self._masks(scene, whole.size, image.size) if masks else None,
             max(whole.size) / max(image.size),
         )
