@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 
 import convgate.models.cifar_forms
+import convgate.models.csp_darknet
 import convgate.models.hornet
 import convgate.models.mobilenext
 import convgate.models.resnet_cifar

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import timm
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         frozen_norms: bool = False,
     ) -> None:
         super().__init__()
-        self.body: Any = body
+        self.body = cast(Any, body)
         info = _feature_info(body)
         self.out_indices = _indices(body, info, out_indices)
         whole = set(body.state_dict())

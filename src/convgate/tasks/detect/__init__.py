@@ -4,6 +4,8 @@ from convgate.tasks.detect import (  # noqa: F401  enter their names
     faster_rcnn,
     mask_rcnn,
     retinanet,
+    ssdlite320,
+    yolox,
 )
 from convgate.tasks.detect.base import DETECTORS, create_detector, list_detectors
 

@@ -1,0 +1,127 @@
+"""YOLOX: "YOLOX: Exceeding YOLO Series in 2021", Ge et al. 2021. https://arxiv.org/abs/2107.08430.
+
+YOLOX-Nano is this detector on the backbone "csp_darknet_nano".
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from convgate.tasks.backbone import Backbone
+from convgate.tasks.detect.base import DETECTORS, Sizes
+from convgate.tasks.detect.simota import Predictions, simota
+from convgate.tasks.detect.single_stage import SingleStage, Target, cell_corners, strongest
+from convgate.tasks.detect.yolox_parts import PAFPN, DecoupledHead
+
+LEVELS = 3
+BOX_WEIGHT = 5.0
+GREY = 114 / 255  # what images are padded with
+
+
+class Letterbox(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """The resizing of torchvision with grey around images where a batch has larger ones."""
+
+    def batch_images(self, images: list[Tensor], size_divisible: int = 32) -> Tensor:
+        blank = self.normalize(images[0].new_full((images[0].shape[0], 1, 1), GREY))
+        return super().batch_images([image - blank for image in images], size_divisible) + blank
+
+
+@DETECTORS.register("yolox")
+class YOLOX(SingleStage):
+    """One box a cell on three maps; SimOTA chooses the cells that learn.
+
+    Losses, summed over the images and divided by the number of cells that learn:
+    5 (1 - IoU^2), binary cross entropies of objectness, and of the class against IoU.
+
+    Shape: as `create_detector`.
+    Source: arXiv 2107.08430; as in Megvii-BaseDetection/YOLOX, yolox/models/yolo_head.py, without
+        the L1 loss that it adds in its last epochs.
+
+    Args:
+        backbone: Its three deepest maps are taken; their widths are those of neck and head.
+        num_classes: Classes of objects.
+        min_size: Shorter side of the resized image in pixels; of several, training draws one.
+        max_size: Longer side at most.
+        score_threshold: Detections at or below it are dropped.
+        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
+        max_detections: Of one image.
+    """
+
+    resize = Letterbox
+    gate_sites: ClassVar[str] = "backbone.ends.?,neck.fused.?"
+    """Where the ELA paper puts gates: after the backbone, and after the fusions of the neck."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int,
+        min_size: Sizes = 640,
+        max_size: int = 640,
+        score_threshold: float = 0.01,
+        nms_threshold: float = 0.65,
+        max_detections: int = 100,
+    ) -> None:
+        super().__init__(backbone, min_size, max_size)
+        self.backbone = backbone.last(LEVELS)
+        self.neck = PAFPN(backbone.channels)
+        self.head = DecoupledHead(backbone.channels, num_classes)
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.max_detections = max_detections
+
+    def predict(self, x: Tensor) -> list[Predictions]:
+        maps = self.neck(list(self.backbone(x).values()))
+        corners, strides = cell_corners(maps, self.backbone.strides)
+        offset, size, objectness, logits = self.head(maps).split(
+            [2, 2, 1, self.head.to_class[0].out_channels], -1
+        )
+        centre, side = corners + offset * strides, size.exp() * strides
+        boxes = torch.cat([centre - side / 2, centre + side / 2], -1)
+        places = corners + strides / 2, strides
+        return [
+            Predictions(*image, *places) for image in zip(boxes, logits, objectness, strict=True)
+        ]
+
+    def losses(self, predicted: list[Predictions], targets: list[Target]) -> dict[str, Tensor]:
+        terms = [_terms(*image) for image in zip(predicted, targets, strict=True)]
+        learning = max(sum(count for _, count in terms), 1)
+        names = ("loss_box", "loss_objectness", "loss_class")
+        return {n: sum(term[i] for term, _ in terms) / learning for i, n in enumerate(names)}
+
+    def detections(self, predicted: list[Predictions]) -> list[Target]:
+        return [self._of_image(image) for image in predicted]
+
+    def _of_image(self, given: Predictions) -> Target:
+        chance, kinds = given.logits.sigmoid().max(1)
+        scores = chance * given.objectness.sigmoid().flatten()
+        kept = scores > self.score_threshold
+        found = {"boxes": given.boxes[kept], "labels": kinds[kept] + 1, "scores": scores[kept]}
+        return strongest(found, self.nms_threshold, self.max_detections)
+
+
+def _terms(given: Predictions, target: Target) -> tuple[tuple[Any, Any, Any], int]:
+    """Return the sums of the three losses of an image, and how many cells learn in it."""
+    boxes, classes = target["boxes"].float(), target["labels"] - 1
+    cells, objects, ious = simota(given, boxes, classes)
+    is_object = torch.zeros_like(given.objectness)
+    is_object[cells] = 1
+    kinds = F.one_hot(classes[objects], given.logits.shape[1]) * ious[:, None]
+    box = (1 - paired_iou(given.boxes[cells], boxes[objects]) ** 2).sum()
+    terms = (
+        BOX_WEIGHT * box,
+        F.binary_cross_entropy_with_logits(given.objectness, is_object, reduction="sum"),
+        F.binary_cross_entropy_with_logits(given.logits[cells], kinds, reduction="sum"),
+    )
+    return terms, len(cells)
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the overlap of each box with the one beside it, (P, 4) and (P, 4) -> (P,)."""
+    sides = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+    shared = sides.prod(1)
+    areas = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1)
+    return shared / (areas - shared + 1e-16)

@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.ops import box_iou
+
+from convgate.insert import insert
+from convgate.tasks.backbone import create_backbone
+from convgate.tasks.detect import create_detector
+from convgate.tasks.detect.simota import Predictions, simota
+from convgate.tasks.detect.yolox import paired_iou
+
+
+def nano(classes=20, **options):
+    return create_detector(
+        "yolox", create_backbone("csp_darknet_nano"), num_classes=classes, **options
+    )
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameters_of_nano():
+    with torch.device("meta"):
+        model = nano()
+    assert parameters(model) == 900_459
+    assert parameters(model.backbone) + parameters(model.neck) == 807_392
+
+
+@pytest.mark.parametrize(
+    ("gate", "options", "at", "mebibytes"),
+    [
+        ("ela_s", {}, "backbone.ends.?", "3.50"),
+        ("ca", {"reduction": 32}, None, "3.52"),
+    ],
+)
+def test_sizes_of_tables_3_and_7(gate, options, at, mebibytes):
+    """The weights as 32-bit floats; the printed sizes leave the group norm of ELA out."""
+    with torch.device("meta"):
+        model = nano()
+        report = insert(model, gate, at=at or model.gate_sites, **options)
+    channels = [row.channels for row in report.rows]
+    assert channels == [64, 128, 256] * (len(channels) // 3)
+    norms = 2 * sum(channels) if gate == "ela_s" else 0
+    assert f"{(parameters(model) - norms) * 4 / 2**20:.2f}" == mebibytes
+
+
+def test_one_box_by_hand():
+    """Cell (2, 1) at stride 8: its corner, moved by the offset, and the exponent of its size."""
+    model = nano(3).eval()
+    raw = torch.zeros(1, 64 + 16 + 4, 8)
+    raw[0, 1 * 8 + 2] = torch.tensor([0.25, -0.5, math.log(2), math.log(3), 1, 2, -1, 0])
+    model.head.forward = lambda maps: raw
+    (given,) = model.predict(torch.zeros(1, 3, 64, 64))
+    box = given.boxes[1 * 8 + 2].tolist()
+    assert box == pytest.approx([18 - 8, 4 - 12, 18 + 8, 4 + 12])
+    assert given.centres[1 * 8 + 2].tolist() == [20, 12]
+    assert given.centres[-1].tolist() == [48, 48]
+    assert given.strides.flatten().tolist() == [8] * 64 + [16] * 16 + [32] * 4
+    found = model.detections([given])[0]
+    assert found["labels"][0] == 1
+    assert found["scores"][0] == pytest.approx(1 / (1 + math.exp(-1)) / (1 + math.exp(-2)))
+
+
+def test_losses_written_out():
+    torch.manual_seed(0)
+    centres = torch.tensor([[4.0, 4], [12, 4], [4, 12], [12, 12]])
+    boxes = torch.cat([centres - 5, centres + 7], 1)
+    given = Predictions(
+        boxes, torch.randn(4, 2), torch.randn(4, 1), centres, torch.full((4, 1), 8.0)
+    )
+    target = {"boxes": torch.tensor([[1.0, 1, 14, 12]]), "labels": torch.tensor([2])}
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    losses = nano(2).losses([given, given], [target, empty])
+
+    cells = simota(given, target["boxes"], target["labels"] - 1).cells
+    overlap = box_iou(boxes[cells], target["boxes"])[:, 0]
+    objects = torch.zeros(4)
+    objects[cells] = 1
+    kinds = torch.stack([torch.zeros(len(cells)), overlap], 1)
+
+    def bce(logits, p):
+        return -(p * F.logsigmoid(logits) + (1 - p) * F.logsigmoid(-logits)).sum()
+
+    flat = given.objectness[:, 0]
+    expected = {
+        "loss_box": 5 * (1 - overlap**2).sum() / len(cells),
+        "loss_objectness": (bce(flat, objects) + bce(flat, 0 * objects)) / len(cells),
+        "loss_class": bce(given.logits[cells], kinds) / len(cells),
+    }
+    assert losses.keys() == expected.keys()
+    for key in expected:
+        torch.testing.assert_close(losses[key], expected[key])
+
+
+def test_paired_iou():
+    torch.manual_seed(0)
+    a, b = (torch.rand(2, 50, 4) * 10).unbind(0)
+    a[:, 2:] += a[:, :2]
+    b[:, 2:] += b[:, :2]
+    torch.testing.assert_close(paired_iou(a, b), box_iou(a, b).diagonal())
+
+
+def test_padding_is_grey_and_pixels_run_to_255():
+    model = nano(1, min_size=64, max_size=64)
+    batch, _ = model.transform([torch.rand(3, 64, 32), torch.rand(3, 32, 64)])
+    torch.testing.assert_close(batch.tensors[0, :, :, 32:], torch.full((3, 64, 32), 114.0))
+    assert batch.tensors[0, :, :, :32].max() > 200
