@@ -1,8 +1,8 @@
 """Recipe in, trained weights and result out; the same call continues what was interrupted."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from convgate import spec
 from convgate.errors import InputError
 from convgate.tasks.classify import Classifier
+from convgate.tasks.task import Optimise, Task
 from convgate.train import checkpoint
 from convgate.train.build import build_model, open_run_data
 from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
@@ -22,18 +23,32 @@ from convgate.train.optim import create_optimizer, create_schedule
 from convgate.train.progress import Bar, Lines
 from convgate.train.recipe import Recipe
 from convgate.train.record import (
+    CLASSIFIED,
     RESULT,
-    EpochRecord,
+    E,
     FitResult,
-    read_result,
+    R,
+    Records,
+    read_result_of,
     write_metrics,
     write_result,
 )
+from convgate.train.scenes import SceneData
 from convgate.train.trainer import Epochs, process, quiet, run_trainer
 
-__all__ = ["build_model", "fit"]
+__all__ = ["Job", "build_model", "carry_out", "fit"]
 
 RECIPE = "recipe.toml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """The data and the network of a run, and the module that trains it."""
+
+    data: ImageData | SceneData
+    model: nn.Module
+    task: Callable[[Optimise], Task]
+    in_chans: int
 
 
 def fit(
@@ -43,7 +58,7 @@ def fit(
     progress: bool | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> FitResult:
-    """Train what ``recipe`` describes into the folder ``out``.
+    """Train the classifier that ``recipe`` describes into the folder ``out``.
 
     A folder that holds a checkpoint of the same recipe is continued, bit for bit as if it had
     never stopped (on a CPU); one that holds its finished result returns that at once. Under
@@ -58,17 +73,46 @@ def fit(
         on_epoch: Called after each epoch, once its checkpoint is on the disk.
 
     Raises:
-        InputError: if ``out`` holds another recipe's run, the data or the recipe is wrong, or the
-            loss is no longer finite (the last good checkpoint stays).
+        InputError: if ``out`` holds another recipe's run, the data or the recipe is wrong or of
+            another task, or the loss is no longer finite (the last good checkpoint stays).
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the run can be continued.
     """
-    out = Path(out)
+    if recipe.task.name != "classify":
+        raise InputError(f"the recipe's task is {recipe.task.name}, which is not classification")
+    return carry_out(recipe, Path(out), CLASSIFIED, _open, progress, on_epoch)
+
+
+def carry_out(
+    recipe: Recipe,
+    out: Path,
+    records: Records[E, R],
+    open_job: Callable[[Recipe], Job],
+    progress: bool | None,
+    on_epoch: OnEpoch | None,
+) -> R:
+    """Run, continue or return a recipe of any task; as `fit`."""
     check_free(recipe, out)
-    finished = read_result(out)
+    finished = read_result_of(records, out)
     if finished is not None:
         return finished
     with quiet():
-        return _train(recipe, out, progress, [on_epoch] if on_epoch else [])
+        job = open_job(recipe)
+        _claim(recipe, out)
+        done = _train(recipe, out, records, job, _display(progress, recipe), on_epoch)
+        return _finish(recipe, out, records, job, done)
+
+
+def _open(recipe: Recipe) -> Job:
+    data = open_run_data(recipe)
+    classes = len(data.classes)
+    model = build_model(recipe, num_classes=classes, in_chans=data.in_chans)
+
+    def task(optimise: Optimise) -> Classifier:
+        return Classifier(
+            model, classes, optimise=optimise, channels_last=recipe.run.channels_last
+        )
+
+    return Job(data, model, task, data.in_chans)
 
 
 def check_free(recipe: Recipe, out: Path) -> None:
@@ -94,41 +138,40 @@ def _claim(recipe: Recipe, out: Path) -> None:
 
 
 def _train(
-    recipe: Recipe, out: Path, progress: bool | None, listeners: Sequence[OnEpoch]
-) -> FitResult:
-    data = open_run_data(recipe)
-    model = build_model(recipe, num_classes=len(data.classes), in_chans=data.in_chans)
-    _claim(recipe, out)
+    recipe: Recipe,
+    out: Path,
+    records: Records[E, R],
+    job: Job,
+    display: Sequence[Lines],
+    on_epoch: OnEpoch | None,
+) -> Sequence[E]:
     last = out / checkpoint.LAST
     earlier = checkpoint.load_checkpoint(last)[checkpoint.STATE] if last.is_file() else {}
-    records = [EpochRecord(**record) for record in earlier.get("records", [])]
-    if len(records) < recipe.schedule.epochs:
-        task = _classifier(recipe, model, data)
-        display = _display(progress, recipe.schedule.epochs)
-        heard = [*(shown.on_epoch for shown in display), *listeners]
-        guard = LossGuard(out)
-        recorder = Recorder(out, guard, records, {"recipe": spec.dump(recipe)}, heard)
-        callbacks = [EpochSeed(recipe.run.seed), guard, *_ema(recipe), *display, recorder]
-        resume = last if records else None
-        loaders = (Epochs(data.train), data.val)
-        run_trainer(recipe.run, recipe.schedule.epochs, task, loaders, callbacks, resume)
-        records = recorder.records
-    return _finish(recipe, out, data, model, records)
+    done = [records.epoch(**record) for record in earlier.get("records", [])]
+    if len(done) >= recipe.schedule.epochs:
+        return done
+    if recipe.run.compile:
+        job.model.compile()
+    task = job.task(_optimise(recipe, len(job.data.train)))
+    heard = [*(shown.on_epoch for shown in display), *([on_epoch] if on_epoch else [])]
+    guard = LossGuard(out)
+    recorder = Recorder(out, guard, records.epoch, done, {"recipe": spec.dump(recipe)}, heard)
+    callbacks = [EpochSeed(recipe.run.seed), guard, *_ema(recipe), *display, recorder]
+    loaders = (Epochs(job.data.train), job.data.val)
+    resume = last if done else None
+    run_trainer(recipe.run, recipe.schedule.epochs, task, loaders, callbacks, resume)
+    return recorder.records
 
 
-def _classifier(recipe: Recipe, model: nn.Module, data: ImageData) -> Classifier:
-    updates = -(-len(data.train) // recipe.run.accumulate)
+def _optimise(recipe: Recipe, batches: int) -> Optimise:
+    updates = -(-batches // recipe.run.accumulate)
 
     def optimise(network: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
         fused = recipe.run.dtype != "float16"
         optimizer = create_optimizer(recipe.optimizer, network, fused=fused)
         return optimizer, create_schedule(recipe.schedule, optimizer, updates_per_epoch=updates)
 
-    if recipe.run.compile:
-        model.compile()
-    return Classifier(
-        model, len(data.classes), optimise=optimise, channels_last=recipe.run.channels_last
-    )
+    return optimise
 
 
 def _ema(recipe: Recipe) -> list[WeightAveraging]:
@@ -138,29 +181,31 @@ def _ema(recipe: Recipe) -> list[WeightAveraging]:
     return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(decay))]  # type: ignore[no-untyped-call]
 
 
-def _display(progress: bool | None, epochs: int) -> list[Lines]:
+def _display(progress: bool | None, recipe: Recipe) -> list[Lines]:
     if progress is False or process().rank:
         return []
+    epochs = recipe.schedule.epochs
     lines = Lines(epochs)
     return [Bar(epochs)] if progress or lines.console.is_terminal else [lines]
 
 
+_KEPT = ("top1", "scores")  # in the description of the weights
+
+
 def _finish(
-    recipe: Recipe, out: Path, data: ImageData, model: nn.Module, records: Sequence[EpochRecord]
-) -> FitResult:
+    recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: Sequence[E]
+) -> R:
     """Export the weights and write the result, from the last checkpoint alone."""
-    end = records[-1]
-    result = FitResult(
-        top1=end.top1,
-        top5=end.top5,
-        val_loss=end.val_loss,
-        epochs=tuple(records),
-        params=sum(p.numel() for p in model.parameters()),
+    scores, data = done[-1].final(), job.data
+    result = records.result(
+        **scores,
+        epochs=tuple(done),
+        params=sum(p.numel() for p in job.model.parameters()),
         classes=tuple(data.classes),
         train_images=data.train_images,
         val_images=data.val_images,
         skipped=len(data.skipped),
-        seconds=sum(record.seconds for record in records),
+        seconds=sum(record.seconds for record in done),
         out=out,
     )
     if process().rank == 0:
@@ -168,12 +213,12 @@ def _finish(
         portable = replace(recipe, data=replace(recipe.data, path=None))
         metadata = {
             "recipe": spec.dump(portable),
-            "classes": json.dumps(result.classes),
-            "in_chans": str(data.in_chans),
-            "top1": repr(result.top1),
+            "classes": json.dumps(data.classes),
+            "in_chans": str(job.in_chans),
+            **{name: json.dumps(score) for name, score in scores.items() if name in _KEPT},
         }
         weights = checkpoint.network_weights(state)
         checkpoint.save_weights(out / checkpoint.WEIGHTS, weights, metadata)
-        write_metrics(out, records)
+        write_metrics(out, done)
         write_result(result)
     return result
