@@ -39,8 +39,13 @@ def has_masks(recipe: Recipe) -> bool:
     return "mask" in spec.name and bool(spec.options.get("masks", True))
 
 
-def open_scene_data(recipe: Recipe) -> SceneData:
-    """Open the data of a run as this process sees it."""
+def open_scene_data(recipe: Recipe, *, training: bool = True) -> SceneData:
+    """Open the data of a run as this process sees it.
+
+    Args:
+        recipe: Of detection or segmentation.
+        training: Check the training split too.
+    """
     here = process()
     orders = Orders(
         images_per_pass(recipe),
@@ -49,7 +54,9 @@ def open_scene_data(recipe: Recipe) -> SceneData:
         here.world_size,
         recipe.schedule.epoch_updates * recipe.run.accumulate,
     )
-    wanted = Wanted(masks=has_masks(recipe), pixels=recipe.task.name == "segment")
+    wanted = Wanted(
+        masks=has_masks(recipe), pixels=recipe.task.name == "segment", training=training
+    )
     return open_scenes(recipe.data, recipe.scene or SceneSpec(), wanted, orders)
 
 

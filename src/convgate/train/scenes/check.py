@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,8 +26,8 @@ class _Checked:
 
 
 def check(
-    splits: Sequence[Scenes], *, classes: int, masks: bool, skip_bad: bool, workers: int
-) -> tuple[list[Scenes], tuple[str, ...]]:
+    splits: Mapping[str, Scenes], *, classes: int, masks: bool, skip_bad: bool, workers: int
+) -> tuple[dict[str, Scenes], tuple[str, ...]]:
     """Decode every picture once and hold its annotations against it.
 
     A picture without objects is fine. Faults are: a picture that is missing or damaged, an
@@ -40,18 +40,19 @@ def check(
     Raises:
         InputError: naming all faults, unless ``skip_bad``.
     """
-    kept: list[Scenes] = []
+    kept: dict[str, Scenes] = {}
     faults: list[str] = []
-    for scenes in splits:
+    for split, scenes in splits.items():
         with ThreadPoolExecutor(max(1, workers)) as pool:
             one = partial(_check, scenes, masks=masks, classes=classes)
             found = list(pool.map(one, range(len(scenes))))
         good = [checked.scene for checked in found if checked.scene is not None]
-        kept.append(replace(scenes, items=good))
+        kept[split] = replace(scenes, items=good)
         faults += [*scenes.faults, *(fault for checked in found for fault in checked.faults)]
     if faults and not skip_bad:
-        raise InputError(_sentence(splits[0].tree.where, faults))
-    for scenes, split in zip(kept, ("training", "validation"), strict=False):
+        where = next(iter(splits.values())).tree.where
+        raise InputError(_sentence(where, faults))
+    for split, scenes in kept.items():
         if not len(scenes):
             raise InputError(f"{scenes.tree.where}: no {split} picture without a fault is left")
     return kept, tuple(faults)

@@ -28,10 +28,14 @@ Splits = tuple[tuple[str, ...], Scenes, Scenes]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a task takes of a picture: boxes, boxes and masks, or the class of each pixel."""
+    """What a task takes of a picture: boxes, boxes and masks, or the class of each pixel.
+
+    Without ``training`` only the validation split is checked.
+    """
 
     masks: bool = False
     pixels: bool = False
+    training: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,16 @@ def open_scenes(spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
     """
     if spec.path is None:
         raise InputError(f"{spec.name}: no path given; set path in [data] or use --data PATH")
-    classes, *splits = _read(open_tree(Path(spec.path).expanduser()), spec.name, wanted.pixels)
+    tree = open_tree(Path(spec.path).expanduser())
+    classes, train, val = _read(tree, spec.name, wanted.pixels)
     checked, faults = check(
-        splits,
+        {"training": train, "validation": val} if wanted.training else {"validation": val},
         classes=len(classes),
         masks=wanted.masks or wanted.pixels,
         skip_bad=spec.skip_bad,
         workers=spec.workers,
     )
-    train, val = checked
+    train, val = checked.get("training", train), checked["validation"]
     if not wanted.pixels and not any(scene.things for scene in val.items):
         raise InputError(f"{spec.path}: no validation picture has an object to be found")
     if spec.train_count:
