@@ -8,6 +8,7 @@ import torch
 from convgate.tasks.backbone import create_backbone
 
 SMALL = {
+    "cascade_mask_rcnn": {"min_size": 64, "max_size": 96},
     "mask_rcnn": {"min_size": 64, "max_size": 96},
     "faster_rcnn": {"min_size": 64, "max_size": 96},
     "retinanet": {"min_size": 64, "max_size": 96},

@@ -1,6 +1,7 @@
 """Detectors: one detector, one file, on any backbone."""
 
 from convgate.tasks.detect import (  # noqa: F401  enter their names
+    cascade_mask_rcnn,
     faster_rcnn,
     mask_rcnn,
     retinanet,

@@ -1,0 +1,107 @@
+"""Cascade Mask R-CNN: "Cascade R-CNN: Delving into High Quality Object Detection", Cai 2018.
+
+https://arxiv.org/abs/1712.00726
+"""
+
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import MultiScaleRoIAlign
+
+from convgate.errors import InputError
+from convgate.tasks.backbone import Backbone
+from convgate.tasks.detect.base import DETECTORS, Sizes
+from convgate.tasks.detect.cascade_heads import CascadeRoIHeads
+from convgate.tasks.detect.faster_rcnn import rcnn_parts
+from convgate.tasks.pyramid import WIDTH
+
+HIDDEN = 1024
+BOX_PX, MASK_PX = 7, 14
+CODING = (10.0, 10.0, 5.0, 5.0)  # 1 / deviation of the first stage; the i-th has i times that
+DRAWN, POSITIVE = 512, 0.25
+FINDING = (0.05, 0.5, 100)  # least score, most overlap of two boxes, boxes of one image
+
+
+class AgnosticPredictor(FastRCNNPredictor):  # type: ignore[misc]
+    """Class logits, and one box for all classes."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        self.bbox_pred = nn.Linear(width, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = super().forward(x)
+        return logits, deltas.repeat(1, logits.shape[1])
+
+
+@DETECTORS.register("cascade_mask_rcnn")
+def cascade_mask_rcnn(
+    backbone: Backbone,
+    *,
+    num_classes: int,
+    min_size: Sizes = 800,
+    max_size: int = 1333,
+    thresholds: tuple[float, ...] = (0.5, 0.6, 0.7),
+    box_loss: str = "giou",
+    class_agnostic: bool = False,
+    head_norms: bool = True,
+) -> nn.Module:
+    """Mask R-CNN with a row of heads, each trained on better boxes than the one before it.
+
+    A stage has four 3x3 convolutions and one linear layer for boxes, four 3x3 for masks; the loss
+    weights of the stages are 1, 1/2, 1/4, their box deviations (0.1, 0.1, 0.2, 0.2) over 1, 2, 3.
+
+    Source: arXiv 1712.00726, section 3; heads and losses as in the configurations of
+        facebookresearch/ConvNeXt, object_detection.
+
+    Args:
+        backbone: Its four deepest maps are taken.
+        num_classes: Classes of objects.
+        min_size: Shorter side of the resized image in pixels; of several, training draws one.
+        max_size: Longer side at most.
+        thresholds: From which overlap on a box is an object's, stage by stage.
+        box_loss: "giou" or "smooth_l1".
+        class_agnostic: One box for all classes in place of one for each.
+        head_norms: Batch norms in the box heads.
+
+    Raises:
+        InputError: for no stage, or another box loss.
+    """
+    if not thresholds:
+        raise InputError("cascade_mask_rcnn: thresholds=() leaves no stage; give one for each")
+    shared = rcnn_parts(backbone, num_classes, min_size, max_size)
+    classes = shared.pop("num_classes")
+    predictor = AgnosticPredictor if class_agnostic else FastRCNNPredictor
+    stages = [
+        RoIHeads(
+            _align(BOX_PX),
+            _box_head(head_norms),
+            predictor(HIDDEN, classes),
+            threshold,
+            threshold,
+            DRAWN,
+            POSITIVE,
+            tuple(i * weight for weight in CODING),
+            *FINDING,
+            _align(MASK_PX),
+            MaskRCNNHeads(WIDTH, (WIDTH,) * 4, 1),
+            MaskRCNNPredictor(WIDTH, WIDTH, classes),
+        )
+        for i, threshold in enumerate(thresholds, 1)
+    ]
+    first = stages[0]
+    model = FasterRCNN(**shared, box_head=first.box_head, box_predictor=first.box_predictor)
+    weights = [0.5**i for i in range(len(stages))]
+    model.roi_heads = CascadeRoIHeads(stages, weights, box_loss=box_loss)
+    return model
+
+
+def _align(side: int) -> MultiScaleRoIAlign:
+    return MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=side, sampling_ratio=2)
+
+
+def _box_head(norms: bool) -> nn.Module:
+    norm = nn.BatchNorm2d if norms else None
+    return FastRCNNConvFCHead((WIDTH, BOX_PX, BOX_PX), [WIDTH] * 4, [HIDDEN], norm_layer=norm)
