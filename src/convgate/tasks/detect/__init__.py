@@ -6,6 +6,7 @@ from convgate.tasks.detect import (  # noqa: F401  enter their names
     mask_rcnn,
     retinanet,
     ssdlite320,
+    yolof,
     yolox,
 )
 from convgate.tasks.detect.base import DETECTORS, create_detector, list_detectors
