@@ -16,15 +16,17 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score trained weights on their validation split: `convgate eval run`."""
-    from convgate.train.evaluate import evaluate_run, read_run
-    from convgate.train.evaluate_scenes import evaluate_scenes
+    from convgate.train.evaluate import Evaluation, evaluate_run, read_run
+    from convgate.train.evaluate_scenes import SceneEvaluation, evaluate_scenes
+    from convgate.train.record import show_accuracy
     from convgate.train.scene_record import show_scores
 
     stored = read_run(run, data)
+    scores: Evaluation | SceneEvaluation
     if stored.recipe.task.name == "classify":
-        found = evaluate_run(stored)
-        line = f"top-1 {found.top1:.2f} %  top-5 {found.top5:.2f} %  val loss {found.val_loss:.4f}"
+        scores = evaluate_run(stored)
+        line = show_accuracy(scores)
     else:
-        found = evaluate_scenes(stored)
-        line = show_scores(found.scores)
-    typer.echo(json.dumps(found.to_dict()) if as_json else f"{line}  on {found.images:,} images")
+        scores = evaluate_scenes(stored)
+        line = show_scores(scores.scores)
+    typer.echo(json.dumps(scores.to_dict()) if as_json else f"{line}  on {scores.images:,} images")

@@ -26,7 +26,8 @@ def train(
     from convgate.train.fit import fit
     from convgate.train.fit_scenes import fit_scenes
     from convgate.train.recipe import chosen, load_recipe, override
-    from convgate.train.scene_record import show_scores
+    from convgate.train.record import FitResult, show_accuracy
+    from convgate.train.scene_record import SceneResult, show_scores
     from convgate.train.trainer import process
 
     run = chosen(
@@ -37,16 +38,16 @@ def train(
         at=at,
         skip_bad=skip_bad,
     )
+    result: FitResult | SceneResult
     if run.task.name == "classify":
         result = fit(run, out)
-        line = f"top-1 {result.top1:.2f} %  top-5 {result.top5:.2f} %  val loss {result.val_loss:.4f}"
-        left_out = "corrupt images"
+        line = show_accuracy(result)
     else:
         result = fit_scenes(run, out)
-        line, left_out = show_scores(result.scores, most=3), "faults"
+        line = show_scores(result.scores, most=3)
     if process().rank:  # one of several processes speaks
         return
-    skipped = f"; {left_out} left out: {result.skipped}" if result.skipped else ""
+    skipped = f"; left out as faulty: {result.skipped}" if result.skipped else ""
     typer.echo(
         f"{line}  on {result.val_images:,} images  epochs {len(result.epochs)}  "
         f"{result.seconds:,.0f} s{skipped}\n{out / 'weights.safetensors'}"

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -61,7 +63,7 @@ def draw_classes(image: Image.Image, classes: Tensor) -> Image.Image:
     Shape: classes (H, W).
     """
     drawn = image
-    for label in classes.unique().tolist():
+    for label in torch.unique(classes).tolist():
         if label:
             drawn = _tint(drawn, classes == label, _COLOURS[(label - 1) % len(_COLOURS)])
     return drawn.copy() if drawn is image else drawn
@@ -73,7 +75,10 @@ def _tint(image: Image.Image, mask: Tensor, colour: tuple[int, int, int]) -> Ima
 
 
 def _name(
-    pen: ImageDraw.ImageDraw, thing: Found, colour: tuple[int, int, int], font: ImageFont.FreeTypeFont
+    pen: ImageDraw.ImageDraw,
+    thing: Found,
+    colour: tuple[int, int, int],
+    font: Any,
 ) -> None:
     """Write name and score on a plate above the box, or inside it at the picture's edge."""
     text = f"{thing.label} {thing.score:.2f}"

@@ -43,13 +43,11 @@ class StoredRun:
     in_chans: int
 
     def load_into(self, model: nn.Module) -> None:
-        """Give a network that the recipe built the weights; raises CorruptFile if they do not fit."""
+        """Load the weights into what the recipe built; raises CorruptFile if they do not fit."""
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise CorruptFile(
-                f"{self.path}: does not fit its own recipe ({error})"
-            ) from None
+            raise CorruptFile(f"{self.path}: does not fit its own recipe ({error})") from None
 
 
 def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
@@ -75,8 +73,9 @@ def evaluate_run(stored: StoredRun) -> Evaluation:
         opened = open_run_data(recipe)
         if (opened.classes, opened.in_chans) != (stored.classes, stored.in_chans):
             raise InputError(
-                f"{stored.path}: trained on {classes} classes with {stored.in_chans} channels, but "
-                f"the data has {len(opened.classes)} with {opened.in_chans}, or names them otherwise"
+                f"{stored.path}: trained on {classes} classes with {stored.in_chans} channels, "
+                f"but the data has {len(opened.classes)} with {opened.in_chans}, or names them "
+                "otherwise"
             )
         model = build_model(recipe, num_classes=classes, in_chans=stored.in_chans)
         stored.load_into(model)

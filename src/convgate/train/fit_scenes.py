@@ -5,7 +5,7 @@ from pathlib import Path
 from convgate.errors import InputError
 from convgate.tasks.task import Optimise, Task
 from convgate.train.callbacks import OnEpoch
-from convgate.train.fit import Job, carry_out
+from convgate.train.job import Job, carry_out
 from convgate.train.recipe import Recipe
 from convgate.train.scene_build import build_scene_model, create_task, open_scene_data
 from convgate.train.scene_record import SCENE_RECORDS, SceneResult

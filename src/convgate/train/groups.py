@@ -27,7 +27,9 @@ def scaled_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, Any]]
     """
     found = [(name, part) for name, part in model.named_modules() if isinstance(part, Backbone)]
     if len(found) != 1:
-        raise InputError("optimizer.layer_decay and backbone_scale need a backbone below a detector")
+        raise InputError(
+            "optimizer.layer_decay and backbone_scale need a backbone below a detector"
+        )
     path, backbone = found[0]
     body = f"{path}.body."
     scales = layer_scales(backbone.body, spec.layer_decay) if spec.layer_decay != 1 else {}
@@ -50,7 +52,7 @@ def layer_scales(body: nn.Module, decay: float) -> dict[str, float]:
 
     The stem is layer 0, stages 1 and 2 are layers 1 and 2, three blocks of stage 3 make a layer,
     and stage 4 is the last below the detector; what leads into a stage belongs to its first layer.
-    Source: facebookresearch/ConvNeXt, object_detection (layer-wise, 6 layers for T, 12 for S and B).
+    Source: facebookresearch/ConvNeXt, object_detection: 6 layers for T, 12 for S and B.
 
     Raises:
         InputError: for a network without four stages.

@@ -67,7 +67,11 @@ def create_schedule(
         )
     if spec.name == "poly":
         return PolyLRScheduler(
-            optimizer, t_initial=spec.epochs * updates, power=spec.power, lr_min=spec.min_lr, **shared
+            optimizer,
+            t_initial=spec.epochs * updates,
+            power=spec.power,
+            lr_min=spec.min_lr,
+            **shared,
         )
     if spec.milestones:  # timm applies a milestone one update before it
         at = [milestone * updates + 1 for milestone in spec.milestones]

@@ -139,6 +139,8 @@ def _names(images: Sequence[Path], out: Path | None) -> list[Path | None]:
             number += 1
             name = out / f"{path.stem}-{number}.png"
         if name.resolve() == path.resolve():
-            raise InputError(f"{name}: the drawing would replace the picture; choose another folder")
+            raise InputError(
+                f"{name}: the drawing would replace the picture; choose another folder"
+            )
         names.append(name)
     return names

@@ -68,6 +68,22 @@ class FitResult:
         return {k: v for k, v in asdict(self).items() if k != "out"}
 
 
+class Accuracy(Protocol):
+    """What a result and an evaluation of classification have."""
+
+    @property
+    def top1(self) -> float: ...
+    @property
+    def top5(self) -> float: ...
+    @property
+    def val_loss(self) -> float: ...
+
+
+def show_accuracy(scores: Accuracy) -> str:
+    """Return the scores of a classifier as text."""
+    return f"top-1 {scores.top1:.2f} %  top-5 {scores.top5:.2f} %  val loss {scores.val_loss:.4f}"
+
+
 class Epoch(Protocol):
     """What the record of any task's epoch has."""
 

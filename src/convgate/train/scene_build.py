@@ -10,6 +10,7 @@ from convgate.errors import CorruptFile, InputError
 from convgate.insert import SITES
 from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
+from convgate.tasks.segment import create_segmenter
 from convgate.tasks.task import Optimise, Task
 from convgate.train.build import add_gate, images_per_pass, share_gate_statistics
 from convgate.train.metrics import AveragePrecision
@@ -78,8 +79,6 @@ def build_scene_model(recipe: Recipe, *, num_classes: int) -> nn.Module:
         torch.manual_seed(recipe.run.seed)
         backbone = _backbone(recipe, spec)
         if recipe.task.name == "segment":
-            from convgate.tasks.segment import create_segmenter
-
             model = create_segmenter(
                 spec.name, backbone, num_classes=num_classes + 1, **spec.options
             )

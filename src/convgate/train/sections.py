@@ -85,7 +85,10 @@ class OptimizerSpec:
     def __post_init__(self) -> None:
         _require(self.lr > 0, f"lr={self.lr} must be above 0")
         _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
-        for key, scale in (("backbone_scale", self.backbone_scale), ("layer_decay", self.layer_decay)):
+        for key, scale in (
+            ("backbone_scale", self.backbone_scale),
+            ("layer_decay", self.layer_decay),
+        ):
             _require(0 < scale <= 1, f"{key}={scale} must lie above 0 and up to 1")
 
 

@@ -24,7 +24,7 @@ class Tree(Protocol):
         """Return the names of the folders directly in ``parent`` ("" is the top)."""
 
     def files(self, parent: str) -> list[str]:
-        """Return the paths of all files below ``parent`` ("" is the top), at any depth, in order."""
+        """Return the paths of all files below ``parent`` ("" is the top), in order."""
 
     def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """Return the content of one file; one of more than ``limit`` bytes is refused."""

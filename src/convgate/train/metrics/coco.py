@@ -42,7 +42,7 @@ def coco_scores(pairs: Sequence[Pair], kind: Literal["box", "mask"]) -> dict[str
 
 
 def _sheet(pairs: Sequence[Pair], side: int, kind: str) -> Any:
-    """Return one side of the pairs as pycocotools keeps it; ids start at 1, for 0 means no match."""
+    """Return one side of the pairs as pycocotools keeps it; ids from 1, for 0 means no match."""
     from pycocotools.coco import COCO
 
     sheet = COCO()

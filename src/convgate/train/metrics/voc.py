@@ -20,11 +20,11 @@ _OVERLAP = 0.5
 
 
 def voc_scores(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Return the mean over the classes that occur, in percent: voc_ap and, with 11 points, voc_ap11.
+    """Return the mean over the classes that occur, in percent: voc_ap, and voc_ap11 of 11 points.
 
     Detections are taken by falling score. Each belongs to the true object that it overlaps most; it
-    is right if that is above one half (at or above) and nobody had it before, and does not count
-    if that object is difficult.
+    is right if that is at least one half and nobody had the object before, and does not count if
+    the object is difficult.
     """
     labels = sorted({int(label) for _, true in pairs for label in true.labels[~true.difficult]})
     curves = [_curve(pairs, label) for label in labels]

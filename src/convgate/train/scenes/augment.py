@@ -28,11 +28,10 @@ _FILL: dict[Any, Any] = {tv_tensors.Image: _GREY, "others": 0}
 def sample_of(view: View) -> Sample:
     """Return what is trained on of a view: all but crowds."""
     kept = ~view.crowd
-    boxes: Any = view.boxes[kept]
     sample = {
         "image": tv_tensors.Image(to_tensor(view.image)),
-        "boxes": tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
-            boxes, format="XYXY", canvas_size=view.image.size[::-1]
+        "boxes": tv_tensors.BoundingBoxes(
+            view.boxes[kept], format="XYXY", canvas_size=view.image.size[::-1]
         ),
         "labels": view.labels[kept],
     }

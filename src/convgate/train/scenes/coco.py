@@ -85,7 +85,9 @@ def _categories(sheet: _Sheet) -> dict[int, str]:
     names = {category["id"]: str(category.get("name", category["id"])) for category in found}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice or not names:
-        raise CorruptFile(f"{sheet.name}: {'two categories ' + twice[0] if twice else 'no category'}")
+        raise CorruptFile(
+            f"{sheet.name}: {'two categories ' + twice[0] if twice else 'no category'}"
+        )
     return names
 
 
@@ -105,7 +107,9 @@ def _scenes(tree: Tree, sheet: _Sheet, labels: dict[str, int], pictures: set[str
         if where in known:
             things[where].append(thing)
         else:
-            faults.append(f"{sheet.name}: annotation {annotation.get('id')!r} has no picture {where}")
+            faults.append(
+                f"{sheet.name}: annotation {annotation.get('id')!r} has no picture {where}"
+            )
     items = [_scene(image, things[image["id"]], folder, pictures) for image in sheet["images"]]
     return Scenes(tree, items, tuple(faults))
 

@@ -45,7 +45,7 @@ def mosaic(samples: Sequence[Sample], side: int, scale: tuple[float, float]) -> 
     return _turned(
         {
             "image": tv_tensors.Image(image),
-            "boxes": tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
+            "boxes": tv_tensors.BoundingBoxes(
                 torch.cat(boxes), format="XYXY", canvas_size=(2 * side, 2 * side)
             ),
             "labels": torch.cat([sample["labels"] for sample in samples]),
@@ -67,7 +67,9 @@ def _paste(canvas: Tensor, part: Tensor, left: int, top: int) -> None:
     height, width = part.shape[-2:]
     rows = slice(max(top, 0), min(top + height, canvas.shape[-2]))
     columns = slice(max(left, 0), min(left + width, canvas.shape[-1]))
-    inner = part[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    inner = part[
+        ..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
     canvas[..., rows, columns] = inner
 
 

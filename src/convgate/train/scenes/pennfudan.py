@@ -40,7 +40,11 @@ def read_pennfudan(tree: Tree) -> tuple[tuple[str, ...], Scenes, Scenes]:
     scenes = [_scene(tree, picture, set(files)) for picture in pictures]
     order = torch.randperm(len(scenes), generator=generator("pennfudan")).tolist()
     count = max(1, round(len(scenes) * _HELD_OUT))
-    return PENNFUDAN_CLASSES, _split(tree, scenes, order[count:]), _split(tree, scenes, order[:count])
+    return (
+        PENNFUDAN_CLASSES,
+        _split(tree, scenes, order[count:]),
+        _split(tree, scenes, order[:count]),
+    )
 
 
 def _split(tree: Tree, scenes: Sequence[Scene], chosen: Sequence[int]) -> Scenes:
@@ -60,7 +64,7 @@ def _scene(tree: Tree, picture: str, files: set[str]) -> Scene:
 
 
 def _things(numbers: Tensor) -> tuple[Thing, ...]:
-    ids = [number for number in numbers.unique().tolist() if number]
+    ids = [number for number in torch.unique(numbers).tolist() if number]
     if not ids:
         return ()
     masks = numbers.unsqueeze(0) == torch.tensor(ids).view(-1, 1, 1)

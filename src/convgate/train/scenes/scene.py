@@ -67,7 +67,8 @@ class Scene:
 class View:
     """A decoded picture and its objects: boxes (n, 4), masks uint8 (n, H, W), one flag each.
 
-    ``area`` is in pixels of the file. ``shrunk`` is the side of a pixel in pixels of the file, 1 unless the picture was scaled down.
+    ``area`` is in pixels of the file. ``shrunk`` is the side of a pixel in pixels of the file, 1
+    unless the picture was scaled down.
     """
 
     image: Image.Image

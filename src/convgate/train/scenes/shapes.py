@@ -114,4 +114,3 @@ def read_numbers(data: bytes, name: str) -> Tensor:
     except Exception as problem:  # decoders raise nearly every type on damaged bytes
         raise CorruptFile(f"{name}: not a mask of 8-bit numbers ({problem})") from None
     return pixels.view(height, width)
-

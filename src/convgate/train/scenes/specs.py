@@ -9,6 +9,7 @@ from convgate.errors import InputError
 
 __all__ = ["SceneSpec"]
 
+
 @dataclass(frozen=True, kw_only=True)
 class SceneSpec:
     """What happens to training pictures of detection and segmentation.
@@ -17,7 +18,7 @@ class SceneSpec:
 
     Args:
         name: "none"; "crop" (half of the pictures: shorter side to one of ``sides``, then a random
-            window of ``crop_px`` a side); "ssd" (colours, zoom out, a window that keeps an overlap);
+            window of ``crop_px`` a side); "ssd" (colours, zoom out, a window with some overlap);
             "mosaic" (with probability ``mosaic`` four pictures in one, then scaled by ``scale``);
             "window" (scaled by ``scale``, then a window of ``window_px`` a side, padded).
         flip: mirror left to right with probability 1/2.

@@ -42,8 +42,8 @@ def read_voc(tree: Tree, name: str, *, segment: bool) -> tuple[tuple[str, ...], 
 
     Args:
         tree: the folder VOCdevkit, the year's folder in it, or one above them.
-        name: of ``VOC_SETS``; "voc2012_aug" (segmentation) adds the masks of the Semantic Boundaries
-            Dataset as SegmentationClassAug and ImageSets/Segmentation/train_aug.txt.
+        name: of ``VOC_SETS``; "voc2012_aug" (segmentation) adds the Semantic Boundaries Dataset, as
+            SegmentationClassAug and ImageSets/Segmentation/train_aug.txt.
         segment: read class masks and not boxes.
 
     Raises:
@@ -56,7 +56,9 @@ def read_voc(tree: Tree, name: str, *, segment: bool) -> tuple[tuple[str, ...], 
         raise InputError("voc2012_aug holds masks alone; use voc2012 for detection")
     splits = []
     for split in (year.train, year.val):
-        stems = _stems(tree, files, f"{top}ImageSets/{'Segmentation' if segment else 'Main'}/{split}.txt")
+        stems = _stems(
+            tree, files, f"{top}ImageSets/{'Segmentation' if segment else 'Main'}/{split}.txt"
+        )
         if segment:
             folder = year.masks if split == year.train else "SegmentationClass"
             items = [_masked(top, stem, folder, files) for stem in stems]
@@ -81,7 +83,11 @@ def _top(tree: Tree, files: set[str], year: _Year) -> str:
 def _stems(tree: Tree, files: set[str], file: str) -> list[str]:
     if file not in files:
         raise InputError(f"{tree.where}: {file} is missing, the list of the split's pictures")
-    stems = [line.split()[0] for line in tree.read(file).decode("utf-8", "replace").splitlines() if line.strip()]
+    stems = [
+        line.split()[0]
+        for line in tree.read(file).decode("utf-8", "replace").splitlines()
+        if line.strip()
+    ]
     if not stems:
         raise InputError(f"{tree.where}: {file} lists no picture")
     return stems
