@@ -98,7 +98,7 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("schedule.epochs=0", "schedule.epochs=0 must be 1 or more"),
         ("schedule.warmup_epochs=99", "must lie in 0..20 (epochs)"),
         ("schedule.name=step", "needs milestones or step_epochs"),
-        ("schedule.name=cosnie", "must be one of 'cosine', 'step', not 'cosnie'"),
+        ("schedule.name=cosnie", "must be one of 'cosine', 'step', 'poly', not 'cosnie'"),
         ("run.accumulate=3", "accumulate=3 must divide batch_size=64"),
         ("run.ema_decay=1", "must lie in 0..1"),
         ("run.dtype=float8", "'run.dtype' must be one of"),

@@ -26,8 +26,8 @@ class Tree(Protocol):
     def files(self, parent: str) -> list[str]:
         """Return the paths of all files below ``parent`` ("" is the top), in order."""
 
-    def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content of one file; one of more than ``limit`` bytes is refused."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the content of one file; above ``limit`` bytes (256 MiB) it is refused."""
 
 
 class FolderTree:
@@ -58,8 +58,8 @@ class FolderTree:
             found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
         return sorted(found)
 
-    def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
-        path = self._root / name
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        path, limit = self._root / name, limit or MAX_FILE_BYTES
         try:
             if path.stat().st_size > limit:
                 raise CorruptFile(f"{path}: refused, over {limit >> 20} MiB")
@@ -115,8 +115,8 @@ class ZipTree:
         first = bisect_left(self._files, f"{parent}/")
         return self._files[first : bisect_left(self._files, f"{parent}0")]  # "0" follows "/"
 
-    def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
-        archive = self._archive()
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        archive, limit = self._archive(), limit or MAX_FILE_BYTES
         if archive.getinfo(name).file_size > limit:
             raise CorruptFile(f"{self.where}/{name}: refused, over {limit >> 20} MiB")
         try:

@@ -84,10 +84,10 @@ def _categories(sheet: _Sheet) -> dict[int, str]:
     found = sorted(sheet["categories"], key=lambda category: category["id"])
     names = {category["id"]: str(category.get("name", category["id"])) for category in found}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
-    if twice or not names:
-        raise CorruptFile(
-            f"{sheet.name}: {'two categories ' + twice[0] if twice else 'no category'}"
-        )
+    if not names:
+        raise CorruptFile(f"{sheet.name}: names no category")
+    if twice:
+        raise CorruptFile(f"{sheet.name}: two categories are called {twice[0]}")
     return names
 
 

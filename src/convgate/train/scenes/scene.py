@@ -108,11 +108,10 @@ class Scenes:
         image = shrink(whole, longest_px)
         things = scene.things
         boxes = torch.tensor([thing.box for thing in things], dtype=torch.float32).reshape(-1, 4)
-        boxes = _within(boxes, whole.size)
         across, down = (new / old for new, old in zip(image.size, whole.size, strict=True))
         return View(
             image,
-            boxes * torch.tensor([across, down, across, down]),
+            _within(boxes * torch.tensor([across, down, across, down]), image.size),
             torch.tensor([thing.label for thing in things], dtype=torch.int64),
             torch.tensor([thing.crowd for thing in things], dtype=torch.bool),
             torch.tensor([thing.difficult for thing in things], dtype=torch.bool),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import torch
@@ -44,7 +45,9 @@ def draw(shape: object, numbers: Tensor | None, size: tuple[int, int]) -> Tensor
     if isinstance(shape, int):
         assert numbers is not None
         return (numbers == shape).to(torch.uint8)
-    return torch.from_numpy(coder().decode(_code(shape, size)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="__array__ implementation")  # pycocotools' own
+        return torch.from_numpy(coder().decode(_code(shape, size)))
 
 
 def _code(shape: Any, size: tuple[int, int]) -> Any:
