@@ -61,7 +61,7 @@ def plain_match(predicted, anchors, boxes):
         (a, g)
         for g, box in enumerate(boxes)
         for candidates in (predicted, anchors)
-        for a in sorted(range(len(anchors)), key=lambda a: distance(candidates[a], box))[:4]  # noqa: B023
+        for a in sorted(range(len(anchors)), key=lambda a: distance(candidates[a], box))[:4]
     ]
     pairs = [(a, g) for a, g in near if iou(anchors[a], boxes[g]) >= 0.15]
     return sorted(pairs), (ignored | {a for a, _ in near}) - {a for a, _ in pairs}

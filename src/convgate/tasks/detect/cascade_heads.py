@@ -5,6 +5,7 @@ https://arxiv.org/abs/1712.00726
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ class CascadeRoIHeads(nn.Module):
         super().__init__()
         if box_loss not in BOX_LOSSES:
             raise unknown("box loss", box_loss, BOX_LOSSES)
-        self.stages = nn.ModuleList(stages)
+        self.stages = cast(Any, nn.ModuleList(stages))
         self.weights = tuple(weights)
         self.box_loss = box_loss
 
@@ -73,7 +74,7 @@ class CascadeRoIHeads(nn.Module):
         shapes: Sizes,
         targets: list[Target],
     ) -> dict[str, Tensor]:
-        losses = {}
+        losses: dict[str, Tensor] = {}
         objects = [target["boxes"] for target in targets]
         for i, (stage, weight) in enumerate(zip(self.stages, self.weights, strict=True), 1):
             drawn, matched, labels, codes = stage.select_training_samples(list(proposals), targets)

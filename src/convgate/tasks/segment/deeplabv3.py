@@ -35,6 +35,9 @@ class DeepLabV3(nn.Module):
         norm_momentum: Of the backbone's batch norms.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, backbone: Backbone, *, num_classes: int, norm_momentum: float = 0.01
     ) -> None:
