@@ -127,9 +127,11 @@ def _train(
 
 def _optimise(recipe: Recipe, batches: int) -> Optimise:
     updates = -(-batches // recipe.run.accumulate)
+    run = recipe.run
+    # A fused update unscales by itself, before Lightning's clipping in mixed precision could look.
+    fused = run.dtype == "float32" or (run.dtype == "bfloat16" and not run.clip_grad)
 
     def optimise(network: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-        fused = recipe.run.dtype != "float16"
         optimizer = create_optimizer(recipe.optimizer, network, fused=fused)
         return optimizer, create_schedule(recipe.schedule, optimizer, updates_per_epoch=updates)
 
