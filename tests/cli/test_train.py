@@ -1,6 +1,10 @@
+import io
 import json
+import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from convgate.cli import app
@@ -53,3 +57,55 @@ def test_eval_of_nothing(tmp_path):
     result = convgate("eval", tmp_path / "no")
     assert result.exit_code == 2
     assert "there is no such file or folder" in result.stderr
+
+
+@pytest.fixture
+def pedestrians(tmp_path):
+    """Five pictures of 40 x 32 in the layout of Penn-Fudan, each with one bright rectangle."""
+    path = tmp_path / "ped.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(5):
+            mask = np.zeros((32, 40), np.uint8)
+            mask[4:28, 5 + number : 25] = 1
+            for name, pixels in (
+                ("PNGImages/{}.png", mask[..., None] * np.uint8([200, 150, 90])),
+                ("PedMasks/{}_mask.png", mask),
+            ):
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                archive.writestr(f"PennFudanPed/{name.format(number)}", buffer.getvalue())
+    return path
+
+
+TINY_DETECTOR = (
+    "schedule.epochs=1", "schedule.warmup_epochs=0", "detector.options.min_size=64",
+    "detector.options.max_size=64", "scene.window_px=64", "run.batch_size=2", "data.workers=0",
+)  # fmt: skip
+
+
+def test_a_detector_from_the_command_line(pedestrians, tmp_path):
+    changes = [word for setting in TINY_DETECTOR for word in ("--set", setting)]
+    run = ("train", "pennfudan/yolox_nano", "--data", pedestrians, "--out", tmp_path / "run")
+    trained = convgate(*run, *changes)
+    assert trained.exit_code == 0, trained.output
+    assert trained.stdout.startswith("box AP ") and "on 1 images  epochs 1" in trained.stdout
+    assert "epoch 1/1" in trained.stderr and "box AP" in trained.stderr
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
+    scores = convgate("eval", tmp_path / "run", "--json")
+    assert scores.exit_code == 0, scores.output
+    assert json.loads(scores.stdout)["scores"] == stored["scores"]
+    assert convgate("eval", tmp_path / "run").stdout.startswith("box AP ")
+
+
+def test_faulty_annotations_are_one_sentence_and_exit_code_2(pedestrians, tmp_path):
+    with zipfile.ZipFile(pedestrians, "a") as archive:
+        archive.writestr("PennFudanPed/PNGImages/lone.png", b"")
+    run = ("train", "pennfudan/yolox_nano", "--data", pedestrians, "--out", tmp_path / "run")
+    refused = convgate(*run)
+    assert refused.exit_code == 2, refused.output
+    assert "1 fault" in refused.stderr and "lone.png" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    changes = [word for setting in TINY_DETECTOR for word in ("--set", setting)]
+    trained = convgate(*run, "--skip-bad", *changes)
+    assert trained.exit_code == 0, trained.output
+    assert "left out as faulty: 1" in trained.stdout

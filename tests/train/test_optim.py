@@ -74,3 +74,13 @@ def test_one_step_of_each_rule_by_hand():
     assert after_two(name="rmsprop", momentum=0.5, eps=0) == pytest.approx(
         1 - 0.1 * (first + second)
     )
+
+
+def test_poly_falls_as_a_power_of_what_is_left():
+    spec = ScheduleSpec(name="poly", epochs=5, power=0.9)
+    assert rates(spec) == pytest.approx([(1 - t / 20) ** 0.9 for t in range(20)])
+
+
+def test_a_warm_up_counted_in_updates():
+    spec = ScheduleSpec(name="step", epochs=5, milestones=(4,), warmup_updates=5)
+    assert rates(spec) == pytest.approx([t / 5 for t in range(5)] + [1.0] * 11 + [0.1] * 4)

@@ -17,7 +17,8 @@ from convgate.train.recipe import (
     override,
 )
 
-PAPERS = [name for name in list_recipes() if name not in ("digits/demo", "cifar10/study")]
+OURS = ("digits/", "pennfudan/", "cifar10/study")
+PAPERS = [name for name in list_recipes() if not name.startswith(OURS)]
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -57,14 +58,51 @@ PRINTED = {
         optimizer=("sgd", 0.025, 4e-5), batch_size=256, epochs=200, schedule="cosine"
     ),
     "imagenet/ela_resnet": dict(optimizer=("sgd", 0.1, 1e-4), epochs=90, schedule="step"),
-}
+    "coco/mask_rcnn": dict(
+        optimizer=("adamw", 2e-4, 0.05), batch_size=16, epochs=36, schedule="step", drop_path=0.4
+    ),
+    "coco/cascade_mask_rcnn": dict(
+        optimizer=("adamw", 2e-4, 0.05), batch_size=16, epochs=36, schedule="step", drop_path=0.4
+    ),
+    "coco/mask_rcnn_1x": dict(
+        optimizer=("adamw", 2e-4, 1e-4), batch_size=16, epochs=12, schedule="step", drop_path=0.15
+    ),
+    "coco/yolof": dict(
+        rate=("sgd", 0.003), batch_size=16, epochs=12, milestones=(8, 11), warmup_updates=1500
+    ),
+    "coco/ssdlite": dict(
+        rate=("sgd", 0.01), batch_size=16, updates=(200_000, 120_000, 180_000), warmup_updates=500
+    ),
+    "coco/faster_rcnn": dict(
+        rate=("sgd", 0.01), batch_size=16, updates=(200_000, 120_000, 180_000), warmup_updates=500
+    ),
+    "voc/ssdlite": dict(
+        rate=("sgd", 0.001), batch_size=32, updates=(200_000, 120_000, 180_000), warmup_updates=500
+    ),
+    "voc/yolox_nano": dict(
+        optimizer=("sgd", 0.02, 5e-4), batch_size=16, epochs=72, schedule="cosine",
+        scale=(0.5, 1.5), image_px=640,
+    ),
+    "voc/deeplabv3": dict(lr=0.025, batch_size=12, updates=(40_000,), window_px=513),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_recipes_hold_what_the_papers_print(name):
     recipe = load_recipe(name)
     rule = recipe.optimizer
+    schedule, scene = recipe.schedule, recipe.scene
+    epoch = schedule.epoch_updates
     found = dict(
+        rate=(rule.name, rule.lr),
+        lr=rule.lr,
+        drop_path=recipe.run.drop_path,
+        milestones=schedule.milestones,
+        warmup_updates=schedule.warmup_updates,
+        updates=tuple(epoch * n for n in (schedule.epochs, *schedule.milestones)),
+        scale=scene and scene.scale,
+        window_px=scene and scene.window_px,
+        image_px=recipe.data.image_px,
         optimizer=(rule.name, rule.lr, rule.weight_decay),
         weight_decay=rule.weight_decay,
         batch_size=recipe.run.batch_size,
@@ -183,7 +221,7 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("schedule.epochs=0", "schedule.epochs=0 must be 1 or more"),
         ("schedule.warmup_epochs=99", "must lie in 0..20 (epochs)"),
         ("schedule.name=step", "needs milestones or step_epochs"),
-        ("schedule.name=cosnie", "must be one of 'cosine', 'step', not 'cosnie'"),
+        ("schedule.name=cosnie", "must be one of 'cosine', 'step', 'poly', not 'cosnie'"),
         ("run.accumulate=3", "accumulate=3 must divide batch_size=64"),
         ("run.ema_decay=1", "must lie in 0..1"),
         ("run.dtype=float8", "'run.dtype' must be one of"),
@@ -191,12 +229,41 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr' (did you mean 'optimizer.lr'?)"),
         ("optimizer", "write key=value"),
         ("optimizer.lr.x=1", "optimizer.lr holds no keys"),
+        ("schedule.warmup_updates=-1", "schedule.warmup_updates=-1 must be 0 or more"),
+        ("schedule.warmup_updates=9", "warmup_epochs and warmup_updates are both set"),
+        ("optimizer.layer_decay=0", "optimizer.layer_decay=0.0 must lie above 0 and up to 1"),
+        ("task.name=detect", "[task] name='detect': [detector] is missing"),
+        ("detector.name=yolox", "[detector] is for the tasks detect and segment"),
+        ("scene.name=ssd", "[scene] is for the tasks detect and segment"),
+        ("data.name=coco", "data.name='coco' holds objects"),
+        ("optimizer.backbone_scale=0.5", "are for a backbone below a detector"),
         ("data.name=digit", "[data] unknown name 'digit'; did you mean 'digits'?"),
     ],
 )
 def test_a_wrong_setting_is_explained(setting, said):
     with pytest.raises(InputError) as caught:
         override(load_recipe("digits/demo"), setting)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("augment.mixup=0.5", "[augment] is for classification; use [scene]"),
+        ("data.name=cifar10", "data.name='cifar10' has no objects; use one of coco"),
+        ("data.storage=memory", "data.storage='memory' is for classification"),
+        ("run.compile=true", "run.compile is for classification"),
+        ('study.gates=["se"]', "[study] is for classification"),
+        ("scene.name=mosiac", "must be one of 'none', 'crop', 'ssd', 'mosaic', 'window'"),
+        ("scene.scale=[1.5, 0.5]", "scene.scale=[1.5, 0.5] must rise from above 0"),
+        ("scene.mosaic=2", "scene.mosaic=2.0 must lie in 0..1"),
+        ("scene.sides=[]", "scene.sides=[] must be lengths"),
+        ("scene.window_px=0", "scene.window_px=0 must be 1 or more"),
+    ],
+)
+def test_a_wrong_setting_of_detection_is_explained(setting, said):
+    with pytest.raises(InputError) as caught:
+        override(load_recipe("pennfudan/yolox_nano"), setting)
     assert said in str(caught.value)
 
 

@@ -12,17 +12,21 @@ from convgate.cli.main import app
 @app.command("eval")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its weights file.")],
-    data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip of the data.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score trained weights on their validation split: `convgate eval run`."""
-    from convgate.train.evaluate import evaluate as score
+    from convgate.train.evaluate import Evaluation, evaluate_run, read_run
+    from convgate.train.evaluate_scenes import SceneEvaluation, evaluate_scenes
+    from convgate.train.record import show_accuracy
+    from convgate.train.scene_record import show_scores
 
-    scores = score(run, data=data)
-    if as_json:
-        typer.echo(json.dumps(scores.to_dict()))
-        return
-    typer.echo(
-        f"top-1 {scores.top1:.2f} %  top-5 {scores.top5:.2f} %  val loss {scores.val_loss:.4f}  "
-        f"on {scores.images:,} images"
-    )
+    stored = read_run(run, data)
+    scores: Evaluation | SceneEvaluation
+    if stored.recipe.task.name == "classify":
+        scores = evaluate_run(stored)
+        line = show_accuracy(scores)
+    else:
+        scores = evaluate_scenes(stored)
+        line = show_scores(scores.scores)
+    typer.echo(json.dumps(scores.to_dict()) if as_json else f"{line}  on {scores.images:,} images")

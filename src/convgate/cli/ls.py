@@ -1,6 +1,6 @@
 """`convgate ls`: what there is to choose from."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,20 @@ def sites(
 
 
 @ls.command()
+def detectors(as_json: Json = False) -> None:
+    """What goes on a backbone to find objects or label pixels: `convgate ls detectors`."""
+    from convgate.tasks.detect import DETECTORS
+    from convgate.tasks.segment import SEGMENTERS
+
+    rows = [
+        {"detector": name, "task": task, "options": _own(registry.options(name))}
+        for task, registry in (("detect", DETECTORS), ("segment", SEGMENTERS))
+        for name in registry
+    ]
+    show(rows, as_json)
+
+
+@ls.command()
 def recipes(as_json: Json = False) -> None:
     """Training recipes that come with the package: `convgate ls recipes`."""
     from convgate.train.recipe import list_recipes, load_recipe
@@ -81,10 +95,15 @@ def recipes(as_json: Json = False) -> None:
 @ls.command()
 def data(as_json: Json = False) -> None:
     """Names of data sets, and where each comes from: `convgate ls data`."""
-    from convgate.train.data import DATASETS
+    from convgate.train.data import DATASETS, SCENES
 
     place = {"digits": "scikit-learn, always there"}
-    show([{"data": name, "from": place.get(name, "--data PATH")} for name in DATASETS], as_json)
+    names = (*DATASETS, *SCENES)
+    show([{"data": name, "from": place.get(name, "--data PATH")} for name in names], as_json)
+
+
+def _own(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "num_classes"}
 
 
 def summary(sites: Rows) -> Rows:

@@ -12,7 +12,7 @@ from convgate.cli.main import app
 def train(
     recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same one continues it.")],
-    data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip of the data.")] = None,
     model: Annotated[str, typer.Option(help="Another backbone.")] = "",
     gate: Annotated[str, typer.Option(help="Another gate; none for the plain backbone.")] = "",
     at: Annotated[str, typer.Option(help="Where the gate sits.")] = "",
@@ -20,11 +20,14 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change one key, as in optimizer.lr=0.1; repeatable."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out corrupt images.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is faulty.")] = False,
 ) -> None:
     """Train a recipe: `convgate train digits/demo --gate seln --out run`."""
     from convgate.train.fit import fit
+    from convgate.train.fit_scenes import fit_scenes
     from convgate.train.recipe import chosen, load_recipe, override
+    from convgate.train.record import FitResult, show_accuracy
+    from convgate.train.scene_record import SceneResult, show_scores
     from convgate.train.trainer import process
 
     run = chosen(
@@ -35,12 +38,17 @@ def train(
         at=at,
         skip_bad=skip_bad,
     )
-    result = fit(run, out)
+    result: FitResult | SceneResult
+    if run.task.name == "classify":
+        result = fit(run, out)
+        line = show_accuracy(result)
+    else:
+        result = fit_scenes(run, out)
+        line = show_scores(result.scores, most=3)
     if process().rank:  # one of several processes speaks
         return
-    skipped = f"; corrupt images left out: {result.skipped}" if result.skipped else ""
+    skipped = f"; left out as faulty: {result.skipped}" if result.skipped else ""
     typer.echo(
-        f"top-1 {result.top1:.2f} %  top-5 {result.top5:.2f} %  val loss {result.val_loss:.4f}  "
-        f"on {result.val_images:,} images  epochs {len(result.epochs)}  "
+        f"{line}  on {result.val_images:,} images  epochs {len(result.epochs)}  "
         f"{result.seconds:,.0f} s{skipped}\n{out / 'weights.safetensors'}"
     )

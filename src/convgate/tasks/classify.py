@@ -1,30 +1,22 @@
 """Image classification as one Lightning module: model, loss, metrics."""
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-Optimise = Callable[[nn.Module], tuple[torch.optim.Optimizer, Any]]
+from convgate.tasks.task import Optimise, Task
 
 
-class Classifier(LightningModule):
+class Classifier(Task):
     """Cross entropy against class indices or class probabilities; top-1, top-5 and mean loss.
-
-    The state-dict keys of the network carry the prefix ``model.``.
 
     Shape: x (N, C, H, W), target (N,) indices or (N, K) probabilities -> logits (N, K).
 
     Args:
         model: The network.
         classes: K.
-        optimise: Makes the optimiser and a schedule with ``step_update(n)`` for the network; not
-            needed to evaluate.
+        optimise: As in `Task`.
         channels_last: Feed images in channels-last memory format.
     """
 
@@ -36,11 +28,7 @@ class Classifier(LightningModule):
         optimise: Optimise | None = None,
         channels_last: bool = False,
     ) -> None:
-        super().__init__()
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = model.to(memory_format=layout)
-        self.layout = layout
-        self.optimise = optimise
+        super().__init__(model, optimise=optimise, channels_last=channels_last)
         self.loss = MeanMetric()
         self.top1 = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.top5 = MulticlassAccuracy(
@@ -72,15 +60,3 @@ class Classifier(LightningModule):
             "top1": round(100 * float(self.top1.compute()), 4),
             "top5": round(100 * float(self.top5.compute()), 4),
         }
-
-    def configure_optimizers(self) -> Any:
-        if self.optimise is None:
-            raise TypeError("Classifier: give optimise= to train it")
-        optimizer, schedule = self.optimise(self.model)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(self.trainer.global_step)

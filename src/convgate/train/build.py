@@ -15,7 +15,25 @@ from convgate.train.trainer import process
 
 
 def open_run_data(recipe: Recipe) -> ImageData:
-    """Open the data of a run as this process sees it; a batch is one pass, not one update."""
+    """Open the data of a run as this process sees it."""
+    here = process()
+    return open_data(
+        recipe.data,
+        recipe.augment,
+        batch_size=images_per_pass(recipe),
+        seed=recipe.run.seed,
+        rank=here.rank,
+        world_size=here.world_size,
+        batches=recipe.schedule.epoch_updates * recipe.run.accumulate,
+    )
+
+
+def images_per_pass(recipe: Recipe) -> int:
+    """Return the pictures of one batch in this process; a batch is one pass, not one update.
+
+    Raises:
+        InputError: if the processes cannot share the recipe's batch.
+    """
     here = process()
     images = recipe.run.batch_size // recipe.run.accumulate
     if images % here.world_size:
@@ -23,14 +41,7 @@ def open_run_data(recipe: Recipe) -> ImageData:
             f"run.batch_size={recipe.run.batch_size} cannot be shared by {here.world_size} "
             f"processes in {recipe.run.accumulate} passes; use a multiple"
         )
-    return open_data(
-        recipe.data,
-        recipe.augment,
-        batch_size=images // here.world_size,
-        seed=recipe.run.seed,
-        rank=here.rank,
-        world_size=here.world_size,
-    )
+    return images // here.world_size
 
 
 def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module:
@@ -49,7 +60,7 @@ def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module
         if recipe.gate is not None:
             add_gate(model, recipe.gate)
         if synchronised:
-            _share_gate_statistics(model)
+            share_gate_statistics(model)
     return model
 
 
@@ -81,7 +92,7 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
         insert(model, gate.name, at=gate.at, **options)
 
 
-def _share_gate_statistics(model: nn.Module) -> None:
+def share_gate_statistics(model: nn.Module) -> None:
     """Let the batch norms inside the gates see the batches of all processes."""
     for _, gate, _ in inserted(model):
         convert_sync_batchnorm(gate)  # type: ignore[no-untyped-call]

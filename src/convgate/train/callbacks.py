@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from convgate.errors import Diverged
 from convgate.train.checkpoint import LAST, STATE
-from convgate.train.record import EpochRecord, write_metrics
+from convgate.train.record import Epoch, write_metrics
 
-OnEpoch = Callable[[EpochRecord], None]
+OnEpoch = Callable[[Any], None]
 
 
 class EpochSeed(Callback):
@@ -101,6 +101,7 @@ class Recorder(Checkpoint):
     Args:
         out: The folder of the run.
         guard: Knows the mean training loss.
+        record: Makes the record of an epoch.
         records: The epochs of an earlier, interrupted part of this run.
         state: What the checkpoint keeps besides Lightning's own state; plain values only.
         on_epoch: Called with each record once its checkpoint is on the disk.
@@ -110,12 +111,14 @@ class Recorder(Checkpoint):
         self,
         out: Path,
         guard: LossGuard,
-        records: Sequence[EpochRecord],
+        record: Callable[..., Epoch],
+        records: Sequence[Epoch],
         state: dict[str, Any],
         on_epoch: Sequence[OnEpoch],
     ) -> None:
         self.out = out
         self.guard = guard
+        self.record = record
         self.records = list(records)
         self.state = state
         self.on_epoch = on_epoch
@@ -136,7 +139,7 @@ class Recorder(Checkpoint):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: tuple[Tensor, Tensor],
+        batch: tuple[Any, Sequence[Any] | Tensor],
         batch_idx: int,
     ) -> None:
         self.images += len(batch[1]) * trainer.world_size
@@ -152,22 +155,23 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         record = self._close(trainer, pl_module)
-        if not math.isfinite(record.val_loss):
-            what = f"the validation loss is {record.val_loss}"
+        val_loss = record.row().get("val_loss", 0.0)  # detectors have none
+        if not math.isfinite(val_loss):
+            what = f"the validation loss is {val_loss}"
             raise diverged(what, trainer, self.guard.steps, self.out)
         self.records.append(record)
         trainer.save_checkpoint(self.out / LAST)
         if self.writer is not None:
             write_metrics(self.out, self.records)
-            for name, value in asdict(record).items():
+            for name, value in record.row().items():
                 self.writer.add_scalar(name, value, record.epoch)
             self.writer.flush()
         for listener in self.on_epoch:
             listener(record)
 
-    def _close(self, trainer: Trainer, pl_module: Any) -> EpochRecord:
+    def _close(self, trainer: Trainer, pl_module: Any) -> Epoch:
         train_loss = self.guard.mean(trainer)
-        return EpochRecord(
+        return self.record(
             epoch=trainer.current_epoch + 1,
             train_loss=train_loss,
             lr=float(self.rate),
@@ -184,7 +188,7 @@ class Recorder(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[STATE] = {**self.state, "records": [asdict(r) for r in self.records]}
+        checkpoint[STATE] = {**self.state, "records": [asdict(cast(Any, r)) for r in self.records]}
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.writer is not None:

@@ -32,6 +32,24 @@ class Evaluation:
         return asdict(self) | {"weights": str(self.weights)}
 
 
+@dataclass(frozen=True)
+class StoredRun:
+    """What a finished run left: its weights, the recipe they were trained by, and the classes."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    recipe: Recipe
+    classes: tuple[str, ...]
+    in_chans: int
+
+    def load_into(self, model: nn.Module) -> None:
+        """Load the weights into what the recipe built; raises CorruptFile if they do not fit."""
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise CorruptFile(f"{self.path}: does not fit its own recipe ({error})") from None
+
+
 def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
     """Score weights on the validation split of the data they were trained on.
 
@@ -43,22 +61,40 @@ def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
         InputError: for a run that is not finished, or data with other classes.
         CorruptFile: for a weights file that is damaged or not ours.
     """
+    return evaluate_run(read_run(run, data))
+
+
+def evaluate_run(stored: StoredRun) -> Evaluation:
+    """Score a run that was read already; as `evaluate`."""
+    recipe, classes = stored.recipe, len(stored.classes)
+    if recipe.task.name != "classify":
+        raise InputError(f"{stored.path}: trained to {recipe.task.name}, not to classify")
+    with quiet():
+        opened = open_run_data(recipe)
+        if (opened.classes, opened.in_chans) != (stored.classes, stored.in_chans):
+            raise InputError(
+                f"{stored.path}: trained on {classes} classes with {stored.in_chans} channels, "
+                f"but the data has {len(opened.classes)} with {opened.in_chans}, or names them "
+                "otherwise"
+            )
+        model = build_model(recipe, num_classes=classes, in_chans=stored.in_chans)
+        stored.load_into(model)
+        task = Classifier(model, classes, channels_last=recipe.run.channels_last)
+        run_validation(recipe.run, task, opened.val)
+    return Evaluation(**task.scores(), images=opened.val_images, weights=stored.path)
+
+
+def read_run(run: str | Path, data: str | Path | None = None) -> StoredRun:
+    """Read the folder of a finished run of any task, or its weights file.
+
+    Raises:
+        InputError: for a run that is not finished.
+        CorruptFile: for a weights file that is damaged or not ours.
+    """
     path = _weights_of(Path(run))
     weights, metadata = load_weights(path)
     recipe, classes, in_chans = _read(path, metadata)
-    recipe = _with_data(recipe, path, data)
-    with quiet():
-        opened = open_run_data(recipe)
-        if (opened.classes, opened.in_chans) != (classes, in_chans):
-            raise InputError(
-                f"{path}: trained on {len(classes)} classes with {in_chans} channels, but the "
-                f"data has {len(opened.classes)} with {opened.in_chans}, or names them otherwise"
-            )
-        model = build_model(recipe, num_classes=len(classes), in_chans=in_chans)
-        _load(model, weights, path)
-        task = Classifier(model, len(classes), channels_last=recipe.run.channels_last)
-        run_validation(recipe.run, task, opened.val)
-    return Evaluation(**task.scores(), images=opened.val_images, weights=path)
+    return StoredRun(path, weights, _with_data(recipe, path, data), classes, in_chans)
 
 
 def _weights_of(run: Path) -> Path:
@@ -91,10 +127,3 @@ def _with_data(recipe: Recipe, weights: Path, data: str | Path | None) -> Recipe
     else:
         place = None if data is None else str(data)
     return replace(recipe, data=replace(recipe.data, path=place))
-
-
-def _load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CorruptFile(f"{path}: does not fit its own recipe ({error})") from None

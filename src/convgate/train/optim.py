@@ -6,10 +6,12 @@ import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.scheduler.multistep_lr import MultiStepLRScheduler
+from timm.scheduler.poly_lr import PolyLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.scheduler.step_lr import StepLRScheduler
 from torch import nn
 
+from convgate.train.groups import scaled_groups
 from convgate.train.recipe import OptimizerSpec, ScheduleSpec
 
 
@@ -17,6 +19,8 @@ def create_optimizer(
     spec: OptimizerSpec, model: nn.Module, *, fused: bool = True
 ) -> torch.optim.Optimizer:
     """Build the optimiser; one-dimensional parameters keep their weight unless ``decay_all``.
+
+    Below a detector the backbone may have rates of its own.
 
     Args:
         spec: The recipe's section.
@@ -37,6 +41,8 @@ def create_optimizer(
 
 
 def _parameter_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, Any]]:
+    if spec.layer_decay != 1 or spec.backbone_scale != 1:
+        return scaled_groups(spec, model)
     if spec.decay_all:
         trained = [p for p in model.parameters() if p.requires_grad]
         return [{"params": trained, "weight_decay": spec.weight_decay}]
@@ -50,7 +56,7 @@ def create_schedule(
     """Build timm's schedule, counted in updates: call ``step_update(n)`` after the n-th update."""
     updates = updates_per_epoch
     shared: dict[str, Any] = {
-        "warmup_t": spec.warmup_epochs * updates,
+        "warmup_t": spec.warmup_epochs * updates + spec.warmup_updates,
         "warmup_lr_init": spec.warmup_lr,
         "warmup_prefix": False,  # the warm-up is a part of the epochs, not added to them
         "t_in_epochs": False,
@@ -58,6 +64,14 @@ def create_schedule(
     if spec.name == "cosine":
         return CosineLRScheduler(
             optimizer, t_initial=spec.epochs * updates, lr_min=spec.min_lr, **shared
+        )
+    if spec.name == "poly":
+        return PolyLRScheduler(
+            optimizer,
+            t_initial=spec.epochs * updates,
+            power=spec.power,
+            lr_min=spec.min_lr,
+            **shared,
         )
     if spec.milestones:  # timm applies a milestone one update before it
         at = [milestone * updates + 1 for milestone in spec.milestones]

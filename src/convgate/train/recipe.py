@@ -7,24 +7,30 @@ from typing import Any
 
 from convgate import spec
 from convgate.errors import InputError, unknown
-from convgate.train.data import AugmentSpec, DataSpec
+from convgate.train.data import SCENES, AugmentSpec, DataSpec
+from convgate.train.scenes import SceneSpec
 from convgate.train.sections import (
+    DetectorSpec,
     GateSpec,
     ModelSpec,
     OptimizerSpec,
     RunSpec,
     ScheduleSpec,
     StudySpec,
+    TaskSpec,
 )
 
 __all__ = [
+    "DetectorSpec",
     "GateSpec",
     "ModelSpec",
     "OptimizerSpec",
     "Recipe",
     "RunSpec",
+    "SceneSpec",
     "ScheduleSpec",
     "StudySpec",
+    "TaskSpec",
     "chosen",
     "list_recipes",
     "load_recipe",
@@ -52,6 +58,15 @@ class Recipe:
     gate: GateSpec | None = None
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     study: StudySpec | None = None
+    task: TaskSpec = field(default_factory=TaskSpec)
+    detector: DetectorSpec | None = None
+    scene: SceneSpec | None = None
+
+    def __post_init__(self) -> None:
+        classify = self.task.name == "classify"
+        wrong = _wrong_for_classes(self) if classify else _wrong_for_scenes(self)
+        if wrong:
+            raise InputError(f"[task] name={self.task.name!r}: {'; '.join(wrong)}")
 
     def describes_same_run(self, other: "Recipe") -> bool:
         """Tell whether both train the same weights, wherever the data lies and what for."""
@@ -62,6 +77,33 @@ class Recipe:
         for key in ("path", "workers", "storage"):
             table["data"].pop(key, None)
         return table
+
+
+def _wrong_for_classes(recipe: Recipe) -> list[str]:
+    rules = {
+        "[detector] is for the tasks detect and segment": recipe.detector is None,
+        "[scene] is for the tasks detect and segment; use [augment]": recipe.scene is None,
+        f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in SCENES,
+        "optimizer.layer_decay and backbone_scale are for a backbone below a detector": (
+            recipe.optimizer.layer_decay == recipe.optimizer.backbone_scale == 1
+        ),
+    }
+    return [rule for rule, holds in rules.items() if not holds]
+
+
+def _wrong_for_scenes(recipe: Recipe) -> list[str]:
+    data = recipe.data
+    rules = {
+        "[detector] is missing": recipe.detector is not None,
+        "[augment] is for classification; use [scene]": recipe.augment == AugmentSpec(),
+        "[study] is for classification": recipe.study is None,
+        f"data.name={data.name!r} has no objects; use one of {', '.join(SCENES)}": (
+            data.name in SCENES
+        ),
+        "data.storage='memory' is for classification": data.storage != "memory",
+        "run.compile is for classification": not recipe.run.compile,
+    }
+    return [rule for rule, holds in rules.items() if not holds]
 
 
 def list_recipes() -> list[str]:

@@ -3,10 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from convgate.errors import CorruptFile
 from convgate.train.checkpoint import write_text
@@ -30,6 +30,18 @@ class EpochRecord:
     lr: float
     images_per_s: float
     seconds: float
+
+    def row(self) -> dict[str, float]:
+        """Return one row of a table."""
+        return asdict(self)
+
+    def shown(self) -> str:
+        """Return its scores as a line shows them."""
+        return f"val loss {self.val_loss:.4f}  top-1 {self.top1:.2f} %"
+
+    def final(self) -> dict[str, Any]:
+        """Return what the result of a run takes of its last epoch."""
+        return {"top1": self.top1, "top5": self.top5, "val_loss": self.val_loss}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,34 +68,103 @@ class FitResult:
         return {k: v for k, v in asdict(self).items() if k != "out"}
 
 
-def write_metrics(out: Path, records: Sequence[EpochRecord]) -> None:
+class Accuracy(Protocol):
+    """What a result and an evaluation of classification have."""
+
+    @property
+    def top1(self) -> float: ...
+    @property
+    def top5(self) -> float: ...
+    @property
+    def val_loss(self) -> float: ...
+
+
+def show_accuracy(scores: Accuracy) -> str:
+    """Return the scores of a classifier as text."""
+    return f"top-1 {scores.top1:.2f} %  top-5 {scores.top5:.2f} %  val loss {scores.val_loss:.4f}"
+
+
+class Epoch(Protocol):
+    """What the record of any task's epoch has."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def train_loss(self) -> float: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def images_per_s(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+
+    def row(self) -> dict[str, float]: ...
+    def shown(self) -> str: ...
+    def final(self) -> dict[str, Any]: ...
+
+
+class Result(Protocol):
+    """What the result of any task has."""
+
+    @property
+    def out(self) -> Path: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+E = TypeVar("E", bound=Epoch)
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class Records(Generic[E, R]):
+    """The records of one kind of task."""
+
+    epoch: Callable[..., E]
+    result: Callable[..., R]
+
+
+CLASSIFIED = Records(EpochRecord, FitResult)
+
+
+def write_metrics(out: Path, records: Sequence[Epoch]) -> None:
     """Write all epochs to metrics.csv, so that a resumed run leaves one gapless table."""
+    rows = [record.row() for record in records]
     text = io.StringIO()
-    table = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
-    table.writerows(asdict(record) for record in records)
+    table.writerows(rows)
     write_text(out / METRICS, text.getvalue())
 
 
-def write_result(result: FitResult) -> None:
+def write_result(result: Result) -> None:
     """Write result.json; its presence says that the run is complete."""
     write_text(result.out / RESULT, json.dumps(result.to_dict(), indent=1) + "\n")
 
 
 def read_result(out: Path) -> FitResult | None:
-    """Return the result of a complete run, or None where there is none yet.
+    """Return the result of a complete run of classification, or None where there is none yet.
 
     Raises:
         CorruptFile: if the file is damaged or not ours.
+    """
+    return read_result_of(CLASSIFIED, out)
+
+
+def read_result_of(records: Records[E, R], out: Path) -> R | None:
+    """Return the result of a complete run, or None where there is none yet.
+
+    Raises:
+        CorruptFile: if the file is damaged, not ours, or of another kind of task.
     """
     path = out / RESULT
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        epochs = tuple(EpochRecord(**epoch) for epoch in stored.pop("epochs"))
+        epochs = tuple(records.epoch(**epoch) for epoch in stored.pop("epochs"))
         classes = tuple(stored.pop("classes"))
-        return FitResult(**stored, epochs=epochs, classes=classes, out=out)
+        return records.result(**stored, epochs=epochs, classes=classes, out=out)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorruptFile(
             f"{path}: not the result of a run; delete it to have it written again"

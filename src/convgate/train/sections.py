@@ -12,6 +12,28 @@ def _require(holds: bool, rule: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What is learned: one class a picture, its objects, or the class of each pixel."""
+
+    name: Literal["classify", "detect", "segment"] = "classify"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec:
+    """What sits on the backbone: a detector or a segmenter by name, and its own options.
+
+    Args:
+        name: of `list_detectors()`, or of `list_segmenters()`.
+        options: its own, such as ``min_size``.
+        backbone: of `create_backbone`, such as ``norm_outputs`` and ``frozen_stages``.
+    """
+
+    name: str
+    options: dict[str, object] = field(default_factory=dict)
+    backbone: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """A backbone by name (ours, timm's, or "torchvision/resnet50") and its own options.
 
@@ -42,7 +64,11 @@ class GateSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """``decay_all`` also decays biases and norms, which are otherwise left alone."""
+    """``decay_all`` also decays biases and norms, which are otherwise left alone.
+
+    Under a detector, ``backbone_scale`` multiplies the backbone's rate, and ``layer_decay`` that of
+    each of its layers once for every layer above it.
+    """
 
     name: Literal["adamw", "sgd", "rmsprop"]
     lr: float
@@ -53,32 +79,49 @@ class OptimizerSpec:
     alpha: float = 0.9
     eps: float = 1e-8
     decay_all: bool = False
+    backbone_scale: float = 1.0
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.lr > 0, f"lr={self.lr} must be above 0")
         _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
+        for key, scale in (
+            ("backbone_scale", self.backbone_scale),
+            ("layer_decay", self.layer_decay),
+        ):
+            _require(0 < scale <= 1, f"{key}={scale} must lie above 0 and up to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """The rate over the run: a linear warm-up, then cosine to ``min_lr`` or steps of ``gamma``.
+    """The rate over the run: a linear warm-up, then as ``name`` says.
 
-    Steps come at ``milestones`` or every ``step_epochs`` epochs.
+    "cosine" falls to ``min_lr``, "poly" by (1 - t)^``power``, "step" by ``gamma`` at ``milestones``
+    or every ``step_epochs`` epochs. An epoch is one pass over the pictures, or
+    ``epoch_updates`` updates where the schedule is counted in those. The warm-up lasts
+    ``warmup_epochs``, or ``warmup_updates`` updates.
     """
 
-    name: Literal["cosine", "step"]
+    name: Literal["cosine", "step", "poly"]
     epochs: int
+    epoch_updates: int = 0
     warmup_epochs: int = 0
+    warmup_updates: int = 0
     warmup_lr: float = 0.0
     min_lr: float = 0.0
     milestones: tuple[int, ...] = ()
     step_epochs: float = 0.0
     gamma: float = 0.1
+    power: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.epochs > 0, f"epochs={self.epochs} must be 1 or more")
         rule = f"warmup_epochs={self.warmup_epochs} must lie in 0..{self.epochs} (epochs)"
         _require(0 <= self.warmup_epochs <= self.epochs, rule)
+        for key in ("epoch_updates", "warmup_updates"):
+            _require(getattr(self, key) >= 0, f"{key}={getattr(self, key)} must be 0 or more")
+        both = self.warmup_epochs > 0 and self.warmup_updates > 0
+        _require(not both, "warmup_epochs and warmup_updates are both set; keep one")
         stepped = bool(self.milestones) or self.step_epochs > 0
         if self.name == "step":
             _require(stepped, "a step schedule needs milestones or step_epochs")

@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from convgate.errors import InputError
 from convgate.train.checkpoint import AtomicCheckpointIO
-from convgate.train.data import Batches
 from convgate.train.recipe import RunSpec
 
 PRECISION: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
@@ -39,17 +37,25 @@ def process() -> Process:
     return Process(*(int(os.environ.get(name, default)) for name, default in names.items()))
 
 
+class Dealt(Protocol):
+    """Batches that are the same for the same epoch."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def set_epoch(self, epoch: int) -> None: ...
+
+
 class Epochs:
     """Batches that ask for the epoch when the first of them is taken, not earlier."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Dealt) -> None:
         self.batches = batches
         self.trainer: Trainer | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Any]:
         self.batches.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         yield from self.batches
 
@@ -58,7 +64,7 @@ def run_trainer(
     run: RunSpec,
     epochs: int,
     task: LightningModule,
-    loaders: tuple[Epochs, Batches],
+    loaders: tuple[Epochs, Dealt],
     callbacks: Sequence[Callback],
     resume: Path | None,
 ) -> None:
@@ -90,7 +96,7 @@ def run_trainer(
         raise KeyboardInterrupt from None
 
 
-def run_validation(run: RunSpec, task: LightningModule, batches: Batches) -> None:
+def run_validation(run: RunSpec, task: LightningModule, batches: Dealt) -> None:
     """Score ``task`` on one device, in the precision that the run trains in."""
     _trainer(run, devices=1, enable_checkpointing=False).validate(task, batches, verbose=False)
 

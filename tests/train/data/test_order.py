@@ -79,3 +79,16 @@ def test_validation_counts_every_picture_once_in_equally_many_batches(count, wor
 
 def test_validation_of_one_process_is_in_order():
     assert indices(ValOrder(5, 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_an_epoch_of_so_many_batches_runs_on_through_the_passes():
+    """Seven pictures in batches of two, five batches an epoch: 3 epochs are 30 of 35 pictures."""
+    order = TrainOrder(7, 2, seed=5, batches=5)
+    assert len(order) == 5
+    drawn = [i for epoch in range(3) for s in order.shares(epoch) for i in s.indices.tolist()]
+    passes = [sorted(drawn[start : start + 7]) for start in range(0, 28, 7)]
+    assert passes == [list(range(7))] * 4
+    assert drawn[:7] != drawn[7:14]
+    halves = [TrainOrder(7, 1, seed=5, rank=r, world_size=2, batches=5) for r in range(2)]
+    for one, left, right in zip(order.shares(2), *(h.shares(2) for h in halves), strict=True):
+        assert one.indices.tolist() == [*left.indices.tolist(), *right.indices.tolist()]

@@ -2,6 +2,14 @@
 
 from convgate.train.data.batches import Batches
 from convgate.train.data.opening import ImageData, open_data
-from convgate.train.data.specs import DATASETS, AugmentSpec, DataSpec
+from convgate.train.data.specs import DATASETS, SCENES, AugmentSpec, DataSpec
 
-__all__ = ["DATASETS", "AugmentSpec", "Batches", "DataSpec", "ImageData", "open_data"]
+__all__ = [
+    "DATASETS",
+    "SCENES",
+    "AugmentSpec",
+    "Batches",
+    "DataSpec",
+    "ImageData",
+    "open_data",
+]

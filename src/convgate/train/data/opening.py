@@ -53,6 +53,7 @@ def open_data(
     seed: int,
     rank: int = 0,
     world_size: int = 1,
+    batches: int = 0,
 ) -> ImageData:
     """Open a set for training.
 
@@ -66,6 +67,7 @@ def open_data(
         seed: of the order and of the augmentation.
         rank: number of this process.
         world_size: number of processes; together they see batches of ``batch_size * world_size``.
+        batches: batches that make an epoch; 0 for one pass over the pictures.
 
     Raises:
         InputError: if the path, the layout or the batch size does not fit.
@@ -80,7 +82,9 @@ def open_data(
         found = _with_subset(found, spec.train_count)
     opened = open_sources(found, spec, augment, seed)
     train_count, val_count = opened.counts
-    order = TrainOrder(train_count, batch_size, seed=seed, rank=rank, world_size=world_size)
+    order = TrainOrder(
+        train_count, batch_size, seed=seed, rank=rank, world_size=world_size, batches=batches
+    )
     val_order = ValOrder(val_count, batch_size, rank=rank, world_size=world_size)
     normalise = Normalise(opened.mean, opened.std)
     finish = Finish(normalise, augment, len(found.classes), seed)

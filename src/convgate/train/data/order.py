@@ -50,18 +50,26 @@ class TrainOrder:
     """Shuffled batches; process ``rank`` takes its slice of each global batch.
 
     The global batch holds ``batch_size * world_size`` pictures, so two processes with batch b see
-    exactly what one process with batch 2b sees. A last incomplete batch is dropped, unless it is
-    the only one.
+    exactly what one process with batch 2b sees. An epoch is one pass, whose last incomplete batch
+    is dropped unless it is the only one; or, with ``batches``, so many batches of one pass after
+    another.
 
     Raises:
         InputError: if several processes would have to share an incomplete batch.
     """
 
     def __init__(
-        self, count: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        batches: int = 0,
     ) -> None:
         self.count, self.batch_size, self.seed, self.rank = count, batch_size, seed, rank
-        self.total = batch_size * world_size
+        self.total, self.batches = batch_size * world_size, batches
         if world_size > 1 and count < self.total:
             raise InputError(
                 f"{count} training pictures cannot fill one batch of {batch_size} in each of "
@@ -69,11 +77,22 @@ class TrainOrder:
             )
 
     def __len__(self) -> int:
-        return max(1, self.count // self.total)
+        return self.batches or max(1, self.count // self.total)
 
     def shares(self, epoch: int) -> list[Share]:
-        order = torch.randperm(self.count, generator=generator(self.seed, epoch))
+        order = self._running(epoch) if self.batches else self._pass(epoch)
         return [self._share(order, batch) for batch in range(len(self))]
+
+    def _pass(self, number: int) -> Tensor:
+        return torch.randperm(self.count, generator=generator(self.seed, number))
+
+    def _running(self, epoch: int) -> Tensor:
+        """Return the pictures of an epoch that begins and ends anywhere in a pass."""
+        length = self.batches * self.total
+        first, skipped = divmod(epoch * length, self.count)
+        last = (epoch * length + length - 1) // self.count
+        passes = [self._pass(number) for number in range(first, last + 1)]
+        return torch.cat(passes)[skipped : skipped + length]
 
     def _share(self, order: Tensor, batch: int) -> Share:
         rows = order[batch * self.total : (batch + 1) * self.total]

@@ -24,10 +24,10 @@ class Tree(Protocol):
         """Return the names of the folders directly in ``parent`` ("" is the top)."""
 
     def files(self, parent: str) -> list[str]:
-        """Return the paths of all files below ``parent``, at any depth, in order."""
+        """Return the paths of all files below ``parent`` ("" is the top), in order."""
 
-    def read(self, name: str) -> bytes:
-        """Return the content of one file."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return the content of one file; above ``limit`` bytes (256 MiB) it is refused."""
 
 
 class FolderTree:
@@ -54,15 +54,15 @@ class FolderTree:
                 continue
             seen.add(real)
             below[:] = [name for name in below if not name.startswith(".")]
-            inside = Path(folder).relative_to(self._root).as_posix()
-            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
+            inside = Path(folder).relative_to(self._root)
+            found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
         return sorted(found)
 
-    def read(self, name: str) -> bytes:
-        path = self._root / name
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        path, limit = self._root / name, limit or MAX_FILE_BYTES
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise CorruptFile(f"{path}: refused, over {MAX_FILE_BYTES >> 20} MiB")
+            if path.stat().st_size > limit:
+                raise CorruptFile(f"{path}: refused, over {limit >> 20} MiB")
             return path.read_bytes()
         except OSError as problem:
             raise CorruptFile(f"{path}: cannot be read ({problem.strerror})") from None
@@ -110,13 +110,15 @@ class ZipTree:
         return sorted(self._folders.get(parent, ()))
 
     def files(self, parent: str) -> list[str]:
+        if not parent:
+            return list(self._files)
         first = bisect_left(self._files, f"{parent}/")
         return self._files[first : bisect_left(self._files, f"{parent}0")]  # "0" follows "/"
 
-    def read(self, name: str) -> bytes:
-        archive = self._archive()
-        if archive.getinfo(name).file_size > MAX_FILE_BYTES:
-            raise CorruptFile(f"{self.where}/{name}: refused, over {MAX_FILE_BYTES >> 20} MiB")
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        archive, limit = self._archive(), limit or MAX_FILE_BYTES
+        if archive.getinfo(name).file_size > limit:
+            raise CorruptFile(f"{self.where}/{name}: refused, over {limit >> 20} MiB")
         try:
             return archive.read(name)
         except Exception as problem:  # every compression method has errors of its own
