@@ -9,13 +9,14 @@ import torch
 from convgate import spec
 from convgate.errors import InputError
 from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
-from convgate.train.evaluate import evaluate, read_run
+from convgate.train.evaluate import evaluate
 from convgate.train.evaluate_scenes import evaluate_scenes
 from convgate.train.fit import fit
 from convgate.train.fit_scenes import fit_scenes
 from convgate.train.recipe import load_recipe, override
 from convgate.train.record import METRICS, RESULT, read_result_of
 from convgate.train.scene_record import SCENE_RECORDS, show_scores
+from convgate.train.trained import read_trained
 
 TIMED = {"images_per_s", "seconds"}
 
@@ -88,7 +89,7 @@ def test_it_leaves_a_complete_folder_that_scores_as_it_said(small, tmp_path):
     assert json.loads((out / RESULT).read_text())["scores"] == result.scores
     assert read_result_of(SCENE_RECORDS, out) == result
     assert fit_scenes(recipe, out, progress=False) == result
-    scores = evaluate_scenes(read_run(out))
+    scores = evaluate_scenes(read_trained(out))
     assert (scores.scores, scores.images) == (result.scores, 3)
     with pytest.raises(InputError, match="trained to detect, not to classify"):
         evaluate(out)
@@ -121,7 +122,7 @@ def test_segmentation(small, tmp_path):
     recipe = segmenting(small)
     result = fit_scenes(recipe, tmp_path / "run", progress=False)
     assert list(result.scores) == ["miou", "pixel_accuracy"]
-    scores = evaluate_scenes(read_run(tmp_path / "run"))
+    scores = evaluate_scenes(read_trained(tmp_path / "run"))
     assert scores.scores == result.scores
 
 
@@ -187,7 +188,7 @@ def test_faults_are_told_before_anything_is_written(small, make_pennfudan, tmp_p
 
 def test_another_set_of_classes_is_refused(small, coco, tmp_path):
     fit_scenes(small("schedule.epochs=1"), tmp_path / "run", progress=False)
-    stored = read_run(tmp_path / "run", coco.write())
+    stored = read_trained(tmp_path / "run", coco.write())
     stored = type(stored)(
         stored.path, stored.weights, override(stored.recipe, "data.name=coco"), stored.classes, 3
     )

@@ -6,9 +6,9 @@ from PIL import Image
 from convgate.errors import CorruptFile, InputError
 from convgate.train import predict_scenes as module
 from convgate.train.drawing import Found, draw_classes, draw_objects
-from convgate.train.evaluate import StoredRun
 from convgate.train.predict_scenes import predict_scenes
 from convgate.train.recipe import load_recipe, override
+from convgate.train.trained import Trained
 
 
 class Known(torch.nn.Module):
@@ -31,7 +31,13 @@ class Known(torch.nn.Module):
 def stored(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "build_scene_model", lambda recipe, num_classes: Known())
     recipe = override(load_recipe("pennfudan/mask_rcnn"), "data.image_px=40")
-    return StoredRun(tmp_path / "weights.safetensors", {}, recipe, ("pedestrian",), 3)
+    return Trained(
+        path=tmp_path / "weights.safetensors",
+        recipe=recipe,
+        classes=("pedestrian",),
+        in_chans=3,
+        weights={},
+    )
 
 
 @pytest.fixture

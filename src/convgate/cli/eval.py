@@ -16,12 +16,13 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score trained weights on their validation split: `convgate eval run`."""
-    from convgate.train.evaluate import Evaluation, evaluate_run, read_run
+    from convgate.train.evaluate import Evaluation, evaluate_run
     from convgate.train.evaluate_scenes import SceneEvaluation, evaluate_scenes
     from convgate.train.record import show_accuracy
     from convgate.train.scene_record import show_scores
+    from convgate.train.trained import read_trained
 
-    stored = read_run(run, data)
+    stored = read_trained(run, data)
     scores: Evaluation | SceneEvaluation
     if stored.recipe.task.name == "classify":
         scores = evaluate_run(stored)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from convgate.errors import InputError
-from convgate.train.evaluate import StoredRun
 from convgate.train.scene_build import build_scene_model, create_task, open_scene_data
+from convgate.train.trained import Trained
 from convgate.train.trainer import quiet, run_validation
 
 __all__ = ["SceneEvaluation", "evaluate_scenes"]
@@ -26,7 +26,7 @@ class SceneEvaluation:
         return asdict(self) | {"weights": str(self.weights)}
 
 
-def evaluate_scenes(stored: StoredRun) -> SceneEvaluation:
+def evaluate_scenes(stored: Trained) -> SceneEvaluation:
     """Score a run on the validation split of the data that it was trained on.
 
     Raises:

@@ -174,6 +174,7 @@ def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: S
             "recipe": spec.dump(portable),
             "classes": json.dumps(data.classes),
             "in_chans": str(job.in_chans),
+            **_statistics(data),
             **{name: json.dumps(score) for name, score in scores.items() if name in _KEPT},
         }
         weights = checkpoint.network_weights(state)
@@ -181,3 +182,9 @@ def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: S
         write_metrics(out, done)
         write_result(result)
     return result
+
+
+def _statistics(data: ImageData | SceneData) -> dict[str, str]:
+    if isinstance(data, SceneData):  # detectors normalise by themselves
+        return {}
+    return {"mean": json.dumps(data.mean), "std": json.dumps(data.std)}

@@ -13,9 +13,9 @@ from convgate.errors import InputError
 from convgate.train.checkpoint import replacing
 from convgate.train.data.images import decode, to_tensor
 from convgate.train.drawing import Found, draw_classes, draw_objects
-from convgate.train.evaluate import StoredRun, read_run
 from convgate.train.scene_build import build_scene_model
 from convgate.train.scenes.scene import shrink
+from convgate.train.trained import Trained, read_trained
 
 __all__ = ["Prediction", "predict_scenes"]
 
@@ -43,7 +43,7 @@ class Prediction:
 
 
 def predict_scenes(
-    run: str | Path | StoredRun,
+    run: str | Path | Trained,
     images: Sequence[str | Path],
     out: str | Path | None = None,
     *,
@@ -61,7 +61,7 @@ def predict_scenes(
         InputError: if the run is not finished or of classification, or a picture is not there.
         CorruptFile: for a damaged picture or weights file.
     """
-    stored = run if isinstance(run, StoredRun) else read_run(run)
+    stored = run if isinstance(run, Trained) else read_trained(run)
     if stored.recipe.task.name == "classify":
         raise InputError(f"{stored.path}: trained to classify, so it finds no objects")
     # What is missing or damaged is told before the network is built, and nothing is written.
