@@ -28,13 +28,13 @@ class Labelled:
     labels: tuple[int, ...]
 
 
-def calibration_images(path: Path, images: ImageSpec) -> list[Tensor]:
+def calibration_images(path: Path, images: ImageSpec) -> Tensor:
     """Read pictures for the quantiser, spread evenly over the folder where there are many.
 
     Where some lie under a folder called train, the others are left alone: they may be meant to
     judge the result.
 
-    Shape: each (1, C, H, W).
+    Shape: (N, C, H, W).
 
     Raises:
         InputError: if there are fewer than `LEAST_CALIBRATION`.
@@ -50,7 +50,7 @@ def calibration_images(path: Path, images: ImageSpec) -> list[Tensor]:
         )
     count = min(len(files), MOST_CALIBRATION)
     chosen = [files[place * len(files) // count] for place in range(count)]
-    return [_load(tree, name, images)[None] for name in chosen]
+    return torch.stack([_load(tree, name, images) for name in chosen])
 
 
 def open_labelled(path: Path, about: About) -> Labelled:

@@ -1,10 +1,12 @@
 """Nothing is written that was not run: at other batches and sizes, against the eager network."""
 
 from collections.abc import Iterator
+from math import isnan
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convgate.deploy.runtimes import Run
@@ -15,20 +17,21 @@ from convgate.measure.parity import TOLERANCE, relative_difference
 LARGEST_HALF = torch.finfo(torch.float16).max  # 65504
 
 
-def inputs_to_compare(size: tuple[int, int, int], *, fixed_size: bool) -> Iterator[Tensor]:
-    """Yield images of two batch sizes and, where the size may change, of two other sizes.
+def inputs_to_compare(images: Tensor, *, fixed_size: bool) -> Iterator[Tensor]:
+    """Yield two batch sizes and, where the size may change, images of two other sizes.
+
+    Shape: images (N, C, H, W) with N >= 3.
 
     Args:
-        size: C, H, W of the network's own images.
+        images: What to compare on.
         fixed_size: Whether no other size goes in.
     """
-    generator = torch.Generator().manual_seed(0)
-    channels, height, width = size
-    shapes = [(1, *size), (3, *size)]
+    yield images[:1]
+    yield images[:3]
     if not fixed_size:  # steps of 32 pixels, the stride of most networks
-        shapes += [(1, channels, height + 32, width + 64), (2, channels, height + 64, width)]
-    for shape in shapes:
-        yield torch.randn(shape, generator=generator)
+        height, width = images.shape[2:]
+        yield interpolate(images[:1], (height + 32, width + 64))
+        yield interpolate(images[:2], (height + 64, width))
 
 
 def verify(
@@ -120,6 +123,6 @@ class _Largest(TorchDispatchMode):
         for y in tensors(found):
             if y.is_floating_point() and y.numel():
                 largest = float(y.abs().max())
-                if not largest <= self.value:  # nan is kept
+                if isnan(largest) or largest > self.value:  # nan, once seen, stays
                     self.value, self.operator = largest, str(func)
         return found
