@@ -124,11 +124,8 @@ def _explained(name: str, fixed_size: bool) -> Iterator[None]:
 
 
 def _whole(error: BaseException) -> str:
-    texts, cause = [], error
-    while cause is not None:
-        texts.append(str(cause))
-        cause = cause.__cause__  # type: ignore[assignment]
-    return " ".join(texts)
+    cause = error.__cause__
+    return str(error) if cause is None else f"{error} {_whole(cause)}"
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _openvino(order: _Order) -> Run:
     graph = read_graph(_graph(order))
     if order.dtype == "int8":
         images = order.x if order.calibration is None else order.calibration
-        graph = quantise(graph, images.split(len(order.x)))
+        graph = quantise(graph, torch.split(images, len(order.x)))
     return run_openvino(graph, order.dtype, order.threads)
 
 

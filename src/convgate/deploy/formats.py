@@ -37,7 +37,7 @@ class Onnx:
     """One .onnx file, run by ONNX Runtime."""
 
     suffix = ".onnx"
-    dtypes = ("float32", "float16")
+    dtypes: tuple[str, ...] = ("float32", "float16")
 
     def convert(self, model: nn.Module, x: Tensor, about: About) -> Any:
         form = HalfPrecision(model) if about.dtype == "float16" else model
@@ -68,11 +68,11 @@ class OpenVino:
     """An IR: .xml with .bin beside it; run by OpenVINO in float32, or as its int8 operators say."""
 
     suffix = ".xml"
-    dtypes = ("float32", "float16", "int8")
+    dtypes: tuple[str, ...] = ("float32", "float16", "int8")
 
     def convert(self, model: nn.Module, x: Tensor, about: About) -> Any:
         graph = read_graph(_converted(model, x, about).SerializeToString())
-        return quantise(graph, x.split(1)) if about.dtype == "int8" else graph
+        return quantise(graph, torch.split(x, 1)) if about.dtype == "int8" else graph
 
     def write(self, graph: Any, about: About, path: Path) -> tuple[str, ...]:
         openvino = need("openvino", "format 'openvino'")

@@ -42,7 +42,8 @@ def convgate_gated(
         raise InputError(f"{GATED} is built from a folder: timm.create_model('local-dir:FOLDER')")
     if kwargs.pop("features_only", False):
         raise InputError(f"{base} with a gate has no features_only form; use forward_intermediates")
-    source = resolve_pretrained_cfg(GATED, pretrained_cfg, pretrained_cfg_overlay).to_dict()
+    record: Any = resolve_pretrained_cfg(GATED, pretrained_cfg, pretrained_cfg_overlay)
+    source = record.to_dict()
     kwargs = {k: v for k, v in kwargs.items() if k not in ("cache_dir", "pretrained_model_args")}
     kwargs = {"num_classes": source["num_classes"], **kwargs}
     model: Any = timm.create_model(base, **kwargs)

@@ -51,7 +51,11 @@ def save_hub(model: nn.Module, about: About, folder: Path) -> None:
         if about.classes:
             told["label_names"] = list(about.classes)
         save_for_hf(
-            twin, part, model_config=told, model_args=_arguments(about), safe_serialization=True
+            twin,
+            str(part),
+            model_config=told,
+            model_args=_arguments(about),
+            safe_serialization=True,
         )
         _check_same(model, part, about)
         part.replace(folder)
@@ -66,7 +70,7 @@ def load_hub(folder: Path) -> tuple[nn.Module, About]:
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     except InputError:
         raise
     except (RuntimeError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

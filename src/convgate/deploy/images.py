@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import timm.data
 import torch
 import torchvision
 from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
@@ -73,7 +74,7 @@ class ImageSpec:
 
     @cached_property
     def _timm(self) -> Any:
-        return timm.data.create_transform(
+        return create_transform(
             input_size=self.input_size,
             mean=self.mean,
             std=self.std,
@@ -100,7 +101,7 @@ def read_picture(path: Path) -> Image.Image:
 
 def spec_of_timm(config: dict[str, Any]) -> ImageSpec:
     """Return what a timm configuration (`pretrained_cfg`) says of images."""
-    found = timm.data.resolve_data_config({}, pretrained_cfg=config)
+    found = resolve_data_config({}, pretrained_cfg=config)  # type: ignore[no-untyped-call]
     return ImageSpec(
         input_size=tuple(found["input_size"]),
         mean=tuple(found["mean"]),
@@ -115,7 +116,7 @@ def spec_of_timm(config: dict[str, Any]) -> ImageSpec:
 def spec_of_torchvision(name: str) -> ImageSpec:
     """Return how torchvision prepares images for its default weights of a network."""
     weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
-    found = weights.DEFAULT.transforms()  # type: ignore[attr-defined]
+    found = weights.DEFAULT.transforms()
     side, resized = found.crop_size[0], found.resize_size[0]
     return ImageSpec(
         input_size=(3, side, side),

@@ -111,11 +111,11 @@ def check_range(name: str, model: nn.Module, images: Tensor) -> float:
     return seen.value
 
 
-class _Largest(TorchDispatchMode):
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Note the largest magnitude that any operator gives, and which one it was."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.value, self.operator = 0.0, "nothing"
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
