@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+from convgate.gates.base import GATES, hidden_width, statistics_dtype
+from convgate.gates.pooled import PooledGate
 
 NORMS = ("batch", "group")
 
 
 @GATES.register("ca_gn", norm="group")
 @GATES.register("ca")
-class CA(Gate):
+class CA(PooledGate):
     """Two gates, one a row and one a column, from the means along the other axis.
 
         f = hswish(norm(W1 [mean_w(x), mean_h(x)])),    (f_h, f_w) = split(f)
@@ -62,13 +63,16 @@ class CA(Gate):
         self.excite_h = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.excite_w = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def gate(self, x: Tensor) -> Tensor:
-        h, w = x.shape[2:]
-        rows = x.mean(3, keepdim=True, dtype=statistics_dtype(x))  # (N, C, H, 1)
-        columns = x.mean(2, keepdim=True, dtype=statistics_dtype(x))  # (N, C, 1, W)
-        z = torch.cat([rows, columns.transpose(2, 3)], 2).to(x.dtype)  # (N, C, H + W, 1)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        dtype = statistics_dtype(x)
+        rows, columns = (x.mean(axis, keepdim=True, dtype=dtype).to(x.dtype) for axis in (3, 2))
+        return rows, columns
+
+    def scale(self, *pooled: Tensor) -> Tensor:
+        rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
+        z = torch.cat([rows, columns.transpose(2, 3)], 2)  # (N, C, H + W, 1)
         f = F.hardswish(self.norm(self.squeeze(z)))
-        f_h, f_w = torch.split(f, [h, w], 2)
+        f_h, f_w = torch.split(f, [rows.shape[2], columns.shape[3]], 2)
         a_h = torch.sigmoid(self.excite_h(f_h))
         a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
         return a_h * a_w

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.base import GATES, statistics_dtype
 from convgate.gates.divisors import require_divisor
+from convgate.gates.pooled import PooledGate
 
 
 @GATES.register("ela")
@@ -17,7 +18,7 @@ from convgate.gates.divisors import require_divisor
 @GATES.register("ela_b", kernel_size=7, num_groups=16, group_width=1)
 @GATES.register("ela_s", kernel_size=5, num_groups=16, group_width=8)
 @GATES.register("ela_l", kernel_size=7, num_groups=16, group_width=8)
-class ELA(Gate):
+class ELA(PooledGate):
     """One small convolution along each axis of the image, normalised by groups.
 
         s_h = sigmoid(GN(conv(mean_w(x)))),    s_w = sigmoid(GN(conv(mean_h(x))))
@@ -73,10 +74,13 @@ class ELA(Gate):
         )
         self.norm = nn.GroupNorm(num_groups, channels, eps=eps)
 
-    def gate(self, x: Tensor) -> Tensor:
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         dtype = statistics_dtype(x)
-        s_h = self._direction(x.mean(3, dtype=dtype)).to(x.dtype)
-        s_w = self._direction(x.mean(2, dtype=dtype)).to(x.dtype)
+        return x.mean(3, keepdim=True, dtype=dtype), x.mean(2, keepdim=True, dtype=dtype)
+
+    def scale(self, *pooled: Tensor) -> Tensor:
+        rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
+        s_h, s_w = self._direction(rows.squeeze(3)), self._direction(columns.squeeze(2))
         return s_h[:, :, :, None] * s_w[:, :, None, :]
 
     def _direction(self, v: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ class ELA(Gate):
         z = torch.group_norm(
             z, norm.num_groups, norm.weight.to(v.dtype), norm.bias.to(v.dtype), norm.eps
         )
-        return torch.sigmoid(z)
+        return torch.sigmoid(z).to(conv.weight.dtype)
 
 
 def _conv_groups(channels: int, groups: int | None, group_width: int | None) -> int:
