@@ -62,6 +62,7 @@ def _lines(exported: Exported, asked: bool) -> Iterator[str]:
         yield f"images of {size} only{why}; any batch"
     else:
         yield f"images of {size} or another size; any batch"
+    yield from (f"folded: {line}" for line in about.folded)
     yield f"largest difference to the eager network: {exported.difference:.1e} of its output's norm"
     if exported.largest is not None:
         yield f"largest number inside: {exported.largest:.4g}; float16 holds 65504"

@@ -32,7 +32,7 @@ class About:
         images: How a picture becomes an input; None where nobody says.
         fixed_size: Whether only images of that size go in.
         dtype: Of the arithmetic.
-        folded: What `convgate.fold` changed, one line each.
+        folded: What `convgate.fold` changed and at how many places, or why it did nothing.
         scores: Measured on the way, as "top1_float32", in percent.
         versions: Of Python and the packages that wrote the file.
         command: What wrote it.

@@ -1,5 +1,6 @@
 """Fold, convert, run, compare, describe; only then is there a file."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from convgate.deploy.runtimes import Run
 from convgate.deploy.source import Source
 from convgate.deploy.verify import check_deterministic, check_range, inputs_to_compare, verify
 from convgate.errors import InputError, unknown
+from convgate.fold import fold, folded
 
 LEAST = 3  # images to compare on
 _KIND = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
@@ -76,8 +78,9 @@ def export(
     check_deterministic(name, model, x[:1])
     largest = check_range(name, model, x) if dtype == "float16" else None
     fixed = fixed_size or has_fixed_size(model)
-    about = replace(source.about, fixed_size=fixed, dtype=dtype)  # type: ignore[arg-type]
-    graph = kind.convert(model, x, about)
+    form_to_ship, told = fold_if_it_can(model, x[:1])
+    about = replace(source.about, fixed_size=fixed, dtype=dtype, folded=told)  # type: ignore[arg-type]
+    graph = kind.convert(form_to_ship, x, about)
     if validation is not None:
         about = replace(about, scores=_scores(model, kind.run(graph), spec, dtype, validation))
     with staging(out) as part:
@@ -88,6 +91,16 @@ def export(
             (part / file).replace(out.with_name(file))
     written = tuple(out.with_name(file) for file in files)
     return Exported(files=written, about=about, difference=difference, largest=largest)
+
+
+def fold_if_it_can(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the folded network and what was folded, or the network itself and why it was not."""
+    try:
+        net = fold(model, x)
+    except InputError as error:
+        return model, (f"not folded: {error}",)
+    places = Counter(entry.identity for entry in folded(net).folds)
+    return net, tuple(f"{identity}: {count}" for identity, count in places.items())
 
 
 def has_fixed_size(model: nn.Module) -> bool:
