@@ -118,9 +118,10 @@ def _explained(name: str, fixed_size: bool) -> Iterator[None]:
                 f"{name} takes images of one size only; export it with --fixed-size"
             ) from error
         found = re.search(r"(aten|prims|torchvision|convgate)[.:]+[\w.]+", _whole(error))
-        where = f"operator {found[0]}" if found else text[:160]
+        if found:
+            raise InputError(f"{name} cannot be exported: operator {found[0]}") from error
         out = "" if fixed_size else "; try --fixed-size"
-        raise InputError(f"{name} cannot be exported: {where}{out}") from error
+        raise InputError(f"{name} cannot be exported: {text[:160]}{out}") from error
 
 
 def _whole(error: BaseException) -> str:

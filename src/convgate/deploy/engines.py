@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.deploy.convert import to_onnx
+from convgate.deploy.extras import need
 from convgate.deploy.quantise import quantise
 from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
 from convgate.errors import InputError, unknown
@@ -22,6 +23,10 @@ ENGINES = {
     "openvino": (*FLOATS, "int8"),
 }
 """Engine -> the dtypes that it can compute in here."""
+PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "openvino": ("openvino", "onnx", "onnxscript"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def open_engine(
 
 
 def check_engine(name: str, dtype: str) -> None:
-    """Ask that there is such an engine and that it computes in ``dtype``.
+    """Ask that there is such an engine, installed, and that it computes in ``dtype``.
 
     Raises:
         InputError: if not.
@@ -114,6 +119,8 @@ def check_engine(name: str, dtype: str) -> None:
         raise InputError(
             f"engine {name!r} has no {dtype} here; choose from {', '.join(ENGINES[name])}"
         )
+    for package in PACKAGES.get(name, ()):
+        need(package, f"engine {name!r}")
 
 
 def check_size(model: nn.Module, x: Tensor) -> None:
