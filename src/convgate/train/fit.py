@@ -170,6 +170,8 @@ def _finish(
             "recipe": spec.dump(portable),
             "classes": json.dumps(result.classes),
             "in_chans": str(data.in_chans),
+            "mean": json.dumps(data.mean),
+            "std": json.dumps(data.std),
             "top1": repr(result.top1),
         }
         weights = checkpoint.network_weights(state)
