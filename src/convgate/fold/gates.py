@@ -1,11 +1,13 @@
 """A gate as steps: what it sees of x, the scale that follows from it, and the product.
 
-    gate(x) x = multiply(x, scale(pool(x))),    or multiply(x, gate(x))
+    gate(x) x = multiply(multiply(x, s), t)  with s, t = scales(pool(x)),   or multiply(x, gate(x))
 
 The steps compute what the gate did; the other folds exchange them with their neighbours. An
 `IdentityStart` with alpha = 0 is x itself: (1 + 0 (s - 1)) x = x for every finite s.
 """
 
+import operator
+from functools import reduce
 from typing import Any
 
 import torch
@@ -56,29 +58,41 @@ def _open(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
         return NO_PRODUCT
     if not isinstance(gate, PooledGate) and not _scales_channels(gate):
         return OWN_MAP
-    x: Any = step.args[0]
+    y: Any = step.args[0]
     with net.graph.inserting_before(step):
-        path = f"{step.target}.gate" if module is not gate else str(step.target)
-        s = _scale(net, path, gate, x)
-        if module is not gate:
-            alpha = net.graph.get_attr(f"{step.target}.alpha")
-            s = net.graph.call_function(blend, (s, alpha))
-        y = net.graph.call_function(multiply, (x, s))
+        for s in _scales(net, step, module, gate):
+            y = net.graph.call_function(multiply, (y, s))
         if shifted:
-            beta = net.parameter(f"{path}.shift", gate.beta[:, None, None])  # type: ignore[union-attr,index]
+            beta = net.parameter(f"{step.target}.shift", gate.beta[:, None, None])  # type: ignore[index]
             y = net.graph.call_function(torch.add, (y, beta))
     step.replace_all_uses_with(y)
     return "" if isinstance(gate, PooledGate) else NOT_POOLED
 
 
-def _scale(net: Net, path: str, gate: Gate, x: Step) -> Step:
-    module = net.graph.get_attr(path)
+def _scales(net: Net, step: Step, module: nn.Module, gate: Gate) -> list[Step]:
+    """Add the steps that give the scale of a gate, or its factors one by one."""
+    blended = module is not gate
+    owner = net.graph.get_attr(f"{step.target}.gate" if blended else str(step.target))
+    scales = _factors(net, owner, gate, step.args[0])
+    if not blended:
+        return scales
+    alpha = net.graph.get_attr(f"{step.target}.alpha")
+    whole = reduce(lambda s, t: net.graph.call_function(torch.mul, (s, t)), scales)
+    return [net.graph.call_function(blend, (whole, alpha))]
+
+
+def _factors(net: Net, owner: Step, gate: Gate, x: Any) -> list[Step]:
     if not isinstance(gate, PooledGate):
-        return net.graph.call_method("gate", (module, x))
-    pooled = net.graph.call_method("pool", (module, x))
-    count = len(gate.pool(_probe(gate)))
-    parts = [net.graph.call_method("__getitem__", (pooled, index)) for index in range(count)]
-    return net.graph.call_method("scale", (module, *parts))
+        return [net.graph.call_method("gate", (owner, x))]
+    probe = gate.pool(_probe(gate))
+    pooled = net.graph.call_method("pool", (owner, x))
+    parts = [_item(net, pooled, index) for index in range(len(probe))]
+    scales = net.graph.call_method("scales", (owner, *parts))
+    return [_item(net, scales, index) for index in range(len(gate.scales(*probe)))]
+
+
+def _item(net: Net, step: Step, index: int) -> Step:
+    return net.graph.call_function(operator.getitem, (step, index))
 
 
 def _scales_channels(gate: Gate) -> bool:

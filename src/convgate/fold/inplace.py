@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convgate.fold.net import Net, Step, numel, sole_user
 from convgate.fold.pointwise import multiply, permutation, terms
@@ -57,8 +58,7 @@ def store_in_place(net: Net) -> None:
 
 def _storing(net: Net, step: Step) -> tuple[Callable[..., Tensor] | None, tuple[Any, ...]]:
     """Return the form of a step that stores its result in its first argument, if it has one."""
-    gelu = net.called(step, nn.GELU)
-    if gelu is not None and gelu.approximate == "none":
+    if _is_exact_gelu(net, step):
         return gelu_, (step.args[0],)
     if step.target is multiply:
         return multiply_, step.args
@@ -66,14 +66,24 @@ def _storing(net: Net, step: Step) -> tuple[Callable[..., Tensor] | None, tuple[
     return (add_, added) if added else (None, ())
 
 
+def _is_exact_gelu(net: Net, step: Step) -> bool:
+    if step.target is F.gelu:
+        return bool(step.kwargs.get("approximate", "none") == "none")
+    gelu = net.called(step, nn.GELU)
+    return gelu is not None and gelu.approximate == "none"
+
+
 def _is_free(net: Net, x: Any, step: Step, order: dict[Step, int]) -> bool:
     """Whether x is new memory that no step after this one reads."""
-    if not all(user is step or _only_reads(user, order, step) for user in x.users):
+    if not all(user is step or _only_reads(user, order[step], order) for user in x.users):
         return False
     if permutation(x) is not None:
         return sole_user(x.args[0]) is x and _is_free(net, x.args[0], x, order)
     return net.called(x, nn.Module).__class__ in FRESH or x.target in STORES
 
 
-def _only_reads(user: fx.Node, order: dict[Step, int], step: Step) -> bool:
-    return user.op == "call_method" and user.target in READERS and order[user] < order[step]
+def _only_reads(user: Step, end: int, order: dict[Step, int]) -> bool:
+    """Whether a step takes numbers from a tensor, itself or by a view, before the step ``end``."""
+    if permutation(user) is not None:
+        return all(_only_reads(reader, end, order) for reader in user.users)
+    return user.op == "call_method" and user.target in READERS and order[user] < end

@@ -15,12 +15,16 @@ import math
 from typing import Any
 
 from torch import fx, nn
+from torch.nn import functional as F
 
 from convgate.fold.axes import layer_below
 from convgate.fold.net import Net, Step, shape, sole_user
 from convgate.fold.pointwise import TO_FIRST, TO_LAST, multiply, permutation, permute
 
-PLAIN = (nn.GELU, nn.ReLU, nn.SiLU, nn.Hardswish, nn.Identity, nn.Dropout)
+IDENTITY = "permutations around a gate"
+
+PLAIN = (nn.GELU, nn.ReLU, nn.SiLU, nn.Hardswish)
+PLAIN_FUNCTIONS = (F.gelu, F.relu, F.silu, F.hardswish)
 
 # Convolutions where a map has more positions than a quarter of the channels.
 POSITIONS_PER_CHANNEL = 0.25
@@ -31,6 +35,7 @@ def order_axes(net: Net) -> None:
     for step in list(net.graph.nodes):
         if step.target is not multiply or permutation(step.args[0]) != TO_FIRST:
             continue
+        net.did(step.args[0].args[0], IDENTITY, 0, 0)
         if _prefers_convolutions(step):
             _convolve_around(net, step)
     _sink(net)
@@ -51,7 +56,10 @@ def _convolve_around(net: Net, step: Step) -> None:
     before: Any = step.args[0].args[0]  # type: ignore[union-attr]
     while net.called(before, nn.Linear) is None and _is_plain(net, before):
         before = before.args[0]
-    after = layer_below(net, step, 1)
+    last = step
+    while (user := sole_user(last)) is not None and user.target is multiply:  # ELA, CA: two scales
+        last = user
+    after = layer_below(net, last, 1)
     for layer_step in (before, after[0] if after else None):
         layer = net.called(layer_step, nn.Linear)
         if layer is not None:
@@ -96,9 +104,14 @@ def _sink(net: Net) -> None:
         if user is not None and _is_plain(net, user) and _meets_another(net, user, order):
             with net.graph.inserting_after(user):
                 moved = permute(net, user, order)
-            user.replace_all_uses_with(moved, delete_user_cb=lambda use, own=moved: use is not own)
+            _replace_but_in(user, moved)
             user.replace_input_with(step, x)
     net.graph.eliminate_dead_code()
+
+
+def _replace_but_in(step: Step, new: Step) -> None:
+    """Let all users of a step use another that is made of it."""
+    step.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
 
 
 def _meets_another(net: Net, step: Step, order: tuple[int, ...]) -> bool:
@@ -110,4 +123,6 @@ def _meets_another(net: Net, step: Step, order: tuple[int, ...]) -> bool:
 
 
 def _is_plain(net: Net, step: object) -> bool:
-    return isinstance(step, fx.Node) and net.called(step, nn.Module).__class__ in PLAIN
+    if not isinstance(step, fx.Node):
+        return False
+    return step.target in PLAIN_FUNCTIONS or net.called(step, nn.Module).__class__ in PLAIN

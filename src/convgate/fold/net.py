@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from convgate.fold.report import Fold, Kept
 
 Step = fx.Node
+READS = ("call_module", "get_attr")
 FOLDED = "_folded"  # after the name of what took a module's place
 M = TypeVar("M", bound=nn.Module)
 
@@ -39,6 +40,16 @@ class Net:
         self.module.recompile()
         with torch.no_grad():
             _Shapes(self.module).run(self.example)
+
+    def drop_unused(self) -> None:
+        """Drop the layers that no step calls or reads any more."""
+        targets = [str(step.target) for step in self.graph.nodes if step.op in READS]
+        used = [f"{target}." for target in targets]
+        for path, _ in list(self.module.named_modules()):
+            own = f"{path}."
+            kept = any(own.startswith(each) or each.startswith(own) for each in used)
+            if path and not kept and _taken(self.module, path):
+                self.module.delete_submodule(path)
 
     def steps(self, kind: type[M]) -> Iterator[tuple[Step, M]]:
         """Yield the steps that call a module of a kind, with the module, in order."""

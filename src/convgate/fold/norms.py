@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from convgate.fold.net import Net, Step, numel, sole_user
+from convgate.fold.pointwise import multiply
 from convgate.fold.trace import FROZEN
 from convgate.gates import Gate
 from convgate.insert import IdentityStart
@@ -29,11 +30,16 @@ def fold_norms(net: Net) -> None:
         before = step.args[0]
         conv = net.called(before, nn.Conv2d)
         if conv is None or sole_user(before) is not step or is_shared(net, before):
-            if net.called(before, Gate) or net.called(before, IdentityStart):
+            if _is_gate(net, before):
                 net.keep(step.target, "a gate stands between the convolution and the norm")
             continue
         _fold(net, step, norm, before, conv)
     net.settle()
+
+
+def _is_gate(net: Net, step: Any) -> bool:
+    gates = Gate, IdentityStart
+    return isinstance(net.called(step, nn.Module), gates) or step.target is multiply
 
 
 def _fold(net: Net, step: Step, norm: Any, before: Any, conv: nn.Conv2d) -> None:

@@ -61,7 +61,7 @@ def _pools(net: Net) -> Iterator[tuple[Step, list[Step]]]:
 
 
 def _is_mean(net: Net, step: Step) -> bool:
-    """Whether a step is a spatial mean that a network takes itself, (N, C, H, W) to (N, C, 1, 1)."""
+    """Whether a step is a network's own spatial mean, (N, C, H, W) to (N, C, 1, 1)."""
     if net.called(step, nn.AdaptiveAvgPool2d) is None and step.target not in ("mean", torch.mean):
         return False
     taken = shape(_input(step))

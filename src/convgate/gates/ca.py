@@ -68,14 +68,14 @@ class CA(PooledGate):
         rows, columns = (x.mean(axis, keepdim=True, dtype=dtype).to(x.dtype) for axis in (3, 2))
         return rows, columns
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
         z = torch.cat([rows, columns.transpose(2, 3)], 2)  # (N, C, H + W, 1)
         f = F.hardswish(self.norm(self.squeeze(z)))
         f_h, f_w = torch.split(f, [rows.shape[2], columns.shape[3]], 2)
         a_h = torch.sigmoid(self.excite_h(f_h))
         a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
-        return a_h * a_w
+        return a_h, a_w
 
 
 def make_norm(norm: str, hidden: int, num_groups: int | None) -> nn.Module:

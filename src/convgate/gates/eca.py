@@ -48,7 +48,7 @@ class ECA(PooledGate):
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         return (mean_pool(x),)
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         z = pooled[0].flatten(1)
         s = torch.sigmoid(self.conv(z[:, None]))  # (N, 1, C)
-        return s.squeeze(1)[:, :, None, None]
+        return (s.squeeze(1)[:, :, None, None],)

@@ -78,10 +78,10 @@ class ELA(PooledGate):
         dtype = statistics_dtype(x)
         return x.mean(3, keepdim=True, dtype=dtype), x.mean(2, keepdim=True, dtype=dtype)
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
         s_h, s_w = self._direction(rows.squeeze(3)), self._direction(columns.squeeze(2))
-        return s_h[:, :, :, None] * s_w[:, :, None, :]
+        return s_h[:, :, :, None], s_w[:, :, None, :]
 
     def _direction(self, v: Tensor) -> Tensor:
         conv, norm = self.conv, self.norm

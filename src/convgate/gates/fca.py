@@ -73,13 +73,13 @@ class FCA(PooledGate):
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         return (F.adaptive_avg_pool2d(x, self.size).to(statistics_dtype(x)),)
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         grid = pooled[0]
         parts = torch.unflatten(grid, 1, (len(self.basis), -1))  # (N, F, C/F, size, size)
         z = torch.einsum("nfchw,fhw->nfc", parts, self.basis.to(grid.dtype)).flatten(1)
         z = torch.relu(F.linear(z, self.squeeze.weight.to(z.dtype)))
         s = torch.sigmoid(F.linear(z, self.excite.weight.to(z.dtype)))
-        return s[:, :, None, None]
+        return (s[:, :, None, None],)
 
 
 def dct_basis(frequencies: int, size: int) -> Tensor:

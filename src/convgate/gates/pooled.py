@@ -1,5 +1,8 @@
 """Gates that see their input only through means over positions, which a 1x1 convolution keeps."""
 
+from functools import reduce
+
+import torch
 from torch import Tensor
 
 from convgate.gates.base import Gate, statistics_dtype
@@ -8,7 +11,7 @@ from convgate.gates.base import Gate, statistics_dtype
 class PooledGate(Gate):
     """A gate that sees its input only through weighted means over positions.
 
-        gate(x) = scale(*pool(x))
+        gate(x) = product of scales(*pool(x))
 
     `pool` treats every channel alike, so it exchanges with a 1x1 convolution, bias included:
     pool(W h + b) = W pool(h) + b. `convgate.fold` builds on that.
@@ -20,15 +23,15 @@ class PooledGate(Gate):
     """
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the means of x (N, C, H, W) that `scale` needs, each (N, C, H', W')."""
+        """Return the means of x (N, C, H, W) that `scales` needs, each (N, C, H', W')."""
         raise NotImplementedError
 
-    def scale(self, *pooled: Tensor) -> Tensor:
-        """Return the scale from what `pool` gave; it broadcasts against x."""
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        """Return the factors of the scale from what `pool` gave; each broadcasts against x."""
         raise NotImplementedError
 
     def gate(self, x: Tensor) -> Tensor:
-        return self.scale(*self.pool(x))
+        return reduce(torch.mul, self.scales(*self.pool(x)))
 
 
 def mean_pool(x: Tensor) -> Tensor:

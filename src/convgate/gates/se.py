@@ -63,10 +63,10 @@ class SE(PooledGate):
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         return (mean_pool(x),)
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         z = pooled[0].flatten(1)  # (N, C)
         s = self.excite(torch.relu(self.squeeze(z)))
-        return ACTIVATIONS[self.activation](s)[:, :, None, None]
+        return (ACTIVATIONS[self.activation](s)[:, :, None, None],)
 
     def identity_(self) -> bool:
         """Set s = 1, which only `activation="identity"` with biases can reach."""

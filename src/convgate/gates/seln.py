@@ -50,10 +50,10 @@ class SELN(PooledGate):
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         return (mean_pool(x),)
 
-    def scale(self, *pooled: Tensor) -> Tensor:
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         z = pooled[0].flatten(1)  # (N, C)
         s = self.norm(self.excite(torch.relu(self.squeeze(z))))
-        return s[:, :, None, None]
+        return (s[:, :, None, None],)
 
     def identity_(self) -> bool:
         nn.init.zeros_(self.norm.weight)
