@@ -2,6 +2,7 @@
 
 import io
 from copy import deepcopy
+from functools import reduce
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from torch.export import Dim
 
 from convgate.errors import InputError
-from convgate.gates import GATES, Gate, create_gate, list_gates
+from convgate.gates import GATES, Gate, PooledGate, create_gate, list_gates
 from convgate.insert import start_as_identity
 
 CHANNELS = 128  # the smallest count that every gate takes with its default options
@@ -294,3 +295,18 @@ def test_docstring_names_shape_source_and_every_option(name):
         assert label in text
     for option in GATES.options(name):
         assert f"        {option}: " in text
+
+
+@every_gate
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 8)])
+def test_pooling_exchanges_with_a_1x1_convolution(name, size):
+    """What a `PooledGate` claims: pool(W h + b) = W pool(h) + b, and that the scale follows."""
+    gate = build(name).double().eval()
+    if not isinstance(gate, PooledGate):
+        return
+    h, conv = torch.randn(2, 7, *size).double(), nn.Conv2d(7, CHANNELS, 1).double()
+    with torch.no_grad():
+        pooled = [conv(z) for z in gate.pool(h)]
+        assert_close(pooled, list(gate.pool(conv(h))), torch.float64)
+        product = reduce(torch.mul, gate.scales(*pooled))
+        assert_close(product, gate.gate(conv(h)), torch.float64)

@@ -10,7 +10,8 @@ from convgate.cli.main import app
 Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
 Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
 Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
-Compile = Annotated[str | None, typer.Option("--compile", help="A mode of torch.compile.")]
+Engine = Annotated[str, typer.Option(help="eager, compile, onnxruntime or openvino.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")]
 
 
 @app.command()
@@ -20,10 +21,11 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     at: Annotated[str, typer.Option(help="Where the gates go.")] = "block_end",
     batch: Annotated[int, typer.Option(help="Images in a forward pass.")] = 1,
     image_px: Px = 224,
-    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    engine: Engine = "eager",
+    dtype: Dtype = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    compile_mode: Compile = None,
+    compile_mode: Annotated[str, typer.Option(help="Of torch.compile.")] = "default",
     channels_last: Annotated[bool, typer.Option(help="Channels innermost.")] = False,
     protocol: Annotated[str, typer.Option(help="convgate, fasternet or timm.")] = "convgate",
     seconds: Seconds = 20.0,
@@ -35,16 +37,17 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
     from convgate.cli.rivals import build_rivals, random_images
     from convgate.cli.survey import print_survey, progress, take_survey
+    from convgate.deploy.race import Course
 
     images = random_images(batch, image_px, device)
     rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
-    setting = {"dtype": dtype, "threads": threads, "channels_last": channels_last}
+    course = Course(engine, dtype, threads, compile_mode, channels_last)
     rules = {"seconds": seconds, "margin": margin, "strict": strict}
     with progress() as report:
         survey = take_survey(
             rivals,
             images,
-            setting=setting | {"compile_mode": compile_mode},
+            course=course,
             rules=rules,
             protocol=protocol,
             distance=distance,

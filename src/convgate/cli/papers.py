@@ -16,6 +16,8 @@ def table(  # noqa: PLR0913 - one argument an option
     device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
     batch: Annotated[int, typer.Option(help="Images in a timed forward pass.")] = 1,
     seconds: Annotated[float, typer.Option(help="Most seconds for a base and its rows.")] = 20.0,
+    engine: Annotated[str, typer.Option(help="eager, compile, onnxruntime, openvino.")] = "eager",
+    dtype: Annotated[str, typer.Option(help="Of the timed arithmetic.")] = "float32",
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
     results: Annotated[
         list[Path] | None,
@@ -32,6 +34,7 @@ def table(  # noqa: PLR0913 - one argument an option
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
+    from convgate.deploy.race import Course
     from convgate.studies.papers.plot import check_plot, write_plot
     from convgate.studies.papers.run import run_table
     from convgate.studies.papers.text import check_format, render, render_list
@@ -52,6 +55,7 @@ def table(  # noqa: PLR0913 - one argument an option
             device=device,
             batch=batch,
             seconds=seconds,
+            course=Course(engine, dtype),
             on_progress=told,
         )
         result = with_results(result, results or (), images=images, device=device, on_progress=told)

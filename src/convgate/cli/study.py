@@ -1,6 +1,7 @@
 """`convgate study`: which gate, where, and does it pay; or continue where it was."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,12 +38,17 @@ def study(  # noqa: PLR0913 - one argument an option
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out corrupt images.")] = False,
     seconds: Annotated[float | None, typer.Option(help="Time for the latency.")] = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Time again.")] = False,
+    engine: Annotated[str, typer.Option(help="That times: eager, compile, openvino.")] = "eager",
+    dtype: Annotated[str, typer.Option(help="Of the timed arithmetic.")] = "float32",
     storage: Annotated[str | None, typer.Option(help="Another Optuna storage's address.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
-    from convgate.studies import run_study, short_table
+    from convgate.deploy.engines import check_engine
+    from convgate.studies import Steps, run_study, short_table
+    from convgate.studies.bench import measure_runs
 
+    check_engine(engine, dtype)  # before hours of training, not after
     result = run_study(
         recipe,
         out,
@@ -60,6 +66,7 @@ def study(  # noqa: PLR0913 - one argument an option
         seconds=seconds,
         remeasure=remeasure,
         storage=storage,
+        steps=Steps(measure=partial(measure_runs, engine=engine, dtype=dtype)),
     )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2, default=str))

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
+from convgate.deploy.race import Course
 from convgate.errors import unknown
 from convgate.measure import (
     PRESETS,
@@ -22,7 +23,6 @@ from convgate.measure import (
     PresetReport,
     PresetRow,
     Setting,
-    compare_latency,
     count_facts,
     run_preset,
 )
@@ -48,24 +48,23 @@ def take_survey(
     rivals: Mapping[str, nn.Module],
     images: Tensor,
     *,
-    setting: dict[str, Any],
+    course: Course,
     rules: dict[str, Any],
     protocol: str,
     distance: bool,
     on_progress: Any = None,
 ) -> Survey:
-    """Count every rival, then time them together by ``protocol``."""
+    """Count every rival in its eager form, then time them on the engine by ``protocol``."""
     if protocol not in (PLAIN, *PRESETS):
         raise unknown("protocol", protocol, (PLAIN, *PRESETS))
-    chosen = Setting(**setting)
+    chosen = Setting(**course.facts)
     seen = images if distance else None
     facts = {n: count_facts(m, images, images=seen, setting=chosen) for n, m in rivals.items()}
-    time: LatencyReport | PresetReport
     if protocol == PLAIN:
-        time = compare_latency(rivals, images, on_progress=on_progress, **setting, **rules)
-    else:
-        time = run_preset(rivals, images, protocol, on_progress=on_progress, **setting)
-    return Survey(facts, time)
+        return Survey(facts, course.compare(rivals, images, on_progress=on_progress, **rules))
+    starters = course.ready(rivals, images)
+    time = run_preset(starters.models, images, protocol, on_progress=on_progress, **course.setting)
+    return Survey(facts, replace(time, environment=time.environment | starters.told))
 
 
 @contextmanager

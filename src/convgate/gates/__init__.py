@@ -12,6 +12,7 @@ from convgate.gates.gct import GCT
 from convgate.gates.grn import GRN
 from convgate.gates.pdfam import PdfAM
 from convgate.gates.pdfam_gmm import PdfAMGMM
+from convgate.gates.pooled import PooledGate
 from convgate.gates.sa import SA
 from convgate.gates.se import SE
 from convgate.gates.seln import SELN
@@ -39,6 +40,7 @@ __all__ = [
     "Gate",
     "PdfAM",
     "PdfAMGMM",
+    "PooledGate",
     "SimAM",
     "create_gate",
     "list_gates",

@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.gates.base import GATES, Gate, hidden_width
-from convgate.kernels.strip_gate import scale, strip_gate, strips
+from convgate.gates.base import GATES, hidden_width
+from convgate.gates.pooled import PooledGate
+from convgate.kernels.strip_gate import strip_gate, strips
 
 NORMS = ("batch", "group")
 
 
 @GATES.register("ca_gn", norm="group")
 @GATES.register("ca")
-class CA(Gate):
+class CA(PooledGate):
     """Two gates, one a row and one a column, from the means along the other axis.
 
         f = hswish(norm(W1 [mean_w(x), mean_h(x)])),    (f_h, f_w) = split(f)
@@ -63,20 +64,22 @@ class CA(Gate):
         self.excite_h = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.excite_w = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def gate(self, x: Tensor) -> Tensor:
-        return scale(*self._strips(x))
-
     def forward(self, x: Tensor) -> Tensor:
-        return strip_gate(x, *self._strips(x))
+        s_h, s_w = self.scales(*self.pool(x))
+        return strip_gate(x, s_h.squeeze(3), s_w.squeeze(2))
 
-    def _strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = x.shape[2:]
-        z = torch.cat(strips(x), 2)[..., None].to(x.dtype)  # (N, C, H + W, 1)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        rows, columns = (strip.to(x.dtype) for strip in strips(x))
+        return rows[:, :, :, None], columns[:, :, None, :]
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
+        z = torch.cat([rows, columns.transpose(2, 3)], 2)  # (N, C, H + W, 1)
         f = F.hardswish(self.norm(self.squeeze(z)))
-        f_h, f_w = torch.split(f, [h, w], 2)
+        f_h, f_w = torch.split(f, [rows.shape[2], columns.shape[3]], 2)
         a_h = torch.sigmoid(self.excite_h(f_h))
         a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
-        return a_h.flatten(2), a_w.flatten(2)
+        return a_h, a_w
 
 
 def make_norm(norm: str, hidden: int, num_groups: int | None) -> nn.Module:

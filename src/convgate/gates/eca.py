@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.base import GATES
+from convgate.gates.pooled import PooledGate, mean_pool
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -16,7 +17,7 @@ def adaptive_kernel_size(channels: int) -> int:
 
 
 @GATES.register("eca")
-class ECA(Gate):
+class ECA(PooledGate):
     """A one-dimensional convolution across neighbouring channels of the spatial mean.
 
         s = sigmoid(conv1d_k(mean_hw(x))),    y = s * x
@@ -44,7 +45,10 @@ class ECA(Gate):
             raise InputError(f"ECA: kernel_size={size} must be odd; use {max(size, 0) + 1}")
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
-    def gate(self, x: Tensor) -> Tensor:
-        z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (mean_pool(x),)
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        z = pooled[0].flatten(1)
         s = torch.sigmoid(self.conv(z[:, None]))  # (N, 1, C)
-        return s.squeeze(1)[:, :, None, None]
+        return (s.squeeze(1)[:, :, None, None],)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate
+from convgate.gates.base import GATES
 from convgate.gates.divisors import require_divisor
-from convgate.kernels.strip_gate import scale, strip_gate, strips
+from convgate.gates.pooled import PooledGate
+from convgate.kernels.strip_gate import strip_gate, strips
 
 
 @GATES.register("ela")
@@ -18,7 +19,7 @@ from convgate.kernels.strip_gate import scale, strip_gate, strips
 @GATES.register("ela_b", kernel_size=7, num_groups=16, group_width=1)
 @GATES.register("ela_s", kernel_size=5, num_groups=16, group_width=8)
 @GATES.register("ela_l", kernel_size=7, num_groups=16, group_width=8)
-class ELA(Gate):
+class ELA(PooledGate):
     """One small convolution along each axis of the image, normalised by groups.
 
         s_h = sigmoid(GN(conv(mean_w(x)))),    s_w = sigmoid(GN(conv(mean_h(x))))
@@ -74,15 +75,18 @@ class ELA(Gate):
         )
         self.norm = nn.GroupNorm(num_groups, channels, eps=eps)
 
-    def gate(self, x: Tensor) -> Tensor:
-        return scale(*self._strips(x))
-
     def forward(self, x: Tensor) -> Tensor:
-        return strip_gate(x, *self._strips(x))
+        s_h, s_w = self.scales(*self.pool(x))
+        return strip_gate(x, s_h.squeeze(3).to(x.dtype), s_w.squeeze(2).to(x.dtype))
 
-    def _strips(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         rows, columns = strips(x)
-        return self._direction(rows).to(x.dtype), self._direction(columns).to(x.dtype)
+        return rows[:, :, :, None], columns[:, :, None, :]
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
+        s_h, s_w = self._direction(rows.squeeze(3)), self._direction(columns.squeeze(2))
+        return s_h[:, :, :, None], s_w[:, :, None, :]
 
     def _direction(self, v: Tensor) -> Tensor:
         conv, norm = self.conv, self.norm
@@ -92,7 +96,7 @@ class ELA(Gate):
         z = torch.group_norm(
             z, norm.num_groups, norm.weight.to(v.dtype), norm.bias.to(v.dtype), norm.eps
         )
-        return torch.sigmoid(z)
+        return torch.sigmoid(z).to(conv.weight.dtype)
 
 
 def _conv_groups(channels: int, groups: int | None, group_width: int | None) -> int:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+from convgate.gates.base import GATES, hidden_width, statistics_dtype
 from convgate.gates.divisors import require_divisor
+from convgate.gates.pooled import PooledGate
 
 GRID = 7
 # The best of the 7 x 7 frequencies, alone in the network, best first: (along H, along W).
@@ -24,7 +25,7 @@ TOP = (
 
 
 @GATES.register("fca")
-class FCA(Gate):
+class FCA(PooledGate):
     """Squeeze-and-excitation that squeezes each part of the channels by another frequency.
 
         z_c = sum_hw(pool(x)_chw D_f(c)(h, w)),    D_(u,v)(h, w) = b_u(h) b_v(w)
@@ -69,13 +70,16 @@ class FCA(Gate):
         self.excite = nn.Linear(hidden, channels, bias=False)
         self.register_buffer("basis", dct_basis(frequencies, size), persistent=False)
 
-    def gate(self, x: Tensor) -> Tensor:
-        pooled = F.adaptive_avg_pool2d(x, self.size).to(statistics_dtype(x))
-        parts = torch.unflatten(pooled, 1, (len(self.basis), -1))  # (N, F, C/F, size, size)
-        z = torch.einsum("nfchw,fhw->nfc", parts, self.basis.to(pooled.dtype)).flatten(1)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (F.adaptive_avg_pool2d(x, self.size).to(statistics_dtype(x)),)
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        grid = pooled[0]
+        parts = torch.unflatten(grid, 1, (len(self.basis), -1))  # (N, F, C/F, size, size)
+        z = torch.einsum("nfchw,fhw->nfc", parts, self.basis.to(grid.dtype)).flatten(1)
         z = torch.relu(F.linear(z, self.squeeze.weight.to(z.dtype)))
         s = torch.sigmoid(F.linear(z, self.excite.weight.to(z.dtype)))
-        return s[:, :, None, None]
+        return (s[:, :, None, None],)
 
 
 def dct_basis(frequencies: int, size: int) -> Tensor:

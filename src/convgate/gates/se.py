@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import unknown
-from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+from convgate.gates.base import GATES, hidden_width
+from convgate.gates.pooled import PooledGate, mean_pool
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -18,7 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @GATES.register("se")
-class SE(Gate):
+class SE(PooledGate):
     """Squeeze-and-excitation: a bottleneck of two linear layers on the spatial mean.
 
         s = act(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
@@ -59,10 +60,13 @@ class SE(Gate):
         self.squeeze = nn.Linear(channels, hidden, bias=bias)
         self.excite = nn.Linear(hidden, channels, bias=bias)
 
-    def gate(self, x: Tensor) -> Tensor:
-        z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)  # (N, C)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (mean_pool(x),)
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        z = pooled[0].flatten(1)  # (N, C)
         s = self.excite(torch.relu(self.squeeze(z)))
-        return ACTIVATIONS[self.activation](s)[:, :, None, None]
+        return (ACTIVATIONS[self.activation](s)[:, :, None, None],)
 
     def identity_(self) -> bool:
         """Set s = 1, which only `activation="identity"` with biases can reach."""

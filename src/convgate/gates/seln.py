@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.gates.base import GATES, Gate, hidden_width, statistics_dtype
+from convgate.gates.base import GATES, hidden_width
+from convgate.gates.pooled import PooledGate, mean_pool
 
 
 @GATES.register("seln")
-class SELN(Gate):
+class SELN(PooledGate):
     """Squeeze-and-excitation with layer normalisation in place of the sigmoid.
 
         s = LN(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
@@ -46,10 +47,13 @@ class SELN(Gate):
         self.excite = nn.Linear(hidden, channels)
         self.norm = nn.LayerNorm(channels, eps=eps)
 
-    def gate(self, x: Tensor) -> Tensor:
-        z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)  # (N, C)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (mean_pool(x),)
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        z = pooled[0].flatten(1)  # (N, C)
         s = self.norm(self.excite(torch.relu(self.squeeze(z))))
-        return s[:, :, None, None]
+        return (s[:, :, None, None],)
 
     def identity_(self) -> bool:
         nn.init.zeros_(self.norm.weight)

@@ -53,6 +53,7 @@ def gate_input_nhwc(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]
 
 OUTPUT_HOOKS = {"NCHW": gate_output, "NHWC": gate_output_nhwc}
 INPUT_HOOKS = {"NCHW": gate_input, "NHWC": gate_input_nhwc}
+HOOKS = (*OUTPUT_HOOKS.values(), *INPUT_HOOKS.values())
 
 
 def check_free(model: nn.Module, site: Site) -> None:
@@ -99,13 +100,17 @@ def detach(model: nn.Module, path: str) -> None:
     """Take the gate at ``path`` off the module that carries it."""
     above, _, name = path.rpartition(".")
     host = model.get_submodule(above)
+    unhook(host, name)
+    delattr(host, name)
+
+
+def unhook(host: nn.Module, name: str) -> None:
+    """Let the gate called ``name`` on a module no longer run."""
     hooks: dict[int, Any] = (
         host._forward_hooks if name == CHILDREN["output"] else host._forward_pre_hooks
     )
-    ours = [*OUTPUT_HOOKS.values(), *INPUT_HOOKS.values()]
-    for key in [key for key, hook in hooks.items() if hook in ours]:
+    for key in [key for key, hook in hooks.items() if hook in HOOKS]:
         del hooks[key]
-    delattr(host, name)
 
 
 def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module, Insertion]]:

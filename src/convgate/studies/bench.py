@@ -1,17 +1,18 @@
 """Cost, latency and feature distance of a study's networks, once they are trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convgate.deploy.race import Course
 from convgate.insert.sites import find_blocks
 from convgate.measure import (
     LatencyReport,
     LatencyRow,
-    compare_latency,
     count_cost,
     environment,
     feature_distances,
@@ -33,7 +34,13 @@ SECONDS_EACH = 2.0
 
 
 def measure_runs(
-    recipe: Recipe, records: Sequence[Record], folder: Path, seconds: float | None = None
+    recipe: Recipe,
+    records: Sequence[Record],
+    folder: Path,
+    seconds: float | None = None,
+    *,
+    engine: str = "eager",
+    dtype: str | None = None,
 ) -> Measurements:
     """Measure every finished run of a study and its network.
 
@@ -46,8 +53,12 @@ def measure_runs(
         records: Its cells; those without a result are left out.
         folder: The study's folder, which holds the trained weights.
         seconds: Cap on the rounds of one base, in seconds; None for 20, or 2 a variant.
+        engine: One of `convgate.deploy.ENGINES`, for the latency.
+        dtype: Of its arithmetic; None for the networks' own.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    course = Course(engine, dtype)
+    course = replace(course, channels_last=recipe.run.channels_last and course.in_torch)
     done = [record for record in records if record.top1 is not None]
     data = open_run_data(recipe)
 
@@ -60,7 +71,7 @@ def measure_runs(
     conditions: dict[str, Any] = {}
     for group in unique([variant.group for variant in first]):
         networks = {v: load(record) for v, record in first.items() if v.group == group}
-        found, told = _time(networks, x, recipe.run.channels_last, seconds)
+        found, told = _time(networks, x, course, seconds)
         facts |= found
         conditions[group] = told
     images = _images(data, device)
@@ -104,18 +115,17 @@ def _images(data: ImageData, device: torch.device) -> list[Tensor]:
 
 
 def _time(
-    networks: dict[Variant, nn.Module], x: Tensor, channels_last: bool, seconds: float | None
+    networks: dict[Variant, nn.Module], x: Tensor, course: Course, seconds: float | None
 ) -> tuple[dict[Variant, Facts], dict[str, Any]]:
     base = next((v for v in networks if v.is_base), None)
     if base is None:  # its runs failed, and there is nothing to compare with
         return {}, {}
     models = {variant.label: network for variant, network in networks.items()}
-    report = compare_latency(
+    report = course.compare(
         models,
         x,
         base=base.label,
         seconds=seconds or max(SECONDS, SECONDS_EACH * len(models)),
-        channels_last=channels_last,
     )
     base_ms = report.row(base.label).median_ms
     facts = {v: _facts(net, x, report.row(v.label), base_ms) for v, net in networks.items()}
@@ -145,5 +155,5 @@ def _told(report: LatencyReport) -> dict[str, Any]:
     """Return how the latency was taken: what a reader needs to believe it or not."""
     told = report.to_dict()
     told.pop("rows")
-    told.pop("environment")
-    return told
+    circumstances = told.pop("environment")
+    return told | {"engine": f"{circumstances['engine']}, {circumstances['dtype']}"}

@@ -76,7 +76,8 @@ def latency_pairs(result: StudyResult) -> Pairs:
                 model,
                 f"{told['rounds']} rounds in {told['seconds']:.0f} s, input"
                 f" {' x '.join(map(str, told['input_shape']))}; base against itself"
-                f" {ends['median']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]",
+                f" {ends['median']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]"
+                + (f"; {told['engine']}" if "engine" in told else ""),
             ),
             *((model, warning) for warning in told["warnings"]),
         ]

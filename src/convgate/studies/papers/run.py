@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import timm
 
+from convgate.deploy.race import Course
 from convgate.errors import InputError
 from convgate.measure.rounds import Progress
 from convgate.models.create import TORCHVISION
@@ -24,6 +25,7 @@ def run_table(
     device: str = "cpu",
     batch: int = 1,
     seconds: float = 20.0,
+    course: Course | None = None,
     on_progress: Progress | None = None,
 ) -> TableResult:
     """Build and count the rows of a table; on request, time them against their bases.
@@ -35,6 +37,7 @@ def run_table(
         device: Where to time.
         batch: Images in a timed forward pass.
         seconds: Most seconds of timing for each base and its rows.
+        course: On which engine; eagerly by default.
         on_progress: Called with a word and the share that is done.
 
     Raises:
@@ -59,7 +62,13 @@ def run_table(
     if not timed:
         raise InputError(f"no chosen row of {name} names a network to time; do without latency")
     times = time_rows(
-        table, timed, device=device, batch=batch, seconds=seconds, on_progress=on_progress
+        table,
+        timed,
+        device=device,
+        batch=batch,
+        seconds=seconds,
+        course=course,
+        on_progress=on_progress,
     )
     ours = {row.name: row for report in times.reports for row in report.rows}
     return replace(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convgate.measure import LatencyReport, PresetReport, compare_latency, run_preset
+from convgate.deploy.race import Course
+from convgate.measure import LatencyReport, PresetReport, run_preset
 from convgate.measure.rounds import Progress
 from convgate.studies.papers.build import build_row, example_input
 from convgate.studies.papers.table import PaperTable, Row, number
@@ -24,6 +25,7 @@ def time_rows(
     device: str,
     batch: int,
     seconds: float,
+    course: Course | None = None,
     on_progress: Progress | None = None,
 ) -> Times:
     """Time each base with the rows that name it; a base rides along unasked.
@@ -36,9 +38,10 @@ def time_rows(
         device: Where.
         batch: Images in a forward pass.
         seconds: Most seconds for each base.
+        course: On which engine; eagerly by default.
         on_progress: Called with a word and the share that is done.
     """
-    reports, protocols = [], []
+    reports, protocols, course = [], [], course or Course()
     groups = dict.fromkeys(row.base or row.name for row in rows)
     for place, base in enumerate(groups):
         members = [table.find(base), *(row for row in rows if row.base == base)]
@@ -49,9 +52,9 @@ def time_rows(
             if on_progress:
                 on_progress(f"{base}: {text}", (done + share) / len(groups))
 
-        reports.append(compare_latency(models, x, seconds=seconds, on_progress=report))
+        reports.append(course.compare(models, x, seconds=seconds, on_progress=report))
         if table.protocol and x.device.type != "cpu":
-            protocols.append(run_preset(models, x, table.protocol))
+            protocols.append(run_preset(models, x, table.protocol, **course.setting))
     return Times(tuple(reports), tuple(protocols))
 
 

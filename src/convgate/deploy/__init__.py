@@ -1,0 +1,32 @@
+"""Ship a network: the hub layout, verified exports, engines to run them, predictions."""
+
+from convgate.deploy.about import About, read_about
+from convgate.deploy.accuracy import calibration_images, open_labelled, top1
+from convgate.deploy.engines import ENGINES, Engine, open_engine
+from convgate.deploy.export import Exported, export
+from convgate.deploy.hub import load_hub, save_hub
+from convgate.deploy.images import ImageSpec
+from convgate.deploy.predict import Classifier, Prediction, open_classifier, predict
+from convgate.deploy.source import Source, open_source
+
+__all__ = [
+    "ENGINES",
+    "About",
+    "Classifier",
+    "Engine",
+    "Exported",
+    "ImageSpec",
+    "Prediction",
+    "Source",
+    "calibration_images",
+    "export",
+    "load_hub",
+    "open_classifier",
+    "open_engine",
+    "open_labelled",
+    "open_source",
+    "predict",
+    "read_about",
+    "save_hub",
+    "top1",
+]

@@ -1,0 +1,138 @@
+"""From a network to one ONNX graph, which ONNX Runtime runs and OpenVINO reads."""
+
+import copy
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from convgate.deploy.extras import need
+from convgate.errors import InputError
+
+OPSET = 20
+"""The first with GELU as one operator; ONNX Runtime reads it since 1.17, OpenVINO since 2024."""
+INPUT, OUTPUT = "images", "logits"
+EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
+
+
+class HalfPrecision(nn.Module):
+    """A network in float16 between images and logits in float32.
+
+    Shape: x (N, C, H, W) -> (N, K).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x.half()).float()
+
+
+def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_batch: bool) -> Any:
+    """Convert a network; its images are called "images" and its output "logits".
+
+    Args:
+        name: What to call the network in an error.
+        model: In evaluation mode, on the CPU.
+        x: An input, (N, C, H, W).
+        fixed_size: Whether H and W are constants.
+        fixed_batch: Whether N is one.
+
+    Returns:
+        An `onnx.ModelProto` of opset `OPSET`.
+
+    Raises:
+        InputError: for a network that cannot be converted, saying where, or a missing extra.
+    """
+    for package in ("onnx", "onnxscript"):
+        need(package, "the export")
+    with _explained(name, fixed_size), _quiet(), torch.no_grad():
+        program = torch.export.export(model, (x,), dynamic_shapes=_shapes(fixed_size, fixed_batch))
+        converted: Any = torch.onnx.export(
+            _without_adaptive_pools(program),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    return converted.model_proto
+
+
+def _shapes(fixed_size: bool, fixed_batch: bool) -> tuple[dict[int, Any]]:
+    moving = {} if fixed_batch else {0: Dim.DYNAMIC}
+    return (moving if fixed_size else moving | {2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+
+
+def _without_adaptive_pools(program: ExportedProgram) -> ExportedProgram:
+    """Write adaptive average pools as matrix products.
+
+    ONNX has no such operator, and torch's own translation is right for one image size only.
+    """
+    pools = (torch.ops.aten.adaptive_avg_pool2d.default,)
+    calls = [node for node in program.graph.nodes if node.target in pools]
+    if all(list(node.args[1]) == [1, 1] for node in calls):
+        return program
+    inner = torch.ops.aten._adaptive_avg_pool2d.default
+    return program.run_decompositions(dict.fromkeys((*pools, inner), adaptive_means))
+
+
+def adaptive_means(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average over a grid of windows that cover the image.
+
+        y = A_H x A_W^T,    A_N[i, p] = 1 / (e_i - s_i) for s_i <= p < e_i, else 0,
+        s_i = floor(i N / out),    e_i = ceil((i + 1) N / out)
+
+    Shape: x (N, C, H, W) -> (N, C, *size).
+    Source: the definition of torch.nn.AdaptiveAvgPool2d.
+    """
+    down, across = (_window(x.shape[axis], out, x) for axis, out in ((2, size[0]), (3, size[1])))
+    return down @ x @ across.T
+
+
+def _window(pixels: int, out: int, like: Tensor) -> Tensor:
+    place = torch.arange(pixels, device=like.device)
+    index = torch.arange(out, device=like.device)[:, None]
+    start = torch.div(index * pixels, out, rounding_mode="floor")
+    end = torch.div((index + 1) * pixels + out - 1, out, rounding_mode="floor")
+    inside = (place >= start) & (place < end)
+    return inside.to(like.dtype) / (end - start).to(like.dtype)
+
+
+@contextmanager
+def _explained(name: str, fixed_size: bool) -> Iterator[None]:
+    """Say in one sentence which operator or size torch could not carry over."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
+        text = " ".join(str(error).split())
+        if "specialized" in text or "Constraints violated" in text:
+            raise InputError(
+                f"{name} takes images of one size only; export it with --fixed-size"
+            ) from error
+        found = re.search(r"(aten|prims|torchvision|convgate)[.:]+[\w.]+", _whole(error))
+        if found:
+            raise InputError(f"{name} cannot be exported: operator {found[0]}") from error
+        out = "" if fixed_size else "; try --fixed-size"
+        raise InputError(f"{name} cannot be exported: {text[:160]}{out}") from error
+
+
+def _whole(error: BaseException) -> str:
+    cause = error.__cause__
+    return str(error) if cause is None else f"{error} {_whole(cause)}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # torch and onnxscript warn of what they will change in themselves
+        for kind in (DeprecationWarning, FutureWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=kind, module=r"(torch|onnx|onnxscript)\b.*")
+        yield

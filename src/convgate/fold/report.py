@@ -1,0 +1,93 @@
+"""What was folded in a network, what was left as it was and why, and the bytes it saves."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from convgate.measure.record import Record
+
+WIDTH = 80
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Fold(Record):
+    """One identity applied at one place.
+
+    Attributes:
+        path: The module that it was applied to.
+        identity: What was done, in words.
+        before: Bytes of feature maps that the operators it touches read and wrote for one image.
+        after: The same of what took their place.
+    """
+
+    path: str
+    identity: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Kept(Record):
+    """A gate, or a norm behind one, that stayed as it was.
+
+    Attributes:
+        path: The module.
+        reason: Why, in words.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FoldReport(Record):
+    """All folds of a network; prints as a table.
+
+    Attributes:
+        model: The class of the network.
+        folds: In the order of their application.
+        kept: Gates and norms that no identity holds for.
+        difference: Norm of the outputs' difference over the norm of the output, as verified.
+    """
+
+    model: str
+    folds: tuple[Fold, ...]
+    kept: tuple[Kept, ...]
+    difference: float
+
+    @property
+    def before(self) -> int:
+        """Bytes of feature maps moved for one image by what was folded."""
+        return sum(fold.before for fold in self.folds)
+
+    @property
+    def after(self) -> int:
+        """Bytes moved by what took its place."""
+        return sum(fold.after for fold in self.folds)
+
+    def __str__(self) -> str:
+        head = f"{self.model}: output differs by {self.difference:.1e} of its norm"
+        lines = [head, _line("fold", "places", "MiB before", "after")]
+        counts = Counter(fold.identity for fold in self.folds)
+        for identity, places in counts.items():
+            same = [fold for fold in self.folds if fold.identity == identity]
+            before, after = sum(f.before for f in same), sum(f.after for f in same)
+            lines.append(_line(identity, str(places), _mib(before), _mib(after)))
+        lines.append(_line("total", str(len(self.folds)), _mib(self.before), _mib(self.after)))
+        return "\n".join([*lines, *self._reasons()])
+
+    def _reasons(self) -> list[str]:
+        lines = []
+        for reason in dict.fromkeys(kept.reason for kept in self.kept):
+            paths = [kept.path for kept in self.kept if kept.reason == reason]
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            lines += [f"kept {paths[0]}{more}:", f"    {reason}"]
+        return lines
+
+
+def _line(name: str, places: str, before: str, after: str) -> str:
+    return f"{name:<{WIDTH - 30}}{places:>8}{before:>12}{after:>10}"
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.2f}"

@@ -1,0 +1,39 @@
+"""Gates that see their input only through means over positions, which a 1x1 convolution keeps."""
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from convgate.gates.base import Gate, statistics_dtype
+
+
+class PooledGate(Gate):
+    """A gate that sees its input only through weighted means over positions.
+
+        gate(x) = product of scales(*pool(x))
+
+    `pool` treats every channel alike, so it exchanges with a 1x1 convolution, bias included:
+    pool(W h + b) = W pool(h) + b. `convgate.fold` builds on that.
+
+    Shape: x (N, C, H, W) -> each of pool(x) (N, C, H', W').
+
+    Args:
+        channels: C.
+    """
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the means of x (N, C, H, W) that `scales` needs, each (N, C, H', W')."""
+        raise NotImplementedError
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        """Return the factors of the scale from what `pool` gave; each broadcasts against x."""
+        raise NotImplementedError
+
+    def gate(self, x: Tensor) -> Tensor:
+        return reduce(torch.mul, self.scales(*self.pool(x)))
+
+
+def mean_pool(x: Tensor) -> Tensor:
+    """Return the spatial mean (N, C, 1, 1) in the dtype of x, accumulated in float32 or better."""
+    return x.mean((2, 3), keepdim=True, dtype=statistics_dtype(x)).to(x.dtype)

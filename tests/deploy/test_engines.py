@@ -1,0 +1,126 @@
+"""Every engine computes the eager network, in each dtype it has, or says why not."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from convgate.deploy import ENGINES, open_engine
+from convgate.deploy.engines import check_engine
+from convgate.deploy.race import Course
+from convgate.errors import InputError
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+LOOSE = {"float32": 1e-4, "bfloat16": 8e-2, "float16": 2e-2, "int8": 0.5}
+
+
+def difference(got, expected):
+    return float((got - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("eager", "float32"),
+        ("eager", "bfloat16"),
+        ("onnxruntime", "float32"),
+        ("openvino", "float32"),
+        ("openvino", "int8"),
+        pytest.param("compile", "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_an_engine_is_the_eager_network(small, name, dtype):
+    _, model = small("se", reduction=4)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    engine = open_engine(name, model, X, dtype=dtype, threads=1)
+    y = engine(X)
+    with torch.no_grad():
+        assert y.dtype == torch.float32
+        assert difference(y, model(X)) <= LOOSE[dtype]
+        assert (difference(y, model(X)) < 1e-6) == (dtype == "float32")  # it does round
+    assert engine.told["engine"].startswith(("torch", name))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_bfloat16_in_openvino_or_a_sentence(small):
+    _, model = small()
+    import openvino
+
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        y = open_engine("openvino", model, X, dtype="bfloat16")(X)
+        assert 1e-5 < difference(y, model(X).detach()) < LOOSE["bfloat16"]
+    else:
+        with pytest.raises(InputError, match="no bfloat16 on this processor"):
+            open_engine("openvino", model, X, dtype="bfloat16")
+
+
+def test_a_processor_without_float16_is_told_not_obeyed():
+    from convgate.deploy.runtimes import check_capable
+
+    class Core:
+        def get_property(self, *_):
+            return ["FP32", "INT8", "BF16"]
+
+    check_capable(Core(), "bfloat16")
+    with pytest.raises(InputError, match="no float16 on this processor; choose from float32, bf"):
+        check_capable(Core(), "float16")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "sentence"),
+    [
+        ("openvno", "float32", "unknown engine 'openvno'; did you mean 'openvino'?"),
+        ("eager", "float23", "unknown dtype 'float23'"),
+        ("onnxruntime", "bfloat16", "engine 'onnxruntime' has no bfloat16 here"),
+        ("compile", "int8", "engine 'compile' has no int8 here; choose from float32"),
+    ],
+)
+def test_words_that_do_not_fit(name, dtype, sentence):
+    with pytest.raises(InputError) as caught:
+        check_engine(name, dtype)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("onnxruntime", "onnx"), ("openvino", "openvino")])
+def test_a_missing_package_names_its_extra(name, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=rf"pip install 'convgate\[{extra}\]'"):
+        check_engine(name, "float32")
+
+
+def test_a_wrong_engine_is_never_handed_out(small, monkeypatch):
+    from convgate.deploy import engines
+
+    _, model = small()
+    monkeypatch.setitem(engines._BUILDERS, "eager", lambda order: lambda x: order.model(x) * 1.01)
+    with pytest.raises(InputError, match=r"differs from the reference by 0.01"):
+        open_engine("eager", model, X)
+
+
+def test_images_below_the_stride_are_one_sentence():
+    model = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 2, 2), nn.Flatten())
+    with pytest.raises(InputError, match=r"does not take images of 3 x 6 x 6 \(.*give its own"):
+        open_engine("eager", model, torch.randn(1, 3, 6, 6))
+
+
+def test_rivals_are_timed_on_the_engine(small):
+    _, plain = small()
+    _, gated = small("se", reduction=4)
+    course = Course("onnxruntime", "float32", threads=1)
+    report = course.compare({"plain": plain, "se": gated}, X[:1], rounds=3, warmup_s=0.01)
+    assert [row.name for row in report.rows] == ["plain", "se"]
+    assert report.environment["engine"].startswith("onnxruntime ")
+    assert report.environment["dtype"] == "float32"
+
+
+def test_what_an_engine_cannot_be_asked():
+    with pytest.raises(InputError, match="lays out channels itself"):
+        Course("openvino", channels_last=True)
+    with pytest.raises(InputError, match="for --engine compile"):
+        Course("eager", compile_mode="max-autotune")
+
+
+def test_the_dtypes_of_every_engine_are_known_words():
+    assert {word for words in ENGINES.values() for word in words} == set(LOOSE)

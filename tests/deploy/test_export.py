@@ -1,0 +1,202 @@
+"""Files of both formats: the same network, described, checked, and nothing else left behind."""
+
+import json
+import os
+
+import numpy
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from convgate.deploy import (
+    About,
+    Source,
+    calibration_images,
+    export,
+    open_classifier,
+    open_labelled,
+    predict,
+)
+from convgate.deploy.export import has_fixed_size
+from convgate.deploy.images import spec_of_timm
+from convgate.errors import CorruptFile, InputError
+from convgate.models import create_model
+
+X = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
+FILE = {"onnx": "net.onnx", "openvino": "net.xml"}
+FORMS = list(FILE)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Forty pictures in folders named after two classes, of one colour each."""
+    for name, colour in (("class a", 40), ("class b", 200)):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(20):
+            shade = numpy.full((36, 36, 3), colour + number, dtype=numpy.uint8)
+            Image.fromarray(shade).save(folder / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_is_the_network_and_says_what_it_is(small, tmp_path, form, picture):
+    about, model = small("se", reduction=4)
+    out = tmp_path / "out" / FILE[form]
+    out.parent.mkdir()
+    exported = export(Source(model, about), form, out)
+    assert exported.difference < 1e-5
+    assert sorted(os.listdir(out.parent)) == sorted(path.name for path in exported.files)
+    opened = open_classifier(out)
+    with torch.no_grad():
+        torch.testing.assert_close(opened.run(X), model(X), rtol=1e-4, atol=1e-5)
+    assert opened.about == exported.about
+    assert (opened.about.classes, opened.about.images) == (about.classes, about.images)
+    assert opened.about.gate.options == {"reduction": 4}
+    assert opened.about.versions["torch"] == torch.__version__.partition("+")[0]
+    assert any(line.startswith("norm into") for line in opened.about.folded)
+    (eager,), (shipped,) = (
+        predict(type(opened)(run, about), [picture]) for run in (model, opened.run)
+    )
+    assert [guess.name for guess in eager.top] == [guess.name for guess in shipped.top]
+
+
+def test_anybody_can_read_the_description_of_an_onnx_file(small, tmp_path):
+    about, model = small()
+    export(Source(model, about), "onnx", tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    told = json.loads(session.get_modelmeta().custom_metadata_map["convgate"])
+    assert told["classes"] == list(about.classes)
+    assert told["images"]["mean"] == [0.5, 0.4, 0.3]
+    assert told["command"] and told["versions"]["onnx"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_float16_is_smaller_and_close(small, tmp_path, form):
+    about, model = small()
+    sizes = []
+    for dtype in ("float32", "float16"):
+        exported = export(Source(model, about), form, tmp_path / FILE[form], dtype=dtype)
+        sizes.append(sum(path.stat().st_size for path in exported.files))
+    assert exported.largest < 65504
+    assert 1e-6 < exported.difference < 2e-2
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_float16_is_refused_where_a_number_does_not_fit(small, tmp_path):
+    about, model = small()
+    with torch.no_grad():
+        model.bn1.weight.mul_(1e6)
+    with pytest.raises(InputError, match="65504 that float16 holds"):
+        export(Source(model, about), "onnx", tmp_path / "net.onnx", dtype="float16")
+    assert not os.listdir(tmp_path)
+
+
+def test_int8_states_the_accuracy_before_and_after(small, tmp_path, pictures):
+    about, model = small("se", reduction=4)
+    exported = export(
+        Source(model, about),
+        "openvino",
+        tmp_path / "net.xml",
+        dtype="int8",
+        calibration=calibration_images(pictures, about.images),
+        validation=open_labelled(pictures, about),
+    )
+    assert exported.difference > 1e-4  # it does round
+    scores = open_classifier(tmp_path / "net.xml").about.scores
+    assert scores == exported.about.scores
+    assert scores["images"] == 40
+    right = 0
+    for path in pictures.rglob("*.png"):
+        x = about.images.batch([path])
+        right += about.classes[int(model(x).argmax())] == path.parent.name
+    assert scores["top1_eager"] == pytest.approx(100 * right / 40)
+    assert abs(scores["top1_int8"] - scores["top1_eager"]) <= 10
+
+
+def test_too_few_pictures_for_int8(small, tmp_path, pictures):
+    about, model = small()
+    for path in list(pictures.rglob("*.png"))[:20]:
+        path.unlink()
+    with pytest.raises(InputError, match=r"holds 20 pictures, too few .* at least 32"):
+        calibration_images(pictures, about.images)
+    with pytest.raises(InputError, match="takes its ranges from pictures"):
+        export(Source(model, about), "openvino", tmp_path / "net.xml", dtype="int8")
+    with pytest.raises(InputError, match="no class names"):
+        open_labelled(pictures, About(model="resnet8"))
+    with pytest.raises(InputError, match="in a folder named after a class, such as 'cat'"):
+        open_labelled(pictures, About(model="resnet8", classes=("cat",)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_mismatch_leaves_no_file_and_no_old_one_changed(
+    small, tmp_path, monkeypatch, form, existed
+):
+    about, model = small()
+    out = tmp_path / FILE[form]
+    if existed:
+        out.write_text("old")
+    monkeypatch.setattr("convgate.deploy.verify.relative_difference", lambda *_: 0.5)
+    with pytest.raises(InputError, match="nothing is written"):
+        export(Source(model, about), form, out)
+    assert os.listdir(tmp_path) == ([out.name] if existed else [])
+    assert not existed or out.read_text() == "old"
+
+
+def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
+    torch.manual_seed(0)
+    model = create_model("test_vit", num_classes=3).eval()
+    assert has_fixed_size(model)
+    about = About(model="test_vit", images=spec_of_timm(model.pretrained_cfg))
+    exported = export(Source(model, about), "onnx", tmp_path / "net.onnx")
+    assert exported.about.fixed_size
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert session.get_inputs()[0].shape[1:] == list(about.images.input_size)
+
+
+def test_a_gate_that_draws_random_numbers_is_refused(small, tmp_path):
+    about, model = small("pdfam_gmm")
+    with pytest.raises(InputError, match=r"resnet8 \+ pdfam_gmm draws random numbers"):
+        export(Source(model, about), "onnx", tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("form", "out", "options", "sentence"),
+    [
+        ("onxn", "net.onnx", {}, "unknown format 'onxn'; did you mean 'onnx'?"),
+        ("onnx", "net.xml", {}, "a file for onnx ends in .onnx"),
+        ("onnx", "net.onnx", {"dtype": "int8"}, "onnx files have no int8"),
+        ("onnx", "nowhere/net.onnx", {}, "there is no folder"),
+        ("onnx", "folder.onnx", {}, "is a folder; name a file"),
+    ],
+)
+def test_bad_words(small, tmp_path, form, out, options, sentence):
+    (tmp_path / "folder.onnx").mkdir()
+    about, model = small()
+    with pytest.raises(InputError) as caught:
+        export(Source(model, about), form, tmp_path / out, **options)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_damaged_and_foreign_files(small, tmp_path, form):
+    about, model = small()
+    out = tmp_path / FILE[form]
+    export(Source(model, about), form, out)
+    whole = out.read_bytes()
+    out.write_bytes(whole.replace(b"convgate", b"somebody"))
+    with pytest.raises(InputError, match="carries no description"):
+        open_classifier(out)
+    out.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptFile, match="damaged"):
+        open_classifier(out)
+
+
+def test_half_an_ir_is_damaged(small, tmp_path):
+    about, model = small()
+    export(Source(model, about), "openvino", tmp_path / "net.xml")
+    (tmp_path / "net.bin").unlink()
+    with pytest.raises(CorruptFile, match=r"net\.bin is not beside it"):
+        open_classifier(tmp_path / "net.xml")

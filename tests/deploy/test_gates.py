@@ -1,0 +1,78 @@
+"""Every gate in every kind of network goes into both runtimes, or it is known why not."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torchvision
+
+import convgate.models  # noqa: F401  registers the names in timm
+from convgate.deploy.convert import to_onnx
+from convgate.deploy.export import fold_if_it_can
+from convgate.deploy.runtimes import read_graph, run_onnx, run_openvino
+from convgate.deploy.verify import check_deterministic, inputs_to_compare, verify
+from convgate.errors import InputError
+from convgate.gates import list_gates
+from convgate.insert import insert
+
+SMALL = {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 128)}
+NETWORKS = {
+    "resnet18": ("block_end", lambda: timm.create_model("resnet18")),
+    "resnet50": ("block_end", lambda: timm.create_model("resnet50", layers=[1, 1, 1, 1])),
+    "mobilenet_v2": ("spatial", lambda: torchvision.models.mobilenet_v2()),
+    "mobilenet_v3": ("spatial", lambda: torchvision.models.mobilenet_v3_small()),
+    "convnext": ("hidden", lambda: timm.create_model("convnext_atto", **SMALL)),
+    "selnext": ("block_end", lambda: timm.create_model("selnext_atto", **SMALL)),
+}
+OPTIONS = {
+    "sa": {"groups": 4},
+    "sge": {"groups": 8},
+    "fca": {"frequencies": 8},
+    **{name: {"num_groups": 8} for name in ("ela", "ela_t", "ela_b", "ela_s", "ela_l")},
+}
+"""For widths that are multiples of 8 and no more; all other gates take them as they are."""
+RANDOM = {"pdfam_gmm"}
+"""Gates that draw random numbers at every pass, in evaluation too."""
+
+
+def gated(network, gate):
+    at, build = NETWORKS[network]
+    torch.manual_seed(0)
+    model = build()
+    insert(model, gate, at=at, start="paper", **OPTIONS.get(gate, {}))
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1 and not name.endswith("bias"):
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return model.eval()
+
+
+def check(network, gate, x):
+    model = gated(network, gate)
+    if gate in RANDOM:
+        with pytest.raises(InputError, match="draws random numbers"):
+            check_deterministic(gate, model, x[:1])
+        return
+    check_deterministic(gate, model, x[:1])
+    form, _ = fold_if_it_can(copy.deepcopy(model), x[:1])
+    graph = to_onnx(gate, form, x[:2], fixed_size=False, fixed_batch=False).SerializeToString()
+    for run in (run_onnx(graph, 1), run_openvino(read_graph(graph), "float32", 1)):
+        verify(gate, run, model, inputs_to_compare(x, fixed_size=False), torch.float32)
+
+
+DIAGONAL = [
+    ("selnext", "fca"),  # adaptive pools
+    ("selnext", "sge"),  # arithmetic on sizes
+]
+
+
+@pytest.mark.parametrize(("network", "gate"), DIAGONAL)
+def test_gates_whose_operators_need_care(network, gate):
+    check(network, gate, torch.randn(3, 3, 64, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(NETWORKS))
+@pytest.mark.parametrize("gate", list_gates())
+def test_every_gate_in_every_network(network, gate):
+    check(network, gate, torch.randn(3, 3, 64, 64))
