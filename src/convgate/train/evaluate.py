@@ -1,19 +1,13 @@
 """Score the weights that a run left behind."""
 
-import json
-import tomllib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
-from convgate import spec
-from convgate.errors import CorruptFile, InputError
+from convgate.errors import InputError
 from convgate.tasks.classify import Classifier
-from convgate.train.build import build_model, open_run_data
-from convgate.train.checkpoint import LAST, WEIGHTS, load_weights
-from convgate.train.recipe import Recipe
+from convgate.train.build import open_run_data
+from convgate.train.trained import read_trained
 from convgate.train.trainer import quiet, run_validation
 
 
@@ -43,58 +37,16 @@ def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
         InputError: for a run that is not finished, or data with other classes.
         CorruptFile: for a weights file that is damaged or not ours.
     """
-    path = _weights_of(Path(run))
-    weights, metadata = load_weights(path)
-    recipe, classes, in_chans = _read(path, metadata)
-    recipe = _with_data(recipe, path, data)
+    trained = read_trained(run, data)
+    recipe, classes, in_chans = trained.recipe, trained.classes, trained.in_chans
     with quiet():
         opened = open_run_data(recipe)
         if (opened.classes, opened.in_chans) != (classes, in_chans):
             raise InputError(
-                f"{path}: trained on {len(classes)} classes with {in_chans} channels, but the "
-                f"data has {len(opened.classes)} with {opened.in_chans}, or names them otherwise"
+                f"{trained.path}: trained on {len(classes)} classes with {in_chans} channels, but "
+                f"the data has {len(opened.classes)} with {opened.in_chans}, or names them "
+                "otherwise"
             )
-        model = build_model(recipe, num_classes=len(classes), in_chans=in_chans)
-        _load(model, weights, path)
-        task = Classifier(model, len(classes), channels_last=recipe.run.channels_last)
+        task = Classifier(trained.build(), len(classes), channels_last=recipe.run.channels_last)
         run_validation(recipe.run, task, opened.val)
-    return Evaluation(**task.scores(), images=opened.val_images, weights=path)
-
-
-def _weights_of(run: Path) -> Path:
-    if not run.exists():
-        raise InputError(f"{run}: there is no such file or folder")
-    if run.is_file():
-        return run
-    if not (run / WEIGHTS).is_file():
-        state = "not finished; train it to its end" if (run / LAST).is_file() else "not a run"
-        raise InputError(f"{run}: {state}; it holds no {WEIGHTS}")
-    return run / WEIGHTS
-
-
-def _read(path: Path, metadata: dict[str, str]) -> tuple[Recipe, tuple[str, ...], int]:
-    try:
-        table = tomllib.loads(metadata["recipe"])
-        classes, in_chans = tuple(json.loads(metadata["classes"])), int(metadata["in_chans"])
-    except (KeyError, ValueError) as error:
-        raise CorruptFile(f"{path}: its description is damaged ({error!r})") from None
-    recipe = spec.parse(Recipe, table, name=str(path))
-    start = replace(recipe.model, weights=None)  # what it started from is no longer needed
-    return replace(recipe, model=start), classes, in_chans
-
-
-def _with_data(recipe: Recipe, weights: Path, data: str | Path | None) -> Recipe:
-    """Prefer the place that is asked for, then the one in the folder's own recipe."""
-    beside = weights.with_name("recipe.toml")
-    if data is None and beside.is_file():
-        place = spec.load(Recipe, beside).data.path
-    else:
-        place = None if data is None else str(data)
-    return replace(recipe, data=replace(recipe.data, path=place))
-
-
-def _load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CorruptFile(f"{path}: does not fit its own recipe ({error})") from None
+    return Evaluation(**task.scores(), images=opened.val_images, weights=trained.path)

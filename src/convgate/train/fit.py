@@ -29,6 +29,7 @@ from convgate.train.record import (
     write_metrics,
     write_result,
 )
+from convgate.train.trained import note_statistics
 from convgate.train.trainer import Epochs, process, quiet, run_trainer
 
 __all__ = ["build_model", "fit"]
@@ -171,6 +172,7 @@ def _finish(
             "classes": json.dumps(result.classes),
             "in_chans": str(data.in_chans),
             "top1": repr(result.top1),
+            **note_statistics(data.mean, data.std),
         }
         weights = checkpoint.network_weights(state)
         checkpoint.save_weights(out / checkpoint.WEIGHTS, weights, metadata)

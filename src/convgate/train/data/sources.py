@@ -54,8 +54,8 @@ class FolderTree:
                 continue
             seen.add(real)
             below[:] = [name for name in below if not name.startswith(".")]
-            inside = Path(folder).relative_to(self._root).as_posix()
-            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
+            inside = Path(folder).relative_to(self._root)
+            found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
         return sorted(found)
 
     def read(self, name: str) -> bytes:
@@ -110,6 +110,8 @@ class ZipTree:
         return sorted(self._folders.get(parent, ()))
 
     def files(self, parent: str) -> list[str]:
+        if not parent:
+            return self._files
         first = bisect_left(self._files, f"{parent}/")
         return self._files[first : bisect_left(self._files, f"{parent}0")]  # "0" follows "/"
 
