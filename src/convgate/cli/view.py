@@ -52,8 +52,8 @@ def diversity(  # noqa: PLR0913  every option of the verb is one argument
     from convgate.view.diversity_picture import draw_diversity
 
     figure.check_picture(out)
-    named = {"pretrained": pretrained, "image_px": image_px, "device": open_device(device)}
-    networks = open_networks(models, **named)
+    place = open_device(device)
+    networks = open_networks(models, pretrained=pretrained, image_px=image_px, device=place)
     pictures = find_pictures(data, count=images, skip_bad=skip_bad)
     how = {"batch": batch, "workers": workers}
     with progress() as report:
@@ -91,8 +91,9 @@ def scales(  # noqa: PLR0913
     from convgate.view.scales_picture import choose_layers, draw_scales
 
     figure.check_picture(out)
-    named = {"pretrained": pretrained, "image_px": image_px, "device": open_device(device)}
-    network = open_networks([model], **named)[0]
+    place = open_device(device)
+    opened = open_networks([model], pretrained=pretrained, image_px=image_px, device=place)
+    network = opened[0]
     pictures = find_pictures(source, count=images, class_name=class_name, skip_bad=skip_bad)
     how = {"batch": batch, "workers": workers}
     with progress() as report:
@@ -133,8 +134,8 @@ def cam(  # noqa: PLR0913
     from convgate.view.cam_picture import draw_maps
 
     figure.check_picture(out)
-    named = {"pretrained": pretrained, "image_px": image_px, "device": open_device(device)}
-    networks = open_networks(models, **named)
+    place = open_device(device)
+    networks = open_networks(models, pretrained=pretrained, image_px=image_px, device=place)
     found = [find_pictures(path, count=images, skip_bad=skip_bad) for path in sources]
     photographs = [(p.name(i), p.load(i)) for p in found for i in range(len(p))]
     asked = {"method": method, "layers": layers, "class_name": class_name}

@@ -10,6 +10,7 @@ from matplotlib.transforms import blended_transform_factory
 from convgate.studies.points import Point, budget_ms, frame, front_line, points_of
 from convgate.studies.result import StudyResult
 from convgate.train.checkpoint import replacing
+from convgate.view.figure import plain
 
 STEM = "accuracy_latency"
 INCHES = 7.2
@@ -63,11 +64,6 @@ def draw(result: StudyResult, points: list[Point]) -> Figure:
     axes.grid(color="#e3e6e8", lw=0.6)
     axes.set_axisbelow(True)
     return figure
-
-
-def plain(label: str) -> str:
-    """Return a label that matplotlib does not read as mathematics."""
-    return label.replace("$", r"\$")
 
 
 def _budget_line(axes: Axes, x: float, budget: float) -> None:

@@ -30,11 +30,11 @@ class Kind:
 
 BOUNDED = {
     "sigmoid": Kind("sigmoid", (0.0, 1.0)),
-    "hardsigmoid": Kind("hard sigmoid", (0.0, 1.0)),
+    "hardsigmoid": Kind("h-sigmoid", (0.0, 1.0)),
     "tanh": Kind("tanh", (-1.0, 1.0)),
 }
-RELU6 = {"relu6": Kind("hard sigmoid", (0.0, 1.0), shift=3.0, factor=6.0)}  # relu6(z + 3) / 6
-NORMS = {"layer_norm": Kind("layer norm", ())}
+RELU6 = {"relu6": Kind("h-sigmoid", (0.0, 1.0), shift=3.0, factor=6.0)}  # relu6(z + 3) / 6
+NORMS = {"layer_norm": Kind("LN", ())}
 RANKS: Sequence[Mapping[str, Kind]] = (BOUNDED, RELU6, NORMS)
 """The first of these that a gate calls is its activation; a relu6 before a sigmoid is not."""
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -87,11 +86,9 @@ def choose_layers(network: Network, layers: str) -> list[FeatureMap]:
     Raises:
         InputError: for a layer or number of them that the network does not have.
     """
-    size = (1, len(network.mean), network.image_px, network.image_px)
-    example = torch.zeros(size, device=network.device)
     if layers.removeprefix("-").isdigit():
-        return last_maps(network.model, example, int(layers))
-    return named_maps(network.model, example, layers.split(","))
+        return last_maps(network.model, network.example(), int(layers))
+    return named_maps(network.model, network.example(), layers.split(","))
 
 
 def find_class(network: Network, name: str) -> int | None:

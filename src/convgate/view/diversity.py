@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from convgate.insert import list_sites
@@ -131,10 +130,8 @@ def choose_places(network: Network, patterns: Sequence[str] = ()) -> tuple[str, 
         InputError: for a pattern without a layer, or a network without feature maps.
     """
     model = network.model
-    size = (1, len(network.mean), network.image_px, network.image_px)
-    example = torch.zeros(size, device=network.device)
     if patterns:
-        maps = named_maps(model, example, patterns)
+        maps = named_maps(model, network.example(), patterns)
         return "after the named layers", [Place(m.path, m.layout == "NHWC") for m in maps]
     sites = list_sites(model)
     for name, where in EXPANSIONS.items():
@@ -144,5 +141,5 @@ def choose_places(network: Network, patterns: Sequence[str] = ()) -> tuple[str, 
     blocks = [Place(block.path, channels_last=False) for block in find_blocks(model)]
     if blocks:
         return "after each block", blocks
-    maps = last_maps(model, example)
+    maps = last_maps(model, network.example())
     return "after each stage", [Place(m.path, m.layout == "NHWC") for m in maps]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from convgate.view.diversity import Curve
 from convgate.view.figure import COLOURS, Ink, new_figure, plain, style_axes
@@ -51,4 +52,4 @@ def _label(axes: Axes, counts: set[int]) -> None:
         return
     count = next(iter(counts))
     axes.set(xlabel="block", xlim=(0.5, count + 0.5))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

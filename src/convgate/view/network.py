@@ -54,16 +54,20 @@ class Network:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Turn RGB uint8 (N, 3, H, W) into what the network takes, on its device."""
+        x = pixels.to(self.device).float() / 255
         if len(self.mean) == 1:
-            pixels = rgb_to_grayscale(pixels)
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in self._scale())
-        return (pixels.to(self.device).float() / 255 - mean) / std
+            x = rgb_to_grayscale(x)
+        mean = torch.tensor(self.mean, device=self.device)[:, None, None]
+        std = torch.tensor(self.std, device=self.device)[:, None, None]
+        return (x - mean) / std
+
+    def example(self) -> Tensor:
+        """Return a picture without content, as the network takes it."""
+        size = (1, len(self.mean), self.image_px, self.image_px)
+        return torch.zeros(size, device=self.device)
 
     def class_name(self, index: int) -> str:
         return self.classes[index] if self.classes else f"class {index}"
-
-    def _scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.mean, self.std
 
 
 def open_networks(
@@ -93,16 +97,28 @@ def open_networks(
         raise InputError(f"image_px={image_px} leaves no image; give at least 1")
     networks = [_open_run(n) if _is_run(n) else _open_name(n, pretrained) for n in names]
     labels = [network.label for network in networks]
-    for network in networks:
+    opened = []
+    for network, name in zip(networks, names, strict=True):
         network.model.to(device).eval()
-    return [
-        replace(
-            network,
-            label=network.label if labels.count(network.label) == 1 else _told_apart(network, name),
-            image_px=image_px or network.image_px,
-        )
-        for network, name in zip(networks, names, strict=True)
-    ]
+        alone = labels.count(network.label) == 1
+        label = network.label if alone else _told_apart(network, name)
+        opened.append(replace(network, label=label, image_px=image_px or network.image_px))
+    if image_px:
+        for network in opened:
+            _check_size(network)
+    return opened
+
+
+def _check_size(network: Network) -> None:
+    try:
+        with torch.inference_mode():
+            network.model(network.example())
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{network.label} cannot take pictures of {network.image_px} px ({reason}); "
+            "leave --image-px out"
+        ) from error
 
 
 def _is_run(name: str) -> bool:
@@ -123,7 +139,9 @@ def _is_known(name: str) -> bool:
 
 
 def _open_name(name: str, pretrained: bool) -> Network:
-    model = create_model(name, pretrained=pretrained)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the same random weights every time
+        model = create_model(name, pretrained=pretrained)
     cfg: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     size = noted_size(model)
     outputs = cfg.get("num_classes", IMAGENET_CLASSES)
@@ -139,7 +157,7 @@ def _open_name(name: str, pretrained: bool) -> Network:
 
 
 def _imagenet_names() -> tuple[str, ...]:
-    info = ImageNetInfo()  # type: ignore[no-untyped-call]
+    info = ImageNetInfo()
     return tuple(
         info.index_to_description(index).partition(",")[0] for index in range(IMAGENET_CLASSES)
     )

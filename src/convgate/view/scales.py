@@ -187,7 +187,8 @@ def _after(gate: nn.Module, scale: Tensor, call: Activation, *, alone: bool) -> 
 
 
 def _spread(values: Tensor) -> str:
-    return f"{float(values.mean()):.2f}±{float(values.std(correction=0)):.2f}"
+    mean = round(float(values.mean()), 2) + 0.0  # and no negative zero
+    return f"{mean:.2f}±{float(values.std(correction=0)):.2f}"
 
 
 def _layer(found: dict[str, LayerScales], name: str, kind: Kind | None) -> LayerScales:

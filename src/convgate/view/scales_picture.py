@@ -1,9 +1,11 @@
 """The picture of channel scales: a row for each layer, before and after its activation."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from convgate.errors import unknown
@@ -21,17 +23,20 @@ DEAD_COLOUR, SATURATED_COLOUR = COLOURS[1], COLOURS[3]
 
 
 def choose_layers(layers: Sequence[LayerScales], names: Sequence[str] = ()) -> list[LayerScales]:
-    """Return the named layers, or at most four at even steps from the first to the last.
+    """Return the layers that match, or at most four at even steps from the first to the last.
+
+    Args:
+        layers: All of them.
+        names: Gates' paths; ``*`` and ``?`` match as in a shell.
 
     Raises:
         InputError: for a layer that has no gate (with the nearest).
     """
-    known = {layer.layer: layer for layer in layers}
     for name in names:
-        if name not in known:
-            raise unknown("gated layer", name, known)
+        if not any(fnmatchcase(layer.layer, name) for layer in layers):
+            raise unknown("gated layer", name, [layer.layer for layer in layers])
     if names:
-        return [known[name] for name in names]
+        return [layer for layer in layers if any(fnmatchcase(layer.layer, n) for n in names)]
     if len(layers) <= MOST_ROWS:
         return list(layers)
     steps = MOST_ROWS - 1
@@ -68,7 +73,7 @@ def _colours(layer: LayerScales) -> list[str]:
 
 def _dots(axes: Axes, values: Tensor, colours: list[str]) -> None:
     size = max(2.0, min(12.0, 1200 / len(colours)))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.scatter(range(len(colours)), values.tolist(), s=size, c=colours, lw=0, zorder=3)
 
 
