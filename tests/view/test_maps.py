@@ -74,6 +74,12 @@ def test_swin_s_maps_have_their_channels_last():
     assert [(m.height, m.layout) for m in found] == [(side, "NHWC") for side in (16, 8, 4, 2)]
 
 
+def test_attention_between_channels_is_no_map():
+    """EdgeNeXt's is 12 x 12 for 4 heads, whatever the picture's size."""
+    found = last_maps(create_model("edgenext_xx_small").eval(), torch.zeros(1, 3, 128, 128))
+    assert [m.height for m in found] == [32, 16, 8, 4]
+
+
 def test_a_gate_changes_nothing_in_what_is_found():
     x = torch.zeros(1, 3, 32, 32)
     for gate in ("cbam", "eca", "ela"):

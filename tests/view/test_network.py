@@ -32,10 +32,13 @@ def test_a_name_has_its_library_s_preprocessing_and_says_that_it_is_untrained():
 
 
 def test_random_weights_are_the_same_every_time():
-    state = torch.get_rng_state()
-    one, other = (open_networks(["resnet8"])[0].model.state_dict() for _ in range(2))
+    torch.manual_seed(1)
+    one = open_networks(["resnet8"])[0].model.state_dict()
+    drawn = torch.rand(1)
+    other = open_networks(["resnet8"])[0].model.state_dict()
     assert all(torch.equal(one[key], other[key]) for key in one)
-    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(1))
 
 
 def test_a_run_has_its_own_statistics_classes_and_gate(run):

@@ -69,16 +69,14 @@ def trace_maps(model: nn.Module, example: Tensor) -> list[FeatureMap]:
 def last_maps(model: nn.Module, example: Tensor, count: int | None = None) -> list[FeatureMap]:
     """Return the last map of each resolution, or of the last ``count``, in the network's order.
 
-    The very last one is what the head takes. Before it a stage that timm notes on the network is
-    preferred, else the last module that is no mere part of a block and no norm.
+    The very last one is what the head takes; before it, each is of the last module that is no mere
+    part of a block and no norm.
 
     Raises:
         InputError: if the network has fewer resolutions, or no map.
     """
     maps = trace_maps(model, example)
     ends = {m.positions: m for m in _without_parts(model, maps)}
-    noted = _noted_stages(model)
-    ends |= {m.positions: m for m in maps if m.path in noted}
     ends[maps[-1].positions] = maps[-1]
     order = sorted(ends.values(), key=lambda m: -m.positions)
     if count is None:
@@ -158,8 +156,3 @@ def _without_parts(model: nn.Module, maps: Sequence[FeatureMap]) -> list[Feature
         return any(m is not None and m.positions != inner.positions for m in above)
 
     return [m for m in maps if not isinstance(modules[m.path], NORMS) and not is_part(m)]
-
-
-def _noted_stages(model: nn.Module) -> set[str]:
-    info: Any = getattr(model, "feature_info", None) or []
-    return {stage["module"] for stage in getattr(info, "info", info)}

@@ -104,7 +104,7 @@ class LayerScales:
         """Return one row on all channels: means with their standard deviation over channels."""
         return {
             "layer": self.layer,
-            "activation": self.kind.name if self.kind else "none",
+            "ends in": self.kind.name if self.kind else "none",
             "C": self.channels,
             "before": _spread(self.mean_before),
             "scale": _spread(self.mean_after),
