@@ -102,3 +102,15 @@ def test_errors_name_the_way_out():
         feature_distances(net, [])
     with pytest.raises(InputError, match="at least one image"):
         DistanceSum().result()
+
+
+def test_layers_with_their_channels_last():
+    class Turned(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1)
+
+    x = torch.rand(2, 3, 4, 5)
+    model = nn.Sequential(nn.Identity(), Turned())
+    found = feature_distances(model, x, ["0", "1"], channels_last=["1"])
+    assert found["1"] == found["0"]
+    assert found["1"].channels == 3

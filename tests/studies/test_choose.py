@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from convgate.errors import InputError
-from convgate.studies.choose import choose, essence
+from convgate.studies.choose import choose
 from convgate.studies.grid import Variant
 from convgate.train.recipe import GateSpec, StudySpec
 
@@ -59,14 +59,3 @@ def test_single_keys_and_the_data_are_changed_once(recipe):
 def test_what_a_study_cannot_start_from(choices, sentence):
     with pytest.raises(InputError, match=sentence):
         choose(None, choices)
-
-
-def test_essence_is_what_changes_the_weights(recipe):
-    moved = replace(
-        recipe,
-        data=replace(recipe.data, path="elsewhere", workers=5),
-        study=StudySpec(gates=("se",)),
-        source="x",
-    )
-    assert essence(moved) == essence(recipe)
-    assert essence(replace(recipe, run=replace(recipe.run, batch_size=32))) != essence(recipe)

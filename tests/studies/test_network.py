@@ -4,6 +4,7 @@ from convgate.studies.grid import Cell, Variant
 from convgate.studies.network import (
     Network,
     cell_recipe,
+    essence,
     grid_network,
     network_of,
     read_network,
@@ -42,3 +43,14 @@ def test_cells_of_older_studies_are_the_grids(recipe):
     network = network_of(recipe, record)
     assert network.gate == GateSpec(name="se", options={"divisor": 8})
     assert network.model == recipe.model
+
+
+def test_essence_is_what_changes_the_weights(recipe):
+    moved = replace(
+        recipe,
+        data=replace(recipe.data, path="elsewhere", workers=5),
+        study=StudySpec(gates=("se",)),
+        source="x",
+    )
+    assert essence(moved) == essence(recipe)
+    assert essence(replace(recipe, run=replace(recipe.run, batch_size=32))) != essence(recipe)

@@ -16,9 +16,10 @@ def show(rows: Rows, as_json: bool) -> None:
         return
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*(rows[0] if rows else ()), box=box.SIMPLE, pad_edge=False)
+    columns = [Column(name, overflow="fold") for name in (rows[0] if rows else ())]
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console(markup=False, highlight=False).print(table)

@@ -1,6 +1,6 @@
 """Mean feature cosine distance: how different the channels of a feature map are."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +83,11 @@ class DistanceSum:
 
 
 def feature_distances(
-    model: nn.Module, images: Tensor | Iterable[Tensor], layers: Sequence[str] | None = None
+    model: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    layers: Sequence[str] | None = None,
+    *,
+    channels_last: Collection[str] = (),
 ) -> dict[str, FeatureDistance]:
     """Measure the outputs of ``layers`` while the images pass through ``model`` once.
 
@@ -92,6 +96,7 @@ def feature_distances(
         images: a batch, or batches, on the model's device.
         layers: module paths; without it, the deepest layer that returns a feature map (N, C, H, W)
             of more than one position.
+        channels_last: those of the layers that return (N, H, W, C).
 
     Raises:
         InputError: if a layer is unknown, returns no feature map, or none was found.
@@ -103,7 +108,7 @@ def feature_distances(
         raise InputError("there are no images to measure the feature distance on")
     names = [deepest_map(model, first)] if layers is None else list(layers)
     sums = {name: DistanceSum() for name in names}
-    with evaluated(model), _watched(model, sums):
+    with evaluated(model), _watched(model, sums, channels_last):
         model(first)
         for batch in iterator:
             model(batch)
@@ -134,16 +139,20 @@ def deepest_map(model: nn.Module, images: Tensor) -> str:
 
 
 @contextmanager
-def _watched(model: nn.Module, sums: dict[str, DistanceSum]) -> Iterator[None]:
+def _watched(
+    model: nn.Module, sums: dict[str, DistanceSum], channels_last: Collection[str]
+) -> Iterator[None]:
     modules = dict(model.named_modules())
     for name in sums:
         if name not in modules:
             raise unknown("layer", name, modules)
 
-    def note(total: DistanceSum) -> Any:
+    def note(name: str, total: DistanceSum) -> Any:
+        if name in channels_last:
+            return lambda module, args, out: total.add(out.permute(0, 3, 1, 2))
         return lambda module, args, out: total.add(out)
 
-    handles = [modules[n].register_forward_hook(note(total)) for n, total in sums.items()]
+    handles = [modules[n].register_forward_hook(note(n, total)) for n, total in sums.items()]
     try:
         yield
     finally:

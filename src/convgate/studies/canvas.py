@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from convgate.train.checkpoint import replacing
+from convgate.view.figure import LIGHT, new_figure, plain, style_axes, write_figure
 
 INCHES = 7.2
 NAME_INCHES = 0.24
@@ -18,13 +17,11 @@ GREY = "#808a94"
 
 def canvas(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
     """Return a figure with one picture above the other, of these heights in inches."""
-    figure = Figure(figsize=(INCHES, sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(INCHES, sum(heights), LIGHT)
     grid: Any = figure.subplots(len(heights), squeeze=False, height_ratios=heights)
     pictures = [row[0] for row in grid]
     for axes in pictures:
-        axes.grid(color="#e3e6e8", lw=0.6)
-        axes.set_axisbelow(True)
+        style_axes(axes, LIGHT)
     return figure, pictures
 
 
@@ -50,17 +47,9 @@ def name_at_right(
     )
 
 
-def plain(label: str) -> str:
-    """Return a label that matplotlib does not read as mathematics."""
-    return label.replace("$", r"\$")
-
-
 def save(figure: Figure, folder: Path, stem: str) -> list[str]:
     """Write STEM.svg and STEM.png; return their names."""
     names = [f"{stem}.{kind}" for kind in ("svg", "png")]
     for name in names:
-        kind = name.rpartition(".")[2]
-        fixed = {"Date": None} if kind == "svg" else None
-        with replacing(folder / name) as file:
-            figure.savefig(file, format=kind, dpi=160, metadata=fixed)
+        write_figure(figure, folder / name)
     return names

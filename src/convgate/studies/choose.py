@@ -1,12 +1,10 @@
 """What a study trains: its recipe, with the caller's choices."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from convgate import spec as toml
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
 from convgate.studies.grid import BASE, Cell, Variant, make_cells, make_grid
@@ -171,16 +169,3 @@ def check_variants(recipe: Recipe, networks: Mapping[Variant, Network]) -> None:
             if variant.is_base:
                 raise
             raise InputError(f"{variant.label.replace(' @ ', ' at ')}: {error}") from None
-
-
-def essence(recipe: Recipe) -> str:
-    """Return text that is equal for recipes whose runs may stand in one table.
-
-    Where the data lies and what the study compares do not matter.
-    """
-    table = toml.to_table(recipe)
-    for key in ("source", "note", "study"):
-        table.pop(key, None)
-    for key in ("path", "workers", "storage"):
-        table["data"].pop(key, None)
-    return json.dumps(table, sort_keys=True)

@@ -1,5 +1,6 @@
 """What a variant of a study builds, and the recipe that trains it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -82,3 +83,16 @@ def read_network(stored: Mapping[str, Any]) -> Network | None:
     if "network" not in stored:
         return None
     return spec.parse(Network, stored["network"], name="network of a stored cell")
+
+
+def essence(recipe: Recipe) -> str:
+    """Return text that is equal for recipes whose runs may stand in one table.
+
+    Where the data lies and what the study compares do not matter.
+    """
+    table = spec.to_table(recipe)
+    for key in ("source", "note", "study"):
+        table.pop(key, None)
+    for key in ("path", "workers", "storage"):
+        table["data"].pop(key, None)
+    return json.dumps(table, sort_keys=True)

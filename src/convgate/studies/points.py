@@ -7,19 +7,8 @@ from convgate.studies.grid import unique
 from convgate.studies.labels import spread_out
 from convgate.studies.result import StudyResult
 from convgate.studies.summary import Row
+from convgate.view.figure import COLOURS
 
-COLOURS = (  # readable on white and on near-black alike
-    "#3f7fd6",
-    "#d9534f",
-    "#2e9e5b",
-    "#b8860b",
-    "#9b59b6",
-    "#1aa6a6",
-    "#d6619e",
-    "#8a6d4b",
-    "#6b7fd7",
-    "#7a9a01",
-)
 BASE_COLOUR = "#808a94"
 
 SHORT = 12

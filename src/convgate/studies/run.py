@@ -11,10 +11,10 @@ from filelock import Timeout
 from convgate import spec
 from convgate.errors import InputError
 from convgate.studies.bench import measure_runs
-from convgate.studies.choose import Choices, check_variants, choose, essence
+from convgate.studies.choose import Choices, check_variants, choose
 from convgate.studies.grid import Cell, Variant
 from convgate.studies.measurements import Measurements, read_measurements
-from convgate.studies.network import Network
+from convgate.studies.network import Network, essence
 from convgate.studies.progress import Voice
 from convgate.studies.report import write_report
 from convgate.studies.result import StudyResult, conclude, is_fresh

@@ -23,6 +23,8 @@ def test_a_zip_gives_what_its_folder_gives(make_tree, make_zip):
     names = folder.files("set/train")
     assert names == archive.files("set/train") and len(names) == 12
     assert all(folder.read(name) == archive.read(name) for name in names)
+    every = [name for name in folder.files("") if name.endswith(".png")]
+    assert every == archive.files("") and set(names) < set(every)
 
 
 def test_files_of_a_class_whose_name_begins_like_another(tmp_path):

@@ -1,13 +1,10 @@
 """The picture of a printed table: accuracy over parameters, FLOPs and latency."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from convgate.errors import InputError
@@ -16,10 +13,14 @@ from convgate.studies.labels import spread_out
 from convgate.studies.papers.points import Panel, panels_of
 from convgate.studies.papers.result import TableResult
 from convgate.studies.papers.table import PaperTable, Row, load_table, number
-from convgate.studies.picture import plain
-from convgate.studies.points import COLOURS
-from convgate.studies.theme import GROUND, INK, dress, follow_reader
-from convgate.train.checkpoint import replacing
+from convgate.view.figure import (
+    COLOURS,
+    LIGHT,
+    new_figure,
+    plain,
+    style_axes,
+    write_figure,
+)
 
 PANEL_INCHES = 3.3
 ROW_INCHES = 0.21
@@ -58,13 +59,7 @@ def write_plot(result: TableResult, path: Path) -> None:
     check_plot(result.name, path)
     table = load_table(result.name)
     figure = draw(table, [table.find(row.name) for row in result.rows], panels_of(table, result))
-    with replacing(path) as file, mpl.rc_context({"svg.hashsalt": "convgate"}):
-        if path.suffix == ".png":
-            figure.savefig(file, format="png", dpi=160)
-            return
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        file.write(follow_reader(text.getvalue()).encode())
+    write_figure(figure, path)
 
 
 def check_plot(name: str, path: Path) -> None:
@@ -91,9 +86,7 @@ def draw(table: PaperTable, rows: Sequence[Row], panels: Sequence[Panel]) -> Fig
     names = unique([(mark.name, mark.colour) for mark in marks.values()])
     height = max(4.6 * len(columns), ROW_INCHES * len(names) + 0.9)
     room = 0.4 + LETTER_INCHES * max(len(name) for name, _ in names)
-    figure = Figure(figsize=(PANEL_INCHES * len(panels) + room, height), layout="constrained")
-    figure.set_facecolor(GROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure(PANEL_INCHES * len(panels) + room, height, LIGHT)
     widths = [*([PANEL_INCHES] * len(panels)), room]
     grid = figure.add_gridspec(len(columns), len(widths), width_ratios=widths)
     for line, column in enumerate(columns):
@@ -147,12 +140,12 @@ def _panel(
     for depth, (row, (x, y)) in enumerate(places.items(), 3):
         mark = marks[row]
         size = DOT if mark.series else DOT / 2
-        axes.plot(x, y, "o", color=mark.colour, ms=size, mec=GROUND, mew=0.6, zorder=depth)
+        axes.plot(x, y, "o", color=mark.colour, ms=size, mec=LIGHT.ground, mew=0.6, zorder=depth)
         if mark.series:  # the letter is hidden with its dot where another one lies over both
             text = axes.text(x, y, mark.text, color=WHITE, fontsize=6.5, zorder=depth)
             text.set(ha="center", va="center_baseline", fontweight="bold")
     _numbers(axes, {marks[row].text: xy for row, xy in places.items() if not marks[row].series})
-    dress(axes)
+    style_axes(axes, LIGHT)
 
 
 def _numbers(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
@@ -169,9 +162,15 @@ def _numbers(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
         x = near[-1][0] + 0.04
         spread = spread_out([y for _, y, _ in near], GAP, GAP, 1 - GAP)
         for (own, y, text), place in zip(near, spread, strict=True):
-            axes.plot([own, x], [y, place], color=INK, lw=0.4, transform=axes.transAxes)
+            axes.plot([own, x], [y, place], color=LIGHT.text, lw=0.4, transform=axes.transAxes)
             axes.text(
-                x, place, text, fontsize=6.5, color=INK, va="center", transform=axes.transAxes
+                x,
+                place,
+                text,
+                fontsize=6.5,
+                color=LIGHT.text,
+                va="center",
+                transform=axes.transAxes,
             )
 
 
@@ -182,5 +181,5 @@ def _names(axes: Axes, names: Sequence[tuple[str, str]], width: float, height: f
     for place, (name, colour) in enumerate(names):
         y = 0.1 + (place + 0.5) * step
         axes.plot(0.1, y, "o", color=colour, ms=7)
-        text = axes.text(0.25, y, plain(name), color=INK, va="center", fontsize=9)
+        text = axes.text(0.25, y, plain(name), color=LIGHT.text, va="center", fontsize=9)
         text.set_in_layout(False)

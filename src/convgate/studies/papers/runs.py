@@ -8,7 +8,7 @@ from convgate import spec
 from convgate.errors import InputError
 from convgate.studies.papers.match import trains
 from convgate.studies.papers.table import PaperTable
-from convgate.train.fit import RECIPE
+from convgate.train.job import RECIPE
 from convgate.train.recipe import Recipe
 from convgate.train.record import RESULT, FitResult, read_result
 

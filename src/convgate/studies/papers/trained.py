@@ -7,8 +7,8 @@ from pathlib import Path
 
 from convgate.errors import InputError
 from convgate.measure.rounds import Progress
-from convgate.studies.choose import essence
 from convgate.studies.compare import mean_and_std
+from convgate.studies.network import essence
 from convgate.studies.papers.commands import row_recipe
 from convgate.studies.papers.distance import DISTANCE, mean_distances
 from convgate.studies.papers.match import dataset_of, trains

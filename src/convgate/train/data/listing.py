@@ -6,9 +6,9 @@ from convgate.errors import InputError
 from convgate.train.data.images import EXTENSIONS
 from convgate.train.data.sources import Tree
 
-__all__ = ["Listing", "read_listing"]
+__all__ = ["VAL_NAMES", "Listing", "read_listing"]
 
-_VAL_NAMES = ("val", "validation", "valid", "test")
+VAL_NAMES = ("val", "validation", "valid", "test")
 _EXPECTED = (
     "expected train/CLASS/*.jpg and val/CLASS/*.jpg (val may also be called validation or test)"
 )
@@ -28,7 +28,7 @@ def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, List
     """
     top = _find_splits(tree, official)
     found = tree.folders(top)
-    val_name = next((name for name in _VAL_NAMES if name in found), None)
+    val_name = next((name for name in VAL_NAMES if name in found), None)
     if "train" not in found or val_name is None:
         missing = "validation" if "train" in found else "training"
         raise InputError(f"{tree.where}: no {missing} folder; {_EXPECTED}")
@@ -66,7 +66,7 @@ def _find_splits(tree: Tree, official: str | None) -> str:
     top = ""
     for _ in range(3):
         found = tree.folders(top)
-        if "train" in found or any(name in found for name in _VAL_NAMES):
+        if "train" in found or any(name in found for name in VAL_NAMES):
             return top
         if len(found) != 1:
             break

@@ -42,7 +42,7 @@ def sample_of(view: View) -> Sample:
 
 def sanitize(sample: Sample) -> Sample:
     """Cut boxes off at the border and leave out those of less than a pixel."""
-    clean = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=lambda found: found["labels"])
+    clean: Any = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=lambda found: found["labels"])
     return clean(v2.ClampBoundingBoxes()(sample))
 
 

@@ -1,0 +1,113 @@
+"""The verb from the words to the files: what is printed, what is written, what is refused."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from convgate.cli import app
+
+
+def convgate(*words):
+    return CliRunner().invoke(app, ["view", *map(str, words)])
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name, shade in (("cat", 40), ("dog", 160)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.effect_noise((36, 30), shade + i).save(tmp_path / "photos" / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_diversity(tmp_path, photos):
+    out = tmp_path / "d.svg"
+    models = ("--model", "resnet8", "--model", "selnext_atto")
+    ran = convgate("diversity", *models, "--data", photos, "--out", out, "--batch", 3)
+    assert ran.exit_code == 0, ran.output
+    assert "untrained" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    rows = rows_of(out.with_suffix(".csv"))
+    assert [row["model"] for row in rows] == ["resnet8"] * 3 + ["selnext_atto"] * 12
+    assert {row["images"] for row in rows} == {"4"}
+    printed = convgate("diversity", *models, "--data", photos, "--out", out, "--json").stdout
+    expected = [pytest.approx(float(row["distance"]), abs=1e-6) for row in rows]
+    assert [row["distance"] for row in json.loads(printed)] == expected
+
+
+def test_scales(tmp_path, photos):
+    out = tmp_path / "s.png"
+    words = (photos, "--model", "selnext_atto", "--out", out, "--layers", "stages.0.*")
+    ran = convgate("scales", *words, "--class", "dog")
+    assert ran.exit_code == 0, ran.output
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    rows = rows_of(out.with_suffix(".csv"))
+    widths = (64, 128, 256, 512)
+    assert len(rows) == sum(n * c for n, c in zip((2, 2, 6, 2), widths, strict=True))
+    printed = convgate("scales", *words, "--json").stdout
+    assert len(json.loads(printed)) == len(rows)
+
+
+@pytest.mark.parametrize("extra", [(), ("--layers", "2"), ("--dark", "--class", "3")])
+def test_cam(tmp_path, photos, extra):
+    out = tmp_path / "c.png"
+    models = ("--model", "resnet8", "--model", "selnext_atto")
+    ran = convgate("cam", photos, "--images", 2, *models, "--out", out, *extra)
+    assert ran.exit_code == 0, ran.output
+    assert "cat/0.png" in ran.stdout and "dog/0.png" in ran.stdout
+    with Image.open(out) as picture:
+        dark = sum(picture.convert("RGB").getpixel((0, 0))) < 200
+    assert dark == ("--dark" in extra)
+    assert len(rows_of(out.with_suffix(".csv"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("cam", "PHOTOS", "--model", "resnet8", "--method", "gradcan"), "did you mean 'gradcam'?"),
+        (("cam", "PHOTOS", "--model", "resnet8", "--class", "10"), "give 0 to 9"),
+        (("cam", "PHOTOS", "--model", "resnet8", "--class", "-1"), "give 0 to 9"),
+        (("cam", "PHOTOS", "--model", "resnet8", "--layers", "lay"), "unknown layer 'lay'"),
+        (("cam", "PHOTOS", "--model", "resnet8", "--layers", "9"), "maps of 3 sizes"),
+        (("cam", "notes.txt", "--model", "resnet8"), "cannot be read as an image"),
+        (("cam", "empty", "--model", "resnet8"), "holds no picture"),
+        (("cam", "nowhere.png", "--model", "resnet8"), "nowhere.png"),
+        (("cam", "PHOTOS", "--model", "resnet9"), "unknown model 'resnet9'"),
+        (("scales", "PHOTOS", "--model", "resnet8"), "has no gate to look at"),
+        (("scales", "PHOTOS", "--model", "selnext_atto", "--class", "cta"), "did you mean 'cat'?"),
+        (("scales", "PHOTOS", "--model", "selnext_atto", "--layers", "x"), "unknown gated layer"),
+        (("diversity", "--data", "PHOTOS", "--model", "resnet8", "--layers", "x"), "unknown layer"),
+        (("diversity", "--data", "nowhere", "--model", "resnet8"), "nowhere"),
+        (("diversity", "--data", "PHOTOS", "--model", "resnet8", "--out", "a.gif"), "'gif'"),
+        (("diversity", "--data", "PHOTOS", "--model", "resnet8", "--device", "tpu9"), "tpu9"),
+    ],
+)
+def test_bad_words_are_one_sentence_and_write_nothing(tmp_path, photos, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    ran = convgate(*(str(photos) if word == "PHOTOS" else word for word in words))
+    assert ran.exit_code == 2, ran.output
+    assert said in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ctrl_c_writes_nothing(tmp_path, photos, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convgate.view.diversity.feature_distances", stop)
+    out = tmp_path / "d.svg"
+    ran = convgate("diversity", "--model", "resnet8", "--data", photos, "--out", out)
+    assert ran.exit_code == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
