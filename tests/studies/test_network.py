@@ -11,7 +11,7 @@ from convgate.studies.network import (
     write_network,
 )
 from convgate.studies.storage import Record
-from convgate.train.recipe import GateSpec, ModelSpec
+from convgate.train.recipe import GateSpec, ModelSpec, StudySpec
 
 
 def test_recipe_of_a_cell(recipe):

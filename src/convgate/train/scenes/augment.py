@@ -42,13 +42,14 @@ def sample_of(view: View) -> Sample:
 
 def sanitize(sample: Sample) -> Sample:
     """Cut boxes off at the border and leave out those of less than a pixel."""
+    clamp: Any = v2.ClampBoundingBoxes()
     clean: Any = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=lambda found: found["labels"])
-    return clean(v2.ClampBoundingBoxes()(sample))
+    return clean(clamp(sample))
 
 
 def create_transform(spec: SceneSpec) -> Callable[[Sample], Sample]:
     """Return what ``spec`` does to one sample; a mosaic is made of four before."""
-    steps = _STEPS.get(spec.name, lambda spec: [])(spec)
+    steps = _STEPS.get(spec.name, lambda _: [])(spec)
     flip = [v2.RandomHorizontalFlip()] if spec.flip else []
     return v2.Compose([*steps, *flip, v2.Identity()])
 
