@@ -37,7 +37,8 @@ class Seen:
         return "\n".join(lines)
 
     def _share(self, index: int, probability: float) -> str:
-        return f"{short(self.network.class_name(index))} {probability:.0%}"
+        digits = 0 if probability >= 0.1 else 1
+        return f"{short(self.network.class_name(index))} {probability:.{digits}%}"
 
 
 def compare_maps(

@@ -90,7 +90,7 @@ def test_two_accuracies_are_two_lines_of_panels():
 
 
 def test_an_svg_is_whole_the_same_each_time_and_knows_the_dark(tmp_path):
-    result = run_table("selnext.9")
+    result = run_table("ean.2", "resnet56")
     for name in ("a.svg", "b.svg"):
         write_plot(result, tmp_path / name)
     text = (tmp_path / "a.svg").read_text()

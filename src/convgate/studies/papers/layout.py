@@ -43,7 +43,7 @@ def timed(result: TableResult) -> Table:
             continue
         interval = f"[{time.ratio_low:.3f}, {time.ratio_high:.3f}]"
         ratio = "1" if time.verdict == "base" else f"{time.ratio:.3f} {interval}"
-        body.append((row.label, f"{time.median_ms:.3g}", ratio, time.verdict, printed))
+        body.append((row.label, _ms(time.median_ms), ratio, time.verdict, printed))
     return Table(head, tuple(body))
 
 
@@ -98,6 +98,10 @@ def commands_of(result: TableResult) -> list[str]:
     if len(known) <= MANY:
         return [f"{others} as reported; to get it here:", *known]
     return [f"{others} as reported; to get it here (--rows has the others):", known[-1]]
+
+
+def _ms(time: float) -> str:
+    return f"{time:.0f}" if time >= 100 else f"{time:.3g}"
 
 
 def _machine(environment: Mapping[str, str]) -> str:
