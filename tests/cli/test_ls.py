@@ -94,3 +94,11 @@ def test_data(ls):
     names = [row["data"] for row in json.loads(ls("data", "--json").stdout)]
     assert {"digits", "cifar10", "cifar100", "flowers102", "imagenet"} <= set(names)
     assert [line[0] for line in table(ls("data"))] == names
+
+
+def test_detectors(ls):
+    rows = {row["detector"]: row for row in json.loads(ls("detectors", "--json").stdout)}
+    assert rows["mask_rcnn"]["task"] == "detect" and rows["deeplabv3"]["task"] == "segment"
+    assert "min_size" in rows["mask_rcnn"]["options"]
+    assert "num_classes" not in rows["mask_rcnn"]["options"]
+    assert all(len(line) <= 80 for line in ls("detectors").stdout.splitlines())

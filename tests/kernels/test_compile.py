@@ -12,6 +12,7 @@ KERNELS = 15  # those that are launched, not the functions they share
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("capability", [80, 90])
 def test_every_kernel_compiles(capability, tmp_path):
     script = Path(__file__).with_name("compile_without_gpu.py")

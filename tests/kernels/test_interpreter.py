@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("triton")
 
 
+@pytest.mark.timeout(900)  # half a minute of work, in one test for all of it
 @pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_kernels_under_the_interpreter(which):
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "-q", "-x"]

@@ -39,15 +39,20 @@ def test_one_scale_for_all_samples(device, agree):
 
 
 @both
-def test_wide_shortcut_of_a_narrow_branch(device, act):
+@pytest.mark.parametrize("wide", ["branch", "shortcut"])
+def test_branch_and_shortcut_of_two_dtypes(device, act, wide):
     """Under autocast the branch is bfloat16 and the shortcut still float32."""
-    x, s = torch.randn(2, 3, 4, 4, device=device).bfloat16(), torch.rand(2, 3, 1, 1, device=device)
-    r = torch.randn(2, 3, 4, 4, device=device, requires_grad=True)
+    x, r = (torch.randn(2, 3, 4, 4, device=device) for _ in "xr")
+    s = torch.rand(2, 3, 1, 1, device=device)
+    x, r = (x, r.bfloat16()) if wide == "branch" else (x.bfloat16(), r)
+    x.requires_grad_(), r.requires_grad_()
     y = scale_residual_act(x, s, r, act)
+    assert y.dtype == torch.float32
     torch.testing.assert_close(y, reference(x, s, r, act), rtol=2e-2, atol=2e-2)
-    (dr,) = torch.autograd.grad(y.sum(), r)
-    assert dr.dtype == torch.float32
-    torch.testing.assert_close(dr, (y > 0).float() if act == "relu" else torch.ones_like(r))
+    dx, dr = torch.autograd.grad(y.sum(), (x, r))
+    assert (dx.dtype, dr.dtype) == (x.dtype, r.dtype)
+    passed = (y > 0).to(r.dtype) if act == "relu" else torch.ones_like(r)
+    torch.testing.assert_close(dr, passed)
 
 
 def test_relu_keeps_a_nan(device):

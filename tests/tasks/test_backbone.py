@@ -65,6 +65,8 @@ def test_swin_takes_images_of_any_size():
     with torch.no_grad():
         maps = backbone(torch.randn(1, 3, 65, 130))
     assert [tuple(y.shape[2:]) for y in maps.values()] == [(17, 33), (9, 17), (5, 9), (3, 5)]
+    # At the 224 px it was built for, the last stage has a single window and would never shift.
+    assert [tuple(block.shift_size) for block in backbone.body.layers[3].blocks] == [(0, 0), (3, 3)]
 
 
 def test_norms_on_the_maps_are_over_channels():

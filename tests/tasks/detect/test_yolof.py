@@ -80,11 +80,12 @@ def test_matching_against_loops(seed, objects):
 
     anchors, boxes = draw(40, 24), draw(objects, 24)
     predicted = anchors + 3 * torch.randn(40, 4, generator=generator)
-    predicted[7] = boxes[0]
+    predicted[7:14] = boxes[0] + 0.1 * torch.arange(7)[:, None]  # more good ones than are taken
     found = uniform_match(predicted, anchors, boxes)
     pairs, ignored = plain_match(predicted, anchors, boxes)
     assert sorted(zip(found.anchors.tolist(), found.objects.tolist(), strict=True)) == pairs
     assert set(found.ignored.nonzero().flatten().tolist()) == ignored
+    assert ignored & set(range(7, 14))
 
 
 def test_no_object_matches_nothing():

@@ -94,15 +94,14 @@ def _(dy: Tensor, x: Tensor, scale: Tensor, y: Tensor | None) -> tuple[Tensor, T
 
 
 def _save(ctx, inputs, output) -> None:
-    x, scale, shortcut, relu = inputs
+    x, scale, _, relu = inputs
     ctx.save_for_backward(x, scale, output if relu else None)
-    ctx.dtype = shortcut.dtype
 
 
 def _gradients(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, scale, y = ctx.saved_tensors
     dx, dr, dscale = backward(dy, x, scale, y)
-    return dx, dscale, (dy if y is None else dr).to(ctx.dtype), None
+    return dx, dscale, dy if y is None else dr, None
 
 
 scale_residual_act.register_autograd(_gradients, setup_context=_save)

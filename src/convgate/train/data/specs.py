@@ -32,7 +32,7 @@ class DataSpec:
     Args:
         name: one of ``DATASETS``, or for detection and segmentation of ``SCENES``.
         image_px: height and width of what the network sees, in pixels; of scenes the longest side
-            at which they are read, boxes and sizes included (a detector then resizes by itself).
+            at which they are read, boxes and masks with them (a detector then resizes by itself).
         path: an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or
             the folder that holds a set's official layout; every set but ``digits`` needs it.
         train_count: 0 for all training pictures, else the size of a subset (class-balanced, except
