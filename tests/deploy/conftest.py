@@ -82,6 +82,13 @@ def small():
 
 
 @pytest.fixture
+def fourier():
+    """Return the record and the network of a HorNet with its global-local filter."""
+    about = about_of("hornet_tiny_gf", **HORNET)
+    return about, build(about)
+
+
+@pytest.fixture
 def run(tmp_path):
     """Return the folder of a run as training leaves it, without the training."""
     recipe = override(load_recipe("digits/demo"), "gate.name=se")

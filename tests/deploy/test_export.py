@@ -156,6 +156,17 @@ def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
     assert session.get_inputs()[0].shape[1:] == list(about.images.input_size)
 
 
+def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier, tmp_path):
+    about, model = fourier
+    source = Source(model, about)
+    with pytest.raises(InputError, match="cannot go into OpenVINO: operator DFT"):
+        export(source, "openvino", tmp_path / "net.xml", fixed_size=True)
+    with pytest.raises(InputError, match=r"DFT.*try --fixed-size"):
+        export(source, "onnx", tmp_path / "net.onnx")
+    assert not os.listdir(tmp_path)
+    export(source, "onnx", tmp_path / "net.onnx", fixed_size=True)
+
+
 def test_a_gate_that_draws_random_numbers_is_refused(small, tmp_path):
     about, model = small("pdfam_gmm")
     with pytest.raises(InputError, match=r"resnet8 \+ pdfam_gmm draws random numbers"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 from convgate.deploy import (
     Exported,
@@ -15,6 +16,7 @@ from convgate.deploy.formats import FORMATS
 from convgate.errors import InputError, unknown
 
 HUB = "hub"
+WIDTH = 80
 
 
 def ship(
@@ -50,7 +52,8 @@ def ship(
         calibration=calibration_images(calibrate, spec) if calibrate and spec else None,
         validation=open_labelled(validate, source.about) if validate else None,
     )
-    yield from _lines(exported, fixed_size)
+    yield from (fill(line, WIDTH, subsequent_indent="  ") for line in _lines(exported, fixed_size))
+    yield from map(str, exported.files)
 
 
 def _lines(exported: Exported, asked: bool) -> Iterator[str]:
@@ -62,7 +65,7 @@ def _lines(exported: Exported, asked: bool) -> Iterator[str]:
         yield f"images of {size} only{why}; any batch"
     else:
         yield f"images of {size} or another size; any batch"
-    yield from (f"folded: {line}" for line in about.folded)
+    yield from (f"folded: {line}".replace("folded: not", "not", 1) for line in about.folded)
     yield f"largest difference to the eager network: {exported.difference:.1e} of its output's norm"
     if exported.largest is not None:
         yield f"largest number inside: {exported.largest:.4g}; float16 holds 65504"
@@ -74,4 +77,3 @@ def _lines(exported: Exported, asked: bool) -> Iterator[str]:
         )
     elif about.dtype == "int8":
         yield "accuracy not measured; give --validate FOLDER"
-    yield from map(str, exported.files)

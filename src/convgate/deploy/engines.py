@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,18 +150,17 @@ def _torch(order: _Order) -> Run:
     return lambda x: ready(x.to(kind)).float()
 
 
-def _graph(order: _Order) -> bytes:
+def _graph(order: _Order) -> Any:
     name = type(order.model).__name__
-    graph = to_onnx(name, order.model, order.x, fixed_size=True, fixed_batch=True)
-    return bytes(graph.SerializeToString())
+    return to_onnx(name, order.model, order.x, fixed_size=True, fixed_batch=True)
 
 
 def _onnxruntime(order: _Order) -> Run:
-    return run_onnx(_graph(order), order.threads)
+    return run_onnx(_graph(order).SerializeToString(), order.threads)
 
 
 def _openvino(order: _Order) -> Run:
-    graph = read_graph(_graph(order))
+    graph = read_graph(type(order.model).__name__, _graph(order))
     if order.dtype == "int8":
         images = order.x if order.calibration is None else order.calibration
         graph = quantise(graph, torch.split(images, len(order.x)))

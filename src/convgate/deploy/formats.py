@@ -10,7 +10,7 @@ from convgate.deploy.about import KEY, About, read_about
 from convgate.deploy.convert import EXAMPLE_BATCH, HalfPrecision, to_onnx
 from convgate.deploy.extras import need
 from convgate.deploy.quantise import quantise
-from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
+from convgate.deploy.runtimes import Run, openvino_core, read_graph, run_onnx, run_openvino
 from convgate.errors import CorruptFile
 
 
@@ -71,7 +71,7 @@ class OpenVino:
     dtypes: tuple[str, ...] = ("float32", "float16", "int8")
 
     def convert(self, model: nn.Module, x: Tensor, about: About) -> Any:
-        graph = read_graph(_converted(model, x, about).SerializeToString())
+        graph = read_graph(about.name, _converted(model, x, about))
         return quantise(graph, torch.split(x, 1)) if about.dtype == "int8" else graph
 
     def write(self, graph: Any, about: About, path: Path) -> tuple[str, ...]:
@@ -81,13 +81,13 @@ class OpenVino:
         return path.with_suffix(".bin").name, path.name
 
     def run(self, graph: Any) -> Run:
-        network = read_graph(graph) if isinstance(graph, Path) else graph
+        network = openvino_core().read_model(graph) if isinstance(graph, Path) else graph
         return run_openvino(network, "float32", torch.get_num_threads())
 
     def read(self, path: Path) -> tuple[Any, About]:
-        need("openvino", str(path))
+        core = openvino_core()
         try:
-            graph = read_graph(path)
+            graph = core.read_model(path)
         except RuntimeError as error:
             beside = path.with_suffix(".bin").name
             raise CorruptFile(

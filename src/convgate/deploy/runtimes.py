@@ -1,6 +1,7 @@
 """Run an ONNX graph or an OpenVINO IR: sessions that take and give tensors."""
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ Run = Callable[[Tensor], Tensor]
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 """Our word -> OpenVINO's for the arithmetic; an int8 graph says itself which operators are."""
+NOT_CARRIED_OVER = {"DFT"}
+"""ONNX operators that OpenVINO reads and computes wrongly: nan for a real spectrum's way back."""
 _CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 
 
@@ -73,10 +76,29 @@ def openvino_core() -> Any:
     return need("openvino", "engine 'openvino'").Core()
 
 
-def read_graph(graph: bytes | Path) -> Any:
-    """Return an ONNX graph in memory, or an IR or ONNX file, as an `openvino.Model`."""
-    source = graph if isinstance(graph, Path) else io.BytesIO(graph)
-    return openvino_core().read_model(source)
+def read_graph(name: str, graph: Any) -> Any:
+    """Return an `onnx.ModelProto` as an `openvino.Model`.
+
+    Args:
+        name: What to call the network in an error.
+        graph: The ONNX graph.
+
+    Raises:
+        InputError: for a network with an operator that OpenVINO does not carry over.
+    """
+    core = openvino_core()
+    lacking = sorted({node.op_type for node in graph.graph.node} & NOT_CARRIED_OVER)
+    if lacking:
+        raise InputError(
+            f"{name} cannot go into OpenVINO: operator {lacking[0]} comes out wrong there; "
+            "use ONNX Runtime"
+        )
+    try:
+        return core.read_model(io.BytesIO(graph.SerializeToString()))
+    except RuntimeError as error:
+        found = re.search(r"Conversion failed for (\S+)|operations?: (.+)", str(error))
+        where = f"operator {found[1] or found[2]}" if found else " ".join(str(error).split())[:160]
+        raise InputError(f"{name} cannot go into OpenVINO: {where}") from error
 
 
 def check_capable(core: Any, dtype: str) -> None:
