@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convgate.fold.net import Net, Step, numel, sole_user
+from convgate.fold.net import Net, Step, numel
 from convgate.fold.pointwise import multiply, permutation, terms
 
 IDENTITY = "result stored over its input"
@@ -78,7 +78,8 @@ def _is_free(net: Net, x: Any, step: Step, order: dict[Step, int]) -> bool:
     if not all(user is step or _only_reads(user, order[step], order) for user in x.users):
         return False
     if permutation(x) is not None:
-        return sole_user(x.args[0]) is x and _is_free(net, x.args[0], x, order)
+        whole: Any = x.args[0]
+        return len(whole.users) == 1 and _is_free(net, whole, x, order)
     return net.called(x, nn.Module).__class__ in FRESH or x.target in STORES
 
 
