@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 export MPLBACKEND := Agg
 
-.PHONY: install demo check test test-slow test-cuda format clean
+DEVICE ?= cpu
+
+.PHONY: install demo check test test-slow test-cuda bench format clean
 
 install: $(STAMP)
 
@@ -31,6 +33,9 @@ test-slow: $(STAMP)
 
 test-cuda: $(STAMP)
 	$(BIN)/pytest -m cuda
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.run --device $(DEVICE)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

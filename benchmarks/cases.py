@@ -1,0 +1,93 @@
+"""What is measured against what: networks, engines, dtypes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.authors import as_authors
+from convgate.fold import fold
+from convgate.insert import insert
+from convgate.models import create_model
+
+IMAGE_PX = 224
+Build = Callable[[Tensor], nn.Module]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rivals in one engine.
+
+    Args:
+        subject: The file of the results.
+        engine: Of `convgate.deploy.engines`.
+        dtype: Of the arithmetic.
+        nets: Name to what builds the network from an image batch; the first is the base.
+        eager: Networks that ride along in eager float32, whatever the engine.
+    """
+
+    subject: str
+    engine: str
+    dtype: str
+    nets: Mapping[str, Build]
+    eager: tuple[str, ...] = ()
+
+
+def plain(name: str, gate: str | None = None, folds: bool = False) -> Build:
+    """Return what builds a network, with a gate at every block's end, folded or not."""
+
+    def build(x: Tensor) -> nn.Module:
+        torch.manual_seed(0)
+        net = create_model(name).eval()
+        if gate is not None:
+            insert(net, gate, at="block_end", start="paper")
+        alive(net)
+        return fold(net, x) if folds else net.eval()
+
+    return build
+
+
+def authors(x: Tensor) -> nn.Module:
+    """Build the authors' form of SELNeXt-T."""
+    return as_authors(plain("selnext_tiny")(x)).eval()
+
+
+def alive(net: nn.Module) -> nn.Module:
+    """Give layer scales and norms of a fresh network numbers that a trained one could have."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            if value.ndim == 1 and not name.endswith("bias"):
+                low, high = (0.1, 0.3) if name.endswith("gamma") else (0.5, 1.5)
+                value.copy_(low + (high - low) * torch.rand(value.shape, generator=random))
+    return net
+
+
+SELNEXT: dict[str, Build] = {
+    "convnext_tiny": plain("convnext_tiny"),
+    "selnext_tiny, authors' form": authors,
+    "selnext_tiny": plain("selnext_tiny"),
+    "selnext_tiny, folded": plain("selnext_tiny", folds=True),
+}
+
+RESNET: dict[str, Build] = {
+    "resnet50": plain("resnet50"),
+    "seresnet50 of timm": plain("seresnet50"),
+    "se": plain("resnet50", "se"),
+    **{
+        f"{gate}, folded": plain("resnet50", gate, folds=True)
+        for gate in ("se", "eca", "seln", "ela_b", "ca")
+    },
+}
+
+CASES = (
+    Case("selnext", "openvino", "bfloat16", SELNEXT, eager=("convnext_tiny",)),
+    Case("selnext", "openvino", "float32", SELNEXT),
+    Case("selnext", "onnxruntime", "float32", SELNEXT),
+    Case("selnext", "eager", "float32", SELNEXT),
+    Case("selnext", "compile", "bfloat16", SELNEXT),
+    Case("resnet50", "openvino", "float32", RESNET),
+    Case("resnet50", "openvino", "bfloat16", RESNET),
+    Case("resnet50", "eager", "float32", RESNET),
+)

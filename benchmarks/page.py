@@ -1,0 +1,108 @@
+"""docs/performance.md and its pictures, from the results alone."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.targets import TARGETS, read
+
+DOCS = Path(__file__).parent.parent / "docs"
+SUBJECTS = {
+    "selnext": "SELNeXt-T against ConvNeXt-T",
+    "resnet50": "ResNet-50 with a gate at every block's end against the plain one",
+}
+HEAD = """# Performance
+
+Latency at inference, with and without folding, in one run: rivals take turns in random order,
+and a ratio is the median over the rounds of one network's time over the base's, with a 95 %
+bootstrap interval. Every form is compared with its network's output before it is timed. Weights
+are random.
+
+    make bench                  # measures all of this on the CPU and writes this page
+
+"""
+
+
+def write_page(results: Path) -> None:
+    """Write the page and a picture for each table."""
+    parts = [HEAD, "## What was to be reached\n", reached(results)]
+    for subject, title in SUBJECTS.items():
+        lines = read(results, subject)
+        if not lines:
+            continue
+        name = f"performance_{subject}.svg"
+        draw(lines).savefig(DOCS / name, metadata={"Date": None})
+        parts += [f"\n## {title}\n", f"![{title}]({name})\n", circumstances(lines), details(lines)]
+    (DOCS / "performance.md").write_text("\n".join(parts) + "\n")
+
+
+def reached(results: Path) -> str:
+    """Return the table of targets."""
+    cells = [target.cells(results) for target in TARGETS]
+    lines = [f"| {' | '.join(line)} |" for line in cells]
+    return "\n".join(
+        ["| what | to reach | measured | reached |", "| --- | --- | --- | --- |", *lines]
+    )
+
+
+def circumstances(lines: list[dict[str, str]]) -> str:
+    """Return where and how it was measured."""
+    one = lines[0]
+    return (
+        f"{one['cpu']}, {one['threads']} threads, batch {one['batch']}, torch {one['torch']}, "
+        f"commit {one['git_commit']}; `{one['command']}`.\n"
+    )
+
+
+def details(lines: list[dict[str, str]]) -> str:
+    """Return all results of a subject."""
+    head = "| engine | dtype | network | median ms | 5 to 95 % | ratio | 95 % interval | reliable |"
+    table = [head, "| --- | --- | --- | --: | --: | --: | --: | --- |"]
+    for line in lines:
+        ms = [float(line[key]) for key in ("median_ms", "q05_ms", "q95_ms")]
+        ratio = [float(line[key]) for key in ("ratio", "ratio_low", "ratio_high")]
+        table.append(
+            f"| {line['engine']} | {line['dtype']} | {line['name']} | {ms[0]:.1f} "
+            f"| {ms[1]:.1f} to {ms[2]:.1f} | {ratio[0]:.3f} | {ratio[1]:.3f} to {ratio[2]:.3f} "
+            f"| {'yes' if line['reliable'] == 'True' else 'no'} |"
+        )
+    return "\n".join(table)
+
+
+def draw(lines: list[dict[str, str]]) -> Figure:
+    """Draw the ratios to the base with their intervals, engine by engine."""
+    engines = list(dict.fromkeys((line["engine"], line["dtype"]) for line in lines))
+    rivals = {
+        engine: [
+            line
+            for line in lines
+            if (line["engine"], line["dtype"]) == engine and ", eager" not in line["name"]
+        ][1:]
+        for engine in engines
+    }
+    rows = sum(map(len, rivals.values())) + len(engines)
+    figure = Figure(figsize=(8, 0.28 * rows + 0.9), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    names: list[str] = []
+    for engine, group in rivals.items():
+        names.append(f"{engine[0]}, {engine[1]}")
+        for line in group:
+            low, middle, high = (float(line[k]) for k in ("ratio_low", "ratio", "ratio_high"))
+            colour = "#2a6fc4" if "folded" in line["name"] else "#808a94"
+            axes.plot([low, high], [len(names)] * 2, color=colour, lw=2)
+            axes.plot([middle], [len(names)], "o", color=colour, ms=5)
+            names.append(line["name"])
+    axes.axvline(1, color="#1d2329", lw=0.8)
+    axes.set_yticks(range(len(names)), names)
+    headings = {f"{engine}, {dtype}" for engine, dtype in engines}
+    for label in axes.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() in headings else "normal")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("latency over the base's (blue: folded)")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dde2e6", lw=0.6)
+    axes.set_axisbelow(True)
+    return figure

@@ -1,0 +1,94 @@
+"""Measure every case, keep the results as CSV, print what was to be reached and what was.
+
+    python -m benchmarks.run --batch 8 --threads 2
+
+A GPU has cases of its own in benchmarks/kernels; what no device here could measure stays so.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from benchmarks.cases import CASES, IMAGE_PX, Case
+from benchmarks.page import write_page
+from benchmarks.shop import Shop
+from benchmarks.targets import TARGETS, table
+from convgate.measure import LatencyReport, compare_latency
+
+RESULTS = Path(__file__).parent / "results"
+KEPT = ("device", "cpu", "torch", "python", "system", "threads", "git_commit", "command")
+ROW = ("name", "median_ms", "q05_ms", "q95_ms", "ratio", "ratio_low", "ratio_high", "samples")
+
+
+def measure(case: Case, shop: Shop, options: argparse.Namespace) -> LatencyReport:
+    """Open the rivals of a case and time them together."""
+    rivals = {name: shop.open(build, case.engine, case.dtype) for name, build in case.nets.items()}
+    for name in case.eager:
+        rivals[f"{name}, eager float32"] = shop.open(case.nets[name], "eager", "float32")
+    return compare_latency(
+        rivals,
+        shop.x,
+        seconds=options.seconds,
+        threads=options.threads,
+        warmup_runs=3,
+        warmup_cap_s=options.seconds / 2,
+    )
+
+
+def rows(case: Case, report: LatencyReport) -> Iterable[dict[str, object]]:
+    """Yield a line of the results for each network of a case."""
+    where = {key: report.environment[key] for key in KEPT}
+    for row in report.rows:
+        yield {
+            "engine": case.engine,
+            "dtype": case.dtype,
+            "batch": report.batch,
+            **{key: getattr(row, key) for key in ROW},
+            "reliable": report.reliable,
+            **where,
+        }
+
+
+def write(path: Path, lines: list[dict[str, object]]) -> None:
+    """Write the results of a subject."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments()
+    RESULTS.mkdir(exist_ok=True)
+    torch.set_num_threads(options.threads)
+    shop = Shop(torch.randn(options.batch, 3, IMAGE_PX, IMAGE_PX), options.threads)
+    found: dict[str, list[dict[str, object]]] = {}
+    for case in CASES:
+        if options.only in (None, case.subject):
+            report = measure(case, shop, options)
+            lines = found.setdefault(case.subject, [])
+            lines.extend(rows(case, report))
+            write(RESULTS / f"{case.subject}_{options.device}.csv", lines)
+            ratios = "  ".join(f"{row.name}: {row.ratio:.3f}" for row in report.rows[1:])
+            print(f"{case.engine} {case.dtype}  {ratios}", flush=True)
+    print(table(TARGETS, RESULTS))
+    write_page(RESULTS)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=["cpu"], help="where to measure")
+    parser.add_argument("--batch", type=int, default=8, help="images at a time")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each case")
+    parser.add_argument("--only", choices=["selnext", "resnet50"], help="one subject")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Networks and their exported graphs, each built once however many engines run it."""
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.cases import Build
+from convgate.deploy.convert import to_onnx
+from convgate.deploy.engines import open_engine
+from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
+from convgate.measure.parity import check_parity
+from convgate.measure.settings import DTYPES
+
+
+class Shop:
+    """Opens engines for networks on one batch of images.
+
+    Args:
+        x: The images, (N, C, H, W).
+        threads: CPU threads.
+    """
+
+    def __init__(self, x: Tensor, threads: int) -> None:
+        self.x, self.threads = x, threads
+        self.network = cache(self._network)
+        self.graph = cache(self._graph)
+
+    def open(self, build: Build, engine: str, dtype: str) -> Run:
+        """Make a network ready in an engine; its output is compared with the eager one first."""
+        net = self.network(build)
+        if engine in ("eager", "compile"):
+            return open_engine(engine, net, self.x, dtype=dtype, threads=self.threads)
+        graph = self.graph(build)
+        if engine == "onnxruntime":
+            run = run_onnx(graph, self.threads)
+        else:
+            run = run_openvino(read_graph(graph), dtype, self.threads)
+        check_parity(f"{engine} in {dtype}", run, net, self.x, dtype=DTYPES[dtype])
+        return run
+
+    def _network(self, build: Build) -> nn.Module:
+        with torch.no_grad():
+            return build(self.x)
+
+    def _graph(self, build: Build) -> bytes:
+        net = self.network(build)
+        graph = to_onnx(type(net).__name__, net, self.x, fixed_size=True, fixed_batch=True)
+        return bytes(graph.SerializeToString())

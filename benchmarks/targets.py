@@ -1,0 +1,101 @@
+"""What was to be reached, against what the results say."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NOT_MEASURED = "not measured"
+FOLDED = "selnext_tiny, folded"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure to reach: the latency of one network over another's.
+
+    Args:
+        what: In words.
+        limit: The largest ratio that reaches it; the smallest where ``over`` is given.
+        subject: The file of the results; empty for what needs another device.
+        engine: The engine of both.
+        dtype: The dtype of both.
+        name: The network.
+        over: A network whose time is divided by this one's, for "times faster".
+    """
+
+    what: str
+    limit: float
+    subject: str = ""
+    engine: str = ""
+    dtype: str = ""
+    name: str = ""
+    over: str = ""
+
+    def measured(self, results: Path) -> float | None:
+        """Return the ratio in the results; None where they lack it."""
+        lines = [
+            line
+            for line in read(results, self.subject)
+            if (line["engine"], line["dtype"]) == (self.engine, self.dtype)
+        ]
+        ratios = {line["name"]: float(line["ratio"]) for line in lines}
+        if self.name not in ratios or (self.over and self.over not in ratios):
+            return None
+        return ratios[self.over] / ratios[self.name] if self.over else ratios[self.name]
+
+    def cells(self, results: Path) -> tuple[str, str, str, str]:
+        """Return what, limit, measured and whether it is reached, as text."""
+        sign, unit = (">=", " times") if self.over else ("<=", "")
+        value = self.measured(results)
+        limit = f"{sign} {self.limit:g}{unit}"
+        if value is None:
+            return self.what, limit, NOT_MEASURED, ""
+        reached = value >= self.limit if self.over else value <= self.limit
+        return self.what, limit, f"{value:.3f}{unit}", "yes" if reached else "no"
+
+
+def selnext(what: str, limit: float, engine: str, dtype: str) -> Target:
+    """Return a target for SELNeXt-T over ConvNeXt-T."""
+    return Target(f"SELNeXt-T / ConvNeXt-T, {what}", limit, "selnext", engine, dtype, FOLDED)
+
+
+def resnet(gate: str, limit: float, dtype: str) -> Target:
+    """Return a target for a gated ResNet-50 over the plain one in OpenVINO."""
+    what = f"ResNet-50 + {gate}, OpenVINO {dtype}"
+    return Target(what, limit, "resnet50", "openvino", dtype, f"{gate}, folded")
+
+
+TARGETS = (
+    selnext("OpenVINO bfloat16", 0.93, "openvino", "bfloat16"),
+    selnext("OpenVINO float32", 1.0, "openvino", "float32"),
+    selnext("ONNX Runtime", 1.0, "onnxruntime", "float32"),
+    selnext("eager", 1.0, "eager", "float32"),
+    selnext("compile bfloat16", 1.0, "compile", "bfloat16"),
+    Target(
+        "SELNeXt-T, OpenVINO, over ConvNeXt-T, eager",
+        *(5.0, "selnext", "openvino", "bfloat16", FOLDED, "convnext_tiny, eager float32"),
+    ),
+    *(resnet(gate, 1.05, "float32") for gate in ("se", "eca", "seln")),
+    *(resnet(gate, 1.25, "bfloat16") for gate in ("se", "eca", "seln")),
+    *(resnet(gate, 1.10, "float32") for gate in ("ela_b", "ca")),
+    Target("GPU: EAN, ELA, SE, share of copy bandwidth", 0.8, over="copy"),
+    Target("GPU: SELNeXt-T / ConvNeXt-T, best engines", 0.9),
+    Target("GPU: ResNet-50 + SE, training step", 1.05),
+    Target("GPU: ResNet-50 + EAN, training step", 1.08),
+)
+
+
+def read(results: Path, subject: str) -> list[dict[str, str]]:
+    """Return the lines of a subject's results; none where there is no file."""
+    path = results / f"{subject}_cpu.csv"
+    if not subject or not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(targets: Sequence[Target], results: Path) -> str:
+    """Return the targets and what was measured as text of 80 columns."""
+    lines = [("what (paired medians)", "to reach", "measured", "reached")]
+    lines += [target.cells(results) for target in targets]
+    return "\n".join(f"{a:<45}{b:>10}{c:>15}  {d}".rstrip() for a, b, c, d in lines)

@@ -1,0 +1,54 @@
+"""What the benchmarks say of their results, from results written by hand."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).parent.parent / "benchmarks" / "targets.py"
+RESULTS = """engine,dtype,name,ratio
+openvino,bfloat16,base,1.0
+openvino,bfloat16,ours,0.8
+openvino,bfloat16,slow,4.4
+openvino,float32,ours,1.2
+"""
+
+
+@pytest.fixture
+def targets():
+    spec = importlib.util.spec_from_file_location("benchmark_targets", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(tmp_path):
+    (tmp_path / "net_cpu.csv").write_text(RESULTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("limit", "dtype", "name", "over", "measured", "reached"),
+    [
+        (0.9, "bfloat16", "ours", "", "0.800", "yes"),
+        (1.1, "float32", "ours", "", "1.200", "no"),
+        (5.0, "bfloat16", "ours", "slow", "5.500 times", "yes"),
+        (6.0, "bfloat16", "ours", "slow", "5.500 times", "no"),
+        (0.9, "float16", "ours", "", "not measured", ""),
+        (0.9, "bfloat16", "theirs", "", "not measured", ""),
+        (0.9, "float32", "ours", "slow", "not measured", ""),
+    ],
+)
+def test_a_target_against_the_results(
+    limit, dtype, name, over, measured, reached, targets, results
+):
+    target = targets.Target("it", limit, "net", "openvino", dtype, name, over)
+    assert target.cells(results)[2:] == (measured, reached)
+
+
+def test_without_results_nothing_is_measured(targets, tmp_path):
+    assert {target.measured(tmp_path) for target in targets.TARGETS} == {None}
+    lines = targets.table(targets.TARGETS, tmp_path).splitlines()
+    assert len(lines) == len(targets.TARGETS) + 1
+    assert max(map(len, lines)) <= 80
