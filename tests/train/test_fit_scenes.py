@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -189,9 +190,7 @@ def test_faults_are_told_before_anything_is_written(small, make_pennfudan, tmp_p
 def test_another_set_of_classes_is_refused(small, coco, tmp_path):
     fit_scenes(small("schedule.epochs=1"), tmp_path / "run", progress=False)
     stored = read_trained(tmp_path / "run", coco.write())
-    stored = type(stored)(
-        stored.path, stored.weights, override(stored.recipe, "data.name=coco"), stored.classes, 3
-    )
+    stored = replace(stored, recipe=override(stored.recipe, "data.name=coco"))
     with pytest.raises(InputError, match="trained on 1 classes, but the data has 2"):
         evaluate_scenes(stored)
 

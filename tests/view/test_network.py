@@ -65,7 +65,7 @@ def test_statistics_that_an_older_file_lacks_are_measured_again(run, tmp_path):
     elsewhere = tmp_path / "elsewhere.safetensors"
     moved = kept["recipe"].replace('name = "digits"', 'name = "folder"')
     save_file(load_file(run / WEIGHTS), elsewhere, kept | {"recipe": moved})
-    with pytest.raises(InputError, match="does not say how its pictures were normalised"):
+    with pytest.raises(InputError, match="does not say how its images were normalised"):
         open_networks([str(elsewhere)])
 
 

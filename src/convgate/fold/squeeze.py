@@ -22,8 +22,8 @@ from convgate.fold.pointwise import is_pointwise
 IDENTITY = "squeeze before the 1x1 convolution"
 DEAR = "the squeeze before its 1x1 convolution would cost more than the one after it"
 
-# Multiply-adds that take as long as reading one number: 50 G of them a second against 2.5 G
-# float32 numbers a second from memory, as one core of a server does; a GPU has more of the first.
+# Multiply-adds taken to be as long as reading one number from memory: an estimate for processors,
+# not a measurement; only gates with many pooled positions (strips) are near the limit.
 MACS_PER_READ = 20
 
 

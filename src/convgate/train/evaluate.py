@@ -40,9 +40,9 @@ def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
 
 def evaluate_run(trained: Trained) -> Evaluation:
     """Score a run that was read already; as `evaluate`."""
-    network, opened = trained.network(), open_trained_data(trained)
+    opened = open_trained_data(trained)
     settings, classes = trained.recipe.run, len(trained.classes)
-    task = Classifier(network, classes, channels_last=settings.channels_last)
+    task = Classifier(trained.network(), classes, channels_last=settings.channels_last)
     with quiet():
         run_validation(settings, task, opened.val)
     return Evaluation(**task.scores(), images=opened.val_images, weights=trained.path)

@@ -45,11 +45,15 @@ class Trained:
             InputError: if it was trained to do something else.
             CorruptFile: if the weights do not fit the recipe.
         """
-        if self.recipe.task.name != "classify":
-            raise InputError(f"{self.path}: trained to {self.recipe.task.name}, not to classify")
+        self.check_classifies()
         model = build_model(self.recipe, num_classes=len(self.classes), in_chans=self.in_chans)
         self.load_into(model)
         return model.eval()
+
+    def check_classifies(self) -> None:
+        """Raise InputError for a run of another task."""
+        if self.recipe.task.name != "classify":
+            raise InputError(f"{self.path}: trained to {self.recipe.task.name}, not to classify")
 
     def load_into(self, model: nn.Module) -> None:
         """Load the weights into what the recipe built; raises CorruptFile if they do not fit."""
@@ -112,8 +116,9 @@ def open_trained_data(trained: Trained) -> ImageData:
     """Open the images that a classifier was trained on.
 
     Raises:
-        InputError: for data with other classes or channels, or none.
+        InputError: for a run of another task, data with other classes or channels, or none.
     """
+    trained.check_classifies()
     with quiet():
         opened = open_run_data(trained.recipe)
     if (opened.classes, opened.in_chans) != (trained.classes, trained.in_chans):
