@@ -48,9 +48,10 @@ def sanitize(sample: Sample) -> Sample:
 
 def create_transform(spec: SceneSpec) -> Callable[[Sample], Sample]:
     """Return what ``spec`` does to one sample; a mosaic is made of four before."""
-    steps = _STEPS.get(spec.name, lambda spec: [])(spec)
-    flip = [v2.RandomHorizontalFlip()] if spec.flip else []
-    return v2.Compose([*steps, *flip, v2.Identity()])
+    steps = _STEPS[spec.name](spec) if spec.name in _STEPS else []
+    if spec.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose([*steps, v2.Identity()])  # which takes no empty list
 
 
 def _crop(spec: SceneSpec) -> list[Any]:
@@ -91,4 +92,9 @@ def _jitter(spec: SceneSpec) -> list[Any]:
     return [v2.ColorJitter(brightness=30 / 255, saturation=30 / 255, hue=5 / 180)]
 
 
-_STEPS = {"crop": _crop, "ssd": _ssd, "window": _window, "mosaic": _jitter}
+_STEPS: dict[str, Callable[[SceneSpec], list[Any]]] = {
+    "crop": _crop,
+    "ssd": _ssd,
+    "window": _window,
+    "mosaic": _jitter,
+}
