@@ -42,16 +42,16 @@ def sample_of(view: View) -> Sample:
 
 def sanitize(sample: Sample) -> Sample:
     """Cut boxes off at the border and leave out those of less than a pixel."""
-    clamp: Any = v2.ClampBoundingBoxes()
-    clean: Any = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=lambda found: found["labels"])
-    return clean(clamp(sample))
+    clean = v2.SanitizeBoundingBoxes(min_size=1, labels_getter=lambda found: found["labels"])
+    return clean(v2.ClampBoundingBoxes()(sample))
 
 
 def create_transform(spec: SceneSpec) -> Callable[[Sample], Sample]:
     """Return what ``spec`` does to one sample; a mosaic is made of four before."""
-    steps = _STEPS.get(spec.name, lambda _: [])(spec)
-    flip = [v2.RandomHorizontalFlip()] if spec.flip else []
-    return v2.Compose([*steps, *flip, v2.Identity()])
+    steps = _STEPS[spec.name](spec) if spec.name in _STEPS else []
+    if spec.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose([*steps, v2.Identity()])  # which takes no empty list
 
 
 def _crop(spec: SceneSpec) -> list[Any]:
@@ -92,4 +92,9 @@ def _jitter(spec: SceneSpec) -> list[Any]:
     return [v2.ColorJitter(brightness=30 / 255, saturation=30 / 255, hue=5 / 180)]
 
 
-_STEPS = {"crop": _crop, "ssd": _ssd, "window": _window, "mosaic": _jitter}
+_STEPS: dict[str, Callable[[SceneSpec], list[Any]]] = {
+    "crop": _crop,
+    "ssd": _ssd,
+    "window": _window,
+    "mosaic": _jitter,
+}
