@@ -45,7 +45,6 @@ def test_a_plane_too_large_for_one_tile(device, agree, dtype):
     agree(ean, reference, x, *affine(17, device), EPS, factor=3)
 
 
-@pytest.mark.slow
 def test_a_large_plane_of_contiguous_memory(device, agree):
     x = torch.randn(1, 2, 130, 130, device=device) - 3
     agree(ean, reference, x, *affine(2, device), EPS, factor=3)

@@ -11,15 +11,13 @@ pytest.importorskip("triton")
 
 
 @pytest.mark.timeout(900)  # half a minute of work, in one test for all of it
-@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
-def test_kernels_under_the_interpreter(which):
+def test_kernels_under_the_interpreter():
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent), "-x"]
     ran = subprocess.run(
-        [*command, "-m", f"{which} and not cuda", "-p", "no:cacheprovider"],
+        [*command, "-p", "no:cacheprovider"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
-    assert " passed" in ran.stdout
+    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]  # 5: none was found
