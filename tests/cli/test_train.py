@@ -95,6 +95,21 @@ def test_a_detector_from_the_command_line(pedestrians, tmp_path):
     assert scores.exit_code == 0, scores.output
     assert json.loads(scores.stdout)["scores"] == stored["scores"]
     assert convgate("eval", tmp_path / "run").stdout.startswith("box AP ")
+    Image.new("RGB", (50, 40), (200, 150, 90)).save(tmp_path / "street.png")
+    words = ("predict", tmp_path / "street.png", "--model", tmp_path / "run")
+    seen = convgate(*words, "--out", tmp_path / "seen", "--threshold", "0", "--json")
+    assert seen.exit_code == 0, seen.output
+    (picture,) = json.loads(seen.stdout)
+    with Image.open(picture["drawing"]) as drawing:
+        assert drawing.size == (50, 40)
+    assert {thing["label"] for thing in picture["found"]} <= {"pedestrian"}
+    none = convgate(*words, "--threshold", "1.1")
+    assert none.exit_code == 0 and "nothing" in none.stdout, none.output
+
+
+def test_a_classifier_draws_nothing(tmp_path):
+    refused = convgate("predict", "a.png", "--model", "net.onnx", "--out", tmp_path / "seen")
+    assert refused.exit_code == 2 and "a classifier draws nothing" in refused.stderr
 
 
 def test_faulty_annotations_are_one_sentence_and_exit_code_2(pedestrians, tmp_path):

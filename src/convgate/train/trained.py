@@ -112,6 +112,15 @@ def read_trained(run: str | Path, data: str | Path | None = None) -> Trained:
     )
 
 
+def task_of(run: Path) -> str:
+    """Return the task of a run or its weights; "classify" for every other file or folder."""
+    path = run / WEIGHTS if run.is_dir() else run
+    if path.suffix != ".safetensors" or not path.is_file():
+        return "classify"
+    _, metadata = load_weights(path)
+    return read_trained(path).recipe.task.name if "recipe" in metadata else "classify"
+
+
 def open_trained_data(trained: Trained) -> ImageData:
     """Open the images that a classifier was trained on.
 
