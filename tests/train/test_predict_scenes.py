@@ -101,6 +101,17 @@ def test_a_class_keeps_its_colour_and_a_lone_one_takes_turns():
     assert len(set(outlines(same, ("a",)))) == 2
 
 
+def test_a_name_at_the_right_edge_is_whole():
+    """The same plate left and right: as much of its colour in either picture."""
+    image = Image.new("RGB", (200, 100))
+
+    def inked(left):
+        found = [Found("pedestrian", 0.5, (left, 50, left + 20, 90))]
+        return (np.asarray(draw_objects(image, found, None, ("pedestrian",)))[:48] > 0).any(2).sum()
+
+    assert inked(179) == inked(20) > 500
+
+
 def test_the_background_stays_clear():
     image = Image.new("RGB", (4, 4), (10, 20, 30))
     classes = torch.zeros(4, 4, dtype=torch.int64)

@@ -17,6 +17,7 @@ _COLOURS = (
     (204, 121, 167),
 )  # fmt: skip
 _ALPHA = 0.45
+_PAD_PX = 2
 _SMALLEST_PX, _LINE, _TEXT = 10, 1 / 250, 1 / 35  # of the longer side
 
 
@@ -74,16 +75,12 @@ def _tint(image: Image.Image, mask: Tensor, colour: tuple[int, int, int]) -> Ima
     return Image.composite(Image.new("RGB", image.size, colour), image, alpha)
 
 
-def _name(
-    pen: ImageDraw.ImageDraw,
-    thing: Found,
-    colour: tuple[int, int, int],
-    font: Any,
-) -> None:
-    """Write name and score on a plate above the box, or inside it at the picture's edge."""
+def _name(pen: ImageDraw.ImageDraw, thing: Found, colour: tuple[int, int, int], font: Any) -> None:
+    """Write name and score on a plate above the box, moved inside at the picture's edge."""
     text = f"{thing.label} {thing.score:.2f}"
-    left, top = thing.box[:2]
-    _, _, width, height = pen.textbbox((0, 0), text, font=font)
-    top = top - height - 4 if top > height + 4 else top
-    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=colour)
-    pen.text((left + 2, top + 2), text, fill=(0, 0, 0), font=font)
+    box = pen.textbbox((_PAD_PX, _PAD_PX), text, font=font)
+    wide, high = box[2] + _PAD_PX, box[3] + _PAD_PX
+    left = max(0, min(thing.box[0], pen.im.size[0] - wide - 1))
+    top = thing.box[1] - high if thing.box[1] > high else thing.box[1]
+    pen.rectangle((left, top, left + wide, top + high), fill=colour)
+    pen.text((left + _PAD_PX, top + _PAD_PX), text, fill=(0, 0, 0), font=font)
