@@ -35,7 +35,7 @@ test-cuda: $(STAMP)
 	$(BIN)/pytest -m cuda
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.run --device $(DEVICE)
+	$(BIN)/python $(if $(filter cuda,$(DEVICE)),benchmarks/kernels,-m benchmarks.run)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Measure every case, keep the results as CSV, print what was to be reached and what was.
+"""Measure every case on the CPU, keep the results as CSV, print what was to be reached and what was.
 
     python -m benchmarks.run --batch 8 --threads 2
 
@@ -72,7 +72,7 @@ def main() -> None:
             report = measure(case, shop, options)
             lines = found.setdefault(case.subject, [])
             lines.extend(rows(case, report))
-            write(RESULTS / f"{case.subject}_{options.device}.csv", lines)
+            write(RESULTS / f"{case.subject}_cpu.csv", lines)
             ratios = "  ".join(f"{row.name}: {row.ratio:.3f}" for row in report.rows[1:])
             print(f"{case.engine} {case.dtype}  {ratios}", flush=True)
     print(table(TARGETS, RESULTS))
@@ -82,7 +82,6 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", choices=["cpu"], help="where to measure")
     parser.add_argument("--batch", type=int, default=8, help="images at a time")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each case")
