@@ -248,8 +248,9 @@ def test_float16_without_a_gpu_and_a_batch_that_does_not_divide(tiny, tmp_path, 
 
 
 COMMAND = """
-import sys
+import signal, sys
 from convgate.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 sys.argv = ["convgate", "train", "digits/demo", "--out", sys.argv[1],
             "--set", "schedule.epochs=500", "--set", "data.train_count=200"]
 main()
