@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.targets import TARGETS, read
+from convgate.view.figure import LIGHT, new_figure, style_axes, write_figure
 
 DOCS = Path(__file__).parent.parent / "docs"
 SUBJECTS = {
@@ -32,7 +32,7 @@ def write_page(results: Path) -> None:
         if not lines:
             continue
         name = f"performance_{subject}.svg"
-        draw(lines).savefig(DOCS / name, metadata={"Date": None})
+        write_figure(draw(lines), DOCS / name)
         parts += [f"\n## {title}\n", f"![{title}]({name})\n", circumstances(lines), details(lines)]
     (DOCS / "performance.md").write_text("\n".join(parts) + "\n")
 
@@ -82,9 +82,9 @@ def draw(lines: list[dict[str, str]]) -> Figure:
         for engine in engines
     }
     rows = sum(map(len, rivals.values())) + len(engines)
-    figure = Figure(figsize=(8, 0.28 * rows + 0.9), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 0.28 * rows + 0.9, LIGHT)
     axes = figure.add_subplot()
+    style_axes(axes, LIGHT)
     names: list[str] = []
     for engine, group in rivals.items():
         names.append(f"{engine[0]}, {engine[1]}")
@@ -94,15 +94,15 @@ def draw(lines: list[dict[str, str]]) -> Figure:
             axes.plot([low, high], [len(names)] * 2, color=colour, lw=2)
             axes.plot([middle], [len(names)], "o", color=colour, ms=5)
             names.append(line["name"])
-    axes.axvline(1, color="#1d2329", lw=0.8)
+    axes.axvline(1, color=LIGHT.text, lw=0.8)
     axes.set_yticks(range(len(names)), names)
     headings = {f"{engine}, {dtype}" for engine, dtype in engines}
     for label in axes.get_yticklabels():
+        label.set_color(LIGHT.text)
         label.set_fontweight("bold" if label.get_text() in headings else "normal")
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("latency over the base's (blue: folded)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#dde2e6", lw=0.6)
-    axes.set_axisbelow(True)
+    axes.grid(visible=False, axis="y")
     return figure

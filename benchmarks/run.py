@@ -1,4 +1,4 @@
-"""Measure every case on the CPU, keep the results as CSV, print what was to be reached and what was.
+"""Measure every case on the CPU, keep the results as CSV, print what was reached of the targets.
 
     python -m benchmarks.run --batch 8 --threads 2
 
