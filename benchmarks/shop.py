@@ -1,6 +1,7 @@
 """Networks and their exported graphs, each built once however many engines run it."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,9 @@ class Shop:
             return open_engine(engine, net, self.x, dtype=dtype, threads=self.threads)
         graph = self.graph(build)
         if engine == "onnxruntime":
-            run = run_onnx(graph, self.threads)
+            run = run_onnx(graph.SerializeToString(), self.threads)
         else:
-            run = run_openvino(read_graph(graph), dtype, self.threads)
+            run = run_openvino(read_graph(engine, graph), dtype, self.threads)
         check_parity(f"{engine} in {dtype}", run, net, self.x, dtype=DTYPES[dtype])
         return run
 
@@ -43,7 +44,6 @@ class Shop:
         with torch.no_grad():
             return build(self.x)
 
-    def _graph(self, build: Build) -> bytes:
+    def _graph(self, build: Build) -> Any:
         net = self.network(build)
-        graph = to_onnx(type(net).__name__, net, self.x, fixed_size=True, fixed_batch=True)
-        return bytes(graph.SerializeToString())
+        return to_onnx(type(net).__name__, net, self.x, fixed_size=True, fixed_batch=True)
