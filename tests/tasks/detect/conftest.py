@@ -13,7 +13,7 @@ SMALL = {
     "faster_rcnn": {"min_size": 64, "max_size": 96},
     "retinanet": {"min_size": 64, "max_size": 96},
     "ssdlite320": {"image_px": 96},
-    "yolof": {"min_size": 64, "max_size": 96},
+    "yolof": {"min_size": 128, "max_size": 192},
     "yolox": {"min_size": 64, "max_size": 96},
 }
 """Options under which every detector runs on images of about 64 px."""

@@ -12,7 +12,7 @@ SETTINGS = {  # steps, learning rate
     "mask_rcnn": (150, 1e-3),
     "retinanet": (150, 2e-3),
     "ssdlite320": (300, 6e-3),
-    "yolof": (500, 3e-3),
+    "yolof": (500, 1e-3),
     "yolox": (300, 1e-2),
 }
 
@@ -49,13 +49,18 @@ def precision(found, targets, kind):
     return metric.compute()["map"].item()
 
 
-@pytest.mark.slow
+LIGHTEST = "yolox"
+
+
 @pytest.mark.timeout(1200)  # a minute on an idle core, many on a shared one
 @pytest.mark.filterwarnings("ignore")  # of the metric's own libraries
-@pytest.mark.parametrize("name", list(DETECTORS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == LIGHTEST else pytest.mark.slow) for n in DETECTORS],
+)
 def test_two_images_are_learnt(name, tiny, monkeypatch):
-    monkeypatch.setattr(yolof_parts, "WIDTH", 64)
-    monkeypatch.setattr(yolof_parts, "HIDDEN", 32)
+    monkeypatch.setattr(yolof_parts, "WIDTH", 128)
+    monkeypatch.setattr(yolof_parts, "HIDDEN", 64)
     torch.manual_seed(0)
     model = create_detector(name, tiny.backbone(), num_classes=3, **tiny.options[name])
     lighten(model)
