@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 from convgate.studies.grid import Cell, Variant
@@ -5,6 +6,7 @@ from convgate.studies.network import (
     Network,
     cell_recipe,
     essence,
+    filled,
     grid_network,
     network_of,
     read_network,
@@ -54,3 +56,12 @@ def test_essence_is_what_changes_the_weights(recipe):
     )
     assert essence(moved) == essence(recipe)
     assert essence(replace(recipe, run=replace(recipe.run, batch_size=32))) != essence(recipe)
+
+
+def test_an_essence_from_before_a_key_means_its_default(recipe):
+    older = json.loads(essence(recipe))
+    assert older["optimizer"].pop("layer_decay") == 1
+    assert filled(json.dumps(older)) == essence(recipe)
+    older["optimizer"]["lr"] = 0.5
+    assert filled(json.dumps(older)) != essence(recipe)
+    assert filled('{"unknown": 1}') == '{"unknown": 1}'

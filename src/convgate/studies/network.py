@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from convgate import spec
+from convgate.errors import InputError
 from convgate.studies.grid import Cell, Variant
 from convgate.train.recipe import GateSpec, ModelSpec, Recipe
 
@@ -96,3 +97,11 @@ def essence(recipe: Recipe) -> str:
     for key in ("path", "workers", "storage"):
         table["data"].pop(key, None)
     return json.dumps(table, sort_keys=True)
+
+
+def filled(known: str) -> str:
+    """Return a stored `essence` with the defaults of the keys that are younger than it."""
+    try:
+        return essence(spec.parse(Recipe, json.loads(known), name="the stored recipe"))
+    except InputError:  # of a version with other keys
+        return known

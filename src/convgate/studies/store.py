@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from convgate.errors import InputError
 from convgate.studies.grid import Cell, Variant, unique
-from convgate.studies.network import Network, read_network, write_network
+from convgate.studies.network import Network, filled, read_network, write_network
 from convgate.studies.storage import (
     PATIENCE_S,
     Record,
@@ -74,7 +74,7 @@ class Store:
             known = self.study.user_attrs.get("recipe")
             if known is None:
                 self.study.set_user_attr("recipe", recipe)
-            elif known != recipe:
+            elif known != recipe and filled(known) != recipe:
                 changes = recipe_changes(known, recipe)
                 raise InputError(
                     f"{self.folder} holds a study of another recipe ({changes});"
