@@ -156,6 +156,7 @@ def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
     assert session.get_inputs()[0].shape[1:] == list(about.images.input_size)
 
 
+@pytest.mark.slow
 def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier, tmp_path):
     about, model = fourier
     source = Source(model, about)
