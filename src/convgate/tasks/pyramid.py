@@ -17,20 +17,20 @@ WIDTH = 256
 class Pyramid(nn.Module):
     """Maps of one width at the backbone's strides, and coarser ones from ``extra``.
 
-    Shape: x (N, 3, H, W) -> {"0": (N, 256, H / s0, W / s0), ...}, with s0 the first stride.
+    Shape: x (N, 3, H, W) -> {"0": (N, width, H / s0, W / s0), ...}, with s0 the first stride.
     Source: arXiv 1612.03144, section 3; torchvision.ops.FeaturePyramidNetwork.
 
     Args:
         backbone: Gives the maps.
         extra: Makes the coarser maps.
+        width: Channels of every map.
     """
 
-    out_channels = WIDTH
-
-    def __init__(self, backbone: Backbone, extra: ExtraFPNBlock) -> None:
+    def __init__(self, backbone: Backbone, extra: ExtraFPNBlock, width: int = WIDTH) -> None:
         super().__init__()
+        self.out_channels = width
         self.bottom = backbone
-        self.fpn = FeaturePyramidNetwork(list(backbone.channels), WIDTH, extra_blocks=extra)
+        self.fpn = FeaturePyramidNetwork(list(backbone.channels), width, extra_blocks=extra)
 
     def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
         return self.fpn(self.bottom(x))

@@ -3,6 +3,7 @@
 https://arxiv.org/abs/1712.00726
 """
 
+# ruff: noqa: PLR0913 - a detector is told every size
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor
@@ -14,13 +15,13 @@ from convgate.errors import InputError
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
 from convgate.tasks.detect.cascade_heads import CascadeRoIHeads
-from convgate.tasks.detect.faster_rcnn import rcnn_parts
+from convgate.tasks.detect.faster_rcnn import DRAWN, rcnn_parts
 from convgate.tasks.pyramid import WIDTH
 
 HIDDEN = 1024
 BOX_PX, MASK_PX = 7, 14
 CODING = (10.0, 10.0, 5.0, 5.0)  # 1 / deviation of the first stage; the i-th has i times that
-DRAWN, POSITIVE = 512, 0.25
+POSITIVE = 0.25  # share of objects among the proposals drawn
 FINDING = (0.05, 0.5, 100)  # least score, most overlap of two boxes, boxes of one image
 
 
@@ -47,6 +48,8 @@ def cascade_mask_rcnn(
     box_loss: str = "giou",
     class_agnostic: bool = False,
     head_norms: bool = True,
+    pyramid_width: int = WIDTH,
+    rois_per_image: int = DRAWN,
 ) -> nn.Module:
     """Mask R-CNN with a row of heads, each trained on better boxes than the one before it.
 
@@ -65,29 +68,31 @@ def cascade_mask_rcnn(
         box_loss: "giou" or "smooth_l1".
         class_agnostic: One box for all classes in place of one for each.
         head_norms: Batch norms in the box heads.
+        pyramid_width: Channels of the feature pyramid and of the heads' convolutions.
+        rois_per_image: Proposals of an image on which each stage is trained.
 
     Raises:
         InputError: for no stage, or another box loss.
     """
     if not thresholds:
         raise InputError("cascade_mask_rcnn: thresholds=() leaves no stage; give one for each")
-    shared = rcnn_parts(backbone, num_classes, min_size, max_size)
+    shared = rcnn_parts(backbone, num_classes, min_size, max_size, pyramid_width)
     classes = shared.pop("num_classes")
     predictor = AgnosticPredictor if class_agnostic else FastRCNNPredictor
     stages = [
         RoIHeads(
             _align(BOX_PX),
-            _box_head(head_norms),
+            _box_head(pyramid_width, head_norms),
             predictor(HIDDEN, classes),
             threshold,
             threshold,
-            DRAWN,
+            rois_per_image,
             POSITIVE,
             tuple(i * weight for weight in CODING),
             *FINDING,
             _align(MASK_PX),
-            MaskRCNNHeads(WIDTH, (WIDTH,) * 4, 1),
-            MaskRCNNPredictor(WIDTH, WIDTH, classes),
+            MaskRCNNHeads(pyramid_width, (pyramid_width,) * 4, 1),
+            MaskRCNNPredictor(pyramid_width, pyramid_width, classes),
         )
         for i, threshold in enumerate(thresholds, 1)
     ]
@@ -102,6 +107,6 @@ def _align(side: int) -> MultiScaleRoIAlign:
     return MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=side, sampling_ratio=2)
 
 
-def _box_head(norms: bool) -> nn.Module:
+def _box_head(width: int, norms: bool) -> nn.Module:
     norm = nn.BatchNorm2d if norms else None
-    return FastRCNNConvFCHead((WIDTH, BOX_PX, BOX_PX), [WIDTH] * 4, [HIDDEN], norm_layer=norm)
+    return FastRCNNConvFCHead((width, BOX_PX, BOX_PX), [width] * 4, [HIDDEN], norm_layer=norm)

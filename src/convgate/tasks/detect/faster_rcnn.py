@@ -5,6 +5,7 @@ https://arxiv.org/abs/1506.01497
 
 from typing import Any
 
+# ruff: noqa: PLR0913 - a detector is told every size
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -12,11 +13,12 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
-from convgate.tasks.pyramid import Pyramid
+from convgate.tasks.pyramid import WIDTH, Pyramid
 
 LEVELS = 4  # of the backbone; the pyramid adds one
 CELL = 8  # side of the smallest anchor in strides of its map: 32 px at stride 4
 RATIOS = (0.5, 1.0, 2.0)
+DRAWN = 512  # proposals of a training image
 
 
 @DETECTORS.register("faster_rcnn")
@@ -29,6 +31,8 @@ def faster_rcnn(
     score_threshold: float = 0.05,
     nms_threshold: float = 0.5,
     max_detections: int = 100,
+    pyramid_width: int = WIDTH,
+    rois_per_image: int = DRAWN,
 ) -> nn.Module:
     """The Faster R-CNN of torchvision on a feature pyramid, two linear layers as head.
 
@@ -42,10 +46,13 @@ def faster_rcnn(
         score_threshold: Detections at or below it are dropped.
         nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
         max_detections: Of one image.
+        pyramid_width: Channels of the feature pyramid.
+        rois_per_image: Proposals of an image on which the heads are trained.
     """
-    shared = rcnn_parts(backbone, num_classes, min_size, max_size)
+    shared = rcnn_parts(backbone, num_classes, min_size, max_size, pyramid_width)
     return FasterRCNN(
         **shared,
+        box_batch_size_per_image=rois_per_image,
         box_score_thresh=score_threshold,
         box_nms_thresh=nms_threshold,
         box_detections_per_img=max_detections,
@@ -53,13 +60,13 @@ def faster_rcnn(
 
 
 def rcnn_parts(
-    backbone: Backbone, num_classes: int, min_size: Sizes, max_size: int
+    backbone: Backbone, num_classes: int, min_size: Sizes, max_size: int, width: int
 ) -> dict[str, Any]:
     """Return what torchvision's R-CNNs need besides their heads."""
     strides = backbone.last(LEVELS).strides
     sizes = tuple((CELL * stride,) for stride in (*strides, 2 * strides[-1]))
     return {
-        "backbone": Pyramid(backbone, LastLevelMaxPool()),
+        "backbone": Pyramid(backbone, LastLevelMaxPool(), width),
         "num_classes": num_classes + 1,  # theirs counts the background
         "min_size": min_size,
         "max_size": max_size,

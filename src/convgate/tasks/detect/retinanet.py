@@ -41,6 +41,7 @@ def retinanet(
     score_threshold: float = 0.05,
     nms_threshold: float = 0.5,
     max_detections: int = 300,
+    pyramid_width: int = WIDTH,
 ) -> nn.Module:
     """The RetinaNet of torchvision: nine anchors a cell on five maps, focal loss.
 
@@ -55,12 +56,13 @@ def retinanet(
         score_threshold: Detections at or below it are dropped.
         nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
         max_detections: Of one image.
+        pyramid_width: Channels of the feature pyramid and of the heads.
     """
     strides = backbone.last(LEVELS).strides
     sides = [CELL * stride for stride in (*strides, 2 * strides[-1], 4 * strides[-1])]
     sizes = tuple(tuple(int(side * 2 ** (third / 3)) for third in range(3)) for side in sides)
     return LabelsFromOne(
-        Pyramid(backbone, LastLevelP6P7(WIDTH, WIDTH)),
+        Pyramid(backbone, LastLevelP6P7(pyramid_width, pyramid_width), pyramid_width),
         num_classes,
         min_size=min_size,
         max_size=max_size,
