@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convgate.fold.entry import enter, entry_of
 from convgate.fold.net import Net, Step, numel, shape
 from convgate.fold.pointwise import is_pointwise
 
@@ -40,12 +41,17 @@ def squeeze_first(net: Net) -> None:
         if conv is None or not is_pointwise(conv):
             continue
         h = wide.args[0]
-        macs = sum(math.prod(shape(part)[2:]) for part in parts) * conv.weight.numel()
+        entry = entry_of(net, parts)
+        rows = conv.out_channels if entry is None else entry.weight.shape[0]
+        macs = sum(math.prod(shape(part)[2:]) for part in parts) * conv.in_channels * rows
         if numel(h) + macs / MACS_PER_READ > numel(wide):
             net.keep(step.target if step.op == "call_module" else wide.target, DEAR)
             continue
         net.did(wide.target, IDENTITY, numel(wide), numel(h))
         step.replace_input_with(wide, h)
+        if entry is not None:
+            enter(net, parts, conv)
+            continue
         for part in parts:
             _mixed(net, part, str(wide.target), conv)
     net.settle()

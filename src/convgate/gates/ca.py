@@ -47,6 +47,8 @@ class CA(PooledGate):
             width or goes without a GroupNorm, or a `reduction` or `min_hidden` below one.
     """
 
+    entry = "squeeze"
+
     def __init__(
         self,
         channels: int,

@@ -85,17 +85,19 @@ class ELA(PooledGate):
 
     def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
-        s_h, s_w = self._direction(rows.squeeze(3)), self._direction(columns.squeeze(2))
-        return s_h[:, :, :, None], s_w[:, :, None, :]
+        return self._direction(rows, 2), self._direction(columns, 3)
 
-    def _direction(self, v: Tensor) -> Tensor:
-        conv, norm = self.conv, self.norm
-        weight = conv.weight.to(v.dtype)
-        z = F.conv1d(v, weight, padding=conv.padding, groups=conv.groups).to(v.dtype)
+    def _direction(self, strip: Tensor, axis: int) -> Tensor:
+        conv, norm, dtype = self.conv, self.norm, strip.dtype
+        weight = conv.weight.to(dtype).unsqueeze(5 - axis)  # one tap on the axis of length 1
+        padding = [conv.padding[0], 0] if axis == 2 else [0, conv.padding[0]]
+        z = F.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
         # nn.GroupNorm refuses one value per group (C = num_groups, H = 1, N = 1); this does not
-        z = torch.group_norm(
-            z, norm.num_groups, norm.weight.to(v.dtype), norm.bias.to(v.dtype), norm.eps
-        )
+        z = torch.group_norm(z, norm.num_groups, None, None, norm.eps)
+        # The affine as a depthwise convolution: engines put the sigmoid into it, run both over
+        # channels (strips are 7 long in the last stage), and do not repeat them at every position.
+        gamma, beta = norm.weight.to(dtype)[:, None, None, None], norm.bias.to(dtype)
+        z = F.conv2d(z, gamma, beta, groups=self.channels)
         return torch.sigmoid(z).to(conv.weight.dtype)
 
 

@@ -20,7 +20,13 @@ class PooledGate(Gate):
 
     Args:
         channels: C.
+
+    Attributes:
+        entry: Name of the linear layer that `scales` begins with, at every pooled position on its
+            own; None where it begins with anything else.
     """
+
+    entry: str | None = None
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the means of x (N, C, H, W) that `scales` needs, each (N, C, H', W')."""

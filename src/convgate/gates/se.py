@@ -42,6 +42,8 @@ class SE(PooledGate):
             `divisor` is not positive.
     """
 
+    entry = "squeeze"
+
     def __init__(
         self,
         channels: int,

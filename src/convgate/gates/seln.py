@@ -33,6 +33,8 @@ class SELN(PooledGate):
         InputError: if the hidden width would be zero, or an option is not positive.
     """
 
+    entry = "squeeze"
+
     def __init__(
         self, channels: int, *, reduction: int = 16, divisor: int = 1, eps: float = 1e-5
     ) -> None:
