@@ -25,6 +25,8 @@ class Case:
         dtype: Of the arithmetic.
         nets: Name to what builds the network from an image batch; the first is the base.
         eager: Networks that ride along in eager float32, whatever the engine.
+        int8: Networks that ride along in int8.
+        streams: Equal parts of the batch that OpenVINO runs side by side.
     """
 
     subject: str
@@ -32,6 +34,8 @@ class Case:
     dtype: str
     nets: Mapping[str, Build]
     eager: tuple[str, ...] = ()
+    int8: tuple[str, ...] = ()
+    streams: int = 1
 
 
 def plain(name: str, gate: str | None = None, folds: bool = False) -> Build:
@@ -81,12 +85,18 @@ RESNET: dict[str, Build] = {
     },
 }
 
+FASTEST = {"eager": ("convnext_tiny",), "int8": ("selnext_tiny, folded",)}
+
 CASES = (
-    Case("selnext", "openvino", "bfloat16", SELNEXT, eager=("convnext_tiny",)),
+    Case("selnext", "openvino", "bfloat16", SELNEXT, **FASTEST, streams=2),
+    Case("selnext", "openvino", "float32", SELNEXT, streams=2),
+    Case("selnext", "openvino", "bfloat16", SELNEXT),
     Case("selnext", "openvino", "float32", SELNEXT),
     Case("selnext", "onnxruntime", "float32", SELNEXT),
     Case("selnext", "eager", "float32", SELNEXT),
     Case("selnext", "compile", "bfloat16", SELNEXT),
+    Case("resnet50", "openvino", "float32", RESNET, streams=2),
+    Case("resnet50", "openvino", "bfloat16", RESNET, streams=2),
     Case("resnet50", "openvino", "float32", RESNET),
     Case("resnet50", "openvino", "bfloat16", RESNET),
     Case("resnet50", "eager", "float32", RESNET),

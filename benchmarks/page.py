@@ -63,32 +63,34 @@ def details(lines: list[dict[str, str]]) -> str:
         ms = [float(line[key]) for key in ("median_ms", "q05_ms", "q95_ms")]
         ratio = [float(line[key]) for key in ("ratio", "ratio_low", "ratio_high")]
         table.append(
-            f"| {line['engine']} | {line['dtype']} | {line['name']} | {ms[0]:.1f} "
+            f"| {engine(line)} | {line['dtype']} | {line['name']} | {ms[0]:.1f} "
             f"| {ms[1]:.1f} to {ms[2]:.1f} | {ratio[0]:.3f} | {ratio[1]:.3f} to {ratio[2]:.3f} "
             f"| {'yes' if line['reliable'] == 'True' else 'no'} |"
         )
     return "\n".join(table)
 
 
+def engine(line: dict[str, str]) -> str:
+    """Return an engine and how many parts of the batch it runs side by side."""
+    many = "" if line["streams"] == "1" else f", {line['streams']} streams"
+    return line["engine"] + many
+
+
 def draw(lines: list[dict[str, str]]) -> Figure:
     """Draw the ratios to the base with their intervals, engine by engine."""
-    engines = list(dict.fromkeys((line["engine"], line["dtype"]) for line in lines))
-    rivals = {
-        engine: [
-            line
-            for line in lines
-            if (line["engine"], line["dtype"]) == engine and ", eager" not in line["name"]
-        ][1:]
-        for engine in engines
-    }
-    rows = sum(map(len, rivals.values())) + len(engines)
+    rivals: dict[str, list[dict[str, str]]] = {}
+    for line in lines:
+        group = rivals.setdefault(f"{engine(line)}, {line['dtype']}", [])
+        if ", eager" not in line["name"]:
+            group.append(line)
+    rows = sum(map(len, rivals.values()))  # the base's row holds the heading
     figure = new_figure(8, 0.28 * rows + 0.9, LIGHT)
     axes = figure.add_subplot()
     style_axes(axes, LIGHT)
     names: list[str] = []
-    for engine, group in rivals.items():
-        names.append(f"{engine[0]}, {engine[1]}")
-        for line in group:
+    for heading, group in rivals.items():
+        names.append(heading)
+        for line in group[1:]:
             low, middle, high = (float(line[k]) for k in ("ratio_low", "ratio", "ratio_high"))
             colour = "#2a6fc4" if "folded" in line["name"] else "#808a94"
             axes.plot([low, high], [len(names)] * 2, color=colour, lw=2)
@@ -96,10 +98,9 @@ def draw(lines: list[dict[str, str]]) -> Figure:
             names.append(line["name"])
     axes.axvline(1, color=LIGHT.text, lw=0.8)
     axes.set_yticks(range(len(names)), names)
-    headings = {f"{engine}, {dtype}" for engine, dtype in engines}
     for label in axes.get_yticklabels():
         label.set_color(LIGHT.text)
-        label.set_fontweight("bold" if label.get_text() in headings else "normal")
+        label.set_fontweight("bold" if label.get_text() in rivals else "normal")
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("latency over the base's (blue: folded)")
     axes.spines[["top", "right", "left"]].set_visible(False)

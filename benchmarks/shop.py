@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from benchmarks.cases import Build
 from convgate.deploy.convert import to_onnx
 from convgate.deploy.engines import open_engine
+from convgate.deploy.quantise import quantise
 from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
 from convgate.measure.parity import check_parity
 from convgate.measure.settings import DTYPES
@@ -27,23 +28,27 @@ class Shop:
         self.network = cache(self._network)
         self.graph = cache(self._graph)
 
-    def open(self, build: Build, engine: str, dtype: str) -> Run:
+    def open(self, build: Build, engine: str, dtype: str, streams: int = 1) -> Run:
         """Make a network ready in an engine; its output is compared with the eager one first."""
         net = self.network(build)
         if engine in ("eager", "compile"):
             return open_engine(engine, net, self.x, dtype=dtype, threads=self.threads)
-        graph = self.graph(build)
+        graph = self.graph(build, len(self.x) // streams)
         if engine == "onnxruntime":
             run = run_onnx(graph.SerializeToString(), self.threads)
         else:
-            run = run_openvino(read_graph(engine, graph), dtype, self.threads)
-        check_parity(f"{engine} in {dtype}", run, net, self.x, dtype=DTYPES[dtype])
+            ready = read_graph(engine, graph)
+            if dtype == "int8":
+                ready = quantise(ready, torch.split(self.x, len(self.x) // streams))
+            run = run_openvino(ready, dtype, self.threads, streams)
+        kind = DTYPES.get(dtype, torch.int8)
+        check_parity(f"{engine} in {dtype}", run, net, self.x, dtype=kind)
         return run
 
     def _network(self, build: Build) -> nn.Module:
         with torch.no_grad():
             return build(self.x)
 
-    def _graph(self, build: Build) -> Any:
+    def _graph(self, build: Build, batch: int) -> Any:
         net = self.network(build)
-        return to_onnx(type(net).__name__, net, self.x, fixed_size=True, fixed_batch=True)
+        return to_onnx(type(net).__name__, net, self.x[:batch], fixed_size=True, fixed_batch=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "targets.py"
-RESULTS = """engine,dtype,name,ratio
-openvino,bfloat16,base,1.0
-openvino,bfloat16,ours,0.8
-openvino,bfloat16,slow,4.4
-openvino,float32,ours,1.2
+RESULTS = """engine,dtype,streams,name,ratio
+openvino,bfloat16,1,base,1.0
+openvino,bfloat16,1,ours,0.8
+openvino,bfloat16,1,slow,4.4
+openvino,float32,1,ours,1.2
+openvino,float32,2,ours,0.7
 """
 
 
@@ -45,6 +46,11 @@ def test_a_target_against_the_results(
 ):
     target = targets.Target("it", limit, "net", "openvino", dtype, name, over)
     assert target.cells(results)[2:] == (measured, reached)
+
+
+def test_a_target_in_another_number_of_streams(targets, results):
+    target = targets.Target("it", 1.0, "net", "openvino", "float32", "ours", streams=2)
+    assert target.cells(results)[2:] == ("0.700", "yes")
 
 
 def test_without_results_nothing_is_measured(targets, tmp_path):

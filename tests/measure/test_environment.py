@@ -1,8 +1,11 @@
 """Every circumstance that the protocol asks for is there."""
 
+import importlib.util
 import json
 import subprocess
+import sys
 
+import pytest
 import torch
 
 from convgate.measure import environment
@@ -51,3 +54,14 @@ def test_commit_of_a_folder(tmp_path):
     assert git_commit(tmp_path) == head[:12]
     (tmp_path / "file").write_text("two")
     assert git_commit(tmp_path) == head[:12] + "+"
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("json.tool", "python -m json.tool a 'b c'"), (None, "run.py a 'b c'")],
+)
+def test_the_command_can_be_typed_again(module, command, monkeypatch):
+    spec = importlib.util.find_spec(module) if module else None
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/run.py", "a", "b c"])
+    assert environment()["command"] == command

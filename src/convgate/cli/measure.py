@@ -11,6 +11,7 @@ Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
 Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
 Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
 Engine = Annotated[str, typer.Option(help="eager, compile, onnxruntime or openvino.")]
+Streams = Annotated[int, typer.Option(help="Parts of the batch side by side (openvino).")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")]
 
 
@@ -23,6 +24,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     image_px: Px = 224,
     engine: Engine = "eager",
     dtype: Dtype = "float32",
+    streams: Streams = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     compile_mode: Annotated[str, typer.Option(help="Of torch.compile.")] = "default",
@@ -41,7 +43,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
 
     images = random_images(batch, image_px, device)
     rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
-    course = Course(engine, dtype, threads, compile_mode, channels_last)
+    course = Course(engine, dtype, threads, compile_mode, channels_last, streams)
     rules = {"seconds": seconds, "margin": margin, "strict": strict}
     with progress() as report:
         survey = take_survey(

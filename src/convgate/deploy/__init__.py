@@ -2,7 +2,8 @@
 
 from convgate.deploy.about import About, read_about
 from convgate.deploy.accuracy import calibration_images, open_labelled, top1
-from convgate.deploy.engines import ENGINES, Engine, open_engine
+from convgate.deploy.checks import ENGINES
+from convgate.deploy.engines import Engine, open_engine
 from convgate.deploy.export import Exported, export
 from convgate.deploy.hub import load_hub, save_hub
 from convgate.deploy.images import ImageSpec

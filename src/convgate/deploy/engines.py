@@ -8,26 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convgate.deploy.checks import check_engine, check_size, check_streams
 from convgate.deploy.convert import to_onnx
-from convgate.deploy.extras import need
 from convgate.deploy.quantise import quantise
 from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
-from convgate.errors import InputError, unknown
+from convgate.errors import InputError
 from convgate.measure.parity import check_parity
 from convgate.measure.settings import DTYPES, Setting
-
-FLOATS = ("float32", "bfloat16", "float16")
-ENGINES = {
-    "eager": FLOATS,
-    "compile": FLOATS,
-    "onnxruntime": ("float32",),
-    "openvino": (*FLOATS, "int8"),
-}
-"""Engine -> the dtypes that it can compute in here."""
-PACKAGES = {
-    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-    "openvino": ("openvino", "onnx", "onnxscript"),
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +22,7 @@ class Engine:
     """A network made ready: a callable from images to logits, both float32.
 
     Args:
-        name: One of `ENGINES`.
+        name: One of `convgate.deploy.ENGINES`.
         dtype: Of its arithmetic.
         run: One forward pass.
         told: What a measurement should say of it.
@@ -61,6 +48,7 @@ class _Order:
     threads: int
     compile_mode: str
     calibration: Tensor | None
+    streams: int
 
 
 def open_engine(
@@ -72,6 +60,7 @@ def open_engine(
     threads: int | None = None,
     compile_mode: str = "default",
     calibration: Tensor | None = None,
+    streams: int = 1,
 ) -> Engine:
     """Make a network ready to run; its output is compared with the eager one first.
 
@@ -79,66 +68,33 @@ def open_engine(
     CPU. The last output of OpenVINO and of compiled networks is overwritten by the next pass.
 
     Args:
-        name: One of `ENGINES`.
+        name: One of `convgate.deploy.ENGINES`.
         model: The network; it is left as it was.
         example_input: Images of the size to run, (N, C, H, W), float32.
         dtype: Of the arithmetic: "float32", "bfloat16", "float16" or "int8", as `ENGINES` says.
         threads: CPU threads; None for torch's own number.
         compile_mode: Of torch.compile.
         calibration: Images that int8 takes its ranges from; ``example_input`` by default.
+        streams: Equal parts of the batch that OpenVINO runs side by side.
 
     Raises:
         InputError: for an unknown engine or dtype, a dtype that the engine or processor lacks, a
-            missing extra, a network that cannot be converted, or one whose output differs.
+            missing extra, streams that do not divide the batch or that the engine lacks, a network
+            that cannot be converted, or one whose output differs.
     """
     check_engine(name, dtype)
+    check_streams(name, streams, len(example_input))
     if name in ("onnxruntime", "openvino") and example_input.device.type != "cpu":
         raise InputError(f"engine {name!r} runs on the CPU here; do without --device cuda")
     twin = Setting().eager(model)
     assert isinstance(twin, nn.Module)
     check_size(twin, example_input)
     count = threads or torch.get_num_threads()
-    order = _Order(name, twin, example_input, dtype, count, compile_mode, calibration)
-    engine = Engine(name, dtype, _BUILDERS[name](order), _told(name, compile_mode))
+    order = _Order(name, twin, example_input, dtype, count, compile_mode, calibration, streams)
+    engine = Engine(name, dtype, _BUILDERS[name](order), _told(order))
     kind = DTYPES.get(dtype, torch.int8)
     check_parity(f"{name} in {dtype}", engine, twin, example_input, dtype=kind)
     return engine
-
-
-def check_engine(name: str, dtype: str) -> None:
-    """Ask that there is such an engine, installed, and that it computes in ``dtype``.
-
-    Raises:
-        InputError: if not.
-    """
-    if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
-    if dtype not in ENGINES[name]:
-        every = {word for words in ENGINES.values() for word in words}
-        if dtype not in every:
-            raise unknown("dtype", dtype, every)
-        raise InputError(
-            f"engine {name!r} has no {dtype} here; choose from {', '.join(ENGINES[name])}"
-        )
-    for package in PACKAGES.get(name, ()):
-        need(package, f"engine {name!r}")
-
-
-def check_size(model: nn.Module, x: Tensor) -> None:
-    """Ask that the network takes such images at all.
-
-    Raises:
-        InputError: if it does not, as where the size is below its stride.
-    """
-    try:
-        with torch.inference_mode():
-            model(x)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        size = " x ".join(map(str, x.shape[1:]))
-        raise InputError(
-            f"{type(model).__name__} does not take images of {size} ({reason}); give its own size"
-        ) from error
 
 
 def _torch(order: _Order) -> Run:
@@ -152,7 +108,8 @@ def _torch(order: _Order) -> Run:
 
 def _graph(order: _Order) -> Any:
     name = type(order.model).__name__
-    return to_onnx(name, order.model, order.x, fixed_size=True, fixed_batch=True)
+    part = order.x[: len(order.x) // order.streams]
+    return to_onnx(name, order.model, part, fixed_size=True, fixed_batch=True)
 
 
 def _onnxruntime(order: _Order) -> Run:
@@ -163,8 +120,8 @@ def _openvino(order: _Order) -> Run:
     graph = read_graph(type(order.model).__name__, _graph(order))
     if order.dtype == "int8":
         images = order.x if order.calibration is None else order.calibration
-        graph = quantise(graph, torch.split(images, len(order.x)))
-    return run_openvino(graph, order.dtype, order.threads)
+        graph = quantise(graph, torch.split(images, len(order.x) // order.streams))
+    return run_openvino(graph, order.dtype, order.threads, order.streams)
 
 
 _BUILDERS: dict[str, Callable[[_Order], Run]] = {
@@ -175,8 +132,9 @@ _BUILDERS: dict[str, Callable[[_Order], Run]] = {
 }
 
 
-def _told(name: str, compile_mode: str) -> dict[str, str]:
-    if name in ("eager", "compile"):
-        mode = f", torch.compile {compile_mode}" if name == "compile" else ""
+def _told(order: _Order) -> dict[str, str]:
+    if order.name in ("eager", "compile"):
+        mode = f", torch.compile {order.compile_mode}" if order.name == "compile" else ""
         return {"engine": f"torch {torch.__version__}{mode}"}
-    return {"engine": f"{name} {version(name)}"}
+    streams = f", {order.streams} streams" if order.streams > 1 else ""
+    return {"engine": f"{order.name} {version(order.name)}{streams}"}

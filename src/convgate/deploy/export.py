@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convgate.deploy.about import About
 from convgate.deploy.accuracy import Labelled, top1
-from convgate.deploy.engines import check_size
+from convgate.deploy.checks import check_size
 from convgate.deploy.files import staging
 from convgate.deploy.formats import FORMATS
 from convgate.deploy.images import ImageSpec

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convgate.deploy.engines import check_engine, open_engine
+from convgate.deploy.checks import check_engine, check_streams
+from convgate.deploy.engines import open_engine
 from convgate.errors import InputError
 from convgate.measure import LatencyReport, compare_latency
 from convgate.measure.settings import Model
@@ -22,6 +23,7 @@ class Course:
         threads: CPU threads; None for torch's own number.
         compile_mode: Of torch.compile.
         channels_last: Channels innermost, which eager and compiled networks can be asked for.
+        streams: Equal parts of a batch that OpenVINO runs side by side.
     """
 
     engine: str = "eager"
@@ -29,6 +31,7 @@ class Course:
     threads: int | None = None
     compile_mode: str = "default"
     channels_last: bool = False
+    streams: int = 1
 
     def __post_init__(self) -> None:
         """Check the words."""
@@ -37,6 +40,8 @@ class Course:
             raise InputError("a compile mode is for --engine compile; do without it")
         if self.channels_last and not self.in_torch:
             raise InputError(f"engine {self.engine!r} lays out channels itself; do without it")
+        if self.in_torch:
+            check_streams(self.engine, self.streams, self.streams)
 
     @property
     def in_torch(self) -> bool:
@@ -65,9 +70,9 @@ class Course:
         if self.in_torch:
             return Starters(models)
         dtype = self.dtype or "float32"
+        how: dict[str, Any] = {"dtype": dtype, "threads": self.threads, "streams": self.streams}
         engines = {
-            name: open_engine(self.engine, model, x, dtype=dtype, threads=self.threads)
-            for name, model in models.items()
+            name: open_engine(self.engine, model, x, **how) for name, model in models.items()
         }
         first = next(iter(engines.values()), None)
         told = {"dtype": dtype, **(first.told if first else {})}

@@ -42,10 +42,19 @@ def run_onnx(graph: bytes | Path, threads: int) -> Run:
     return run
 
 
-def run_openvino(graph: Any, dtype: str, threads: int) -> Run:
-    """Compile an `openvino.Model` for the CPU with the latency hint.
+def run_openvino(graph: Any, dtype: str, threads: int, streams: int = 1) -> Run:
+    """Compile an `openvino.Model` for the CPU.
 
     Images go in and logits come out without a copy, so the next pass overwrites the last output.
+    With more than one stream a batch is cut into parts of the graph's own batch, which run side by
+    side, each on its share of the threads: a part's feature maps fit a core's cache sooner, and no
+    thread waits for another inside a layer.
+
+    Args:
+        graph: The network.
+        dtype: Of the arithmetic.
+        threads: CPU threads of all streams together.
+        streams: Parts at a time.
 
     Raises:
         InputError: if the CPU lacks the dtype.
@@ -53,16 +62,39 @@ def run_openvino(graph: Any, dtype: str, threads: int) -> Run:
     core = openvino_core()
     check_capable(core, dtype)
     settings: Mapping[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": threads,
     }
-    compiled = core.compile_model(graph, "CPU", settings)
+    one = {"PERFORMANCE_HINT": "LATENCY"}
+    many = {"NUM_STREAMS": streams}
+    compiled = core.compile_model(graph, "CPU", {**settings, **(one if streams == 1 else many)})
+    if streams > 1:
+        return _side_by_side(compiled, streams)
     request = compiled.create_infer_request()
 
     def run(x: Tensor) -> Tensor:
         found = request.infer([x.contiguous().numpy()], share_inputs=True, share_outputs=True)
         return torch.from_numpy(found[0])
+
+    return run
+
+
+def _side_by_side(compiled: Any, streams: int) -> Run:
+    queue = need("openvino", "engine 'openvino'").AsyncInferQueue(compiled, streams)
+    size = compiled.input(0).get_partial_shape()[0].get_length()
+
+    def run(x: Tensor) -> Tensor:
+        parts = torch.split(x.contiguous(), size)
+        found: list[Tensor] = [torch.empty(0)] * len(parts)
+
+        def keep(request: Any, index: int) -> None:
+            found[index] = torch.from_numpy(request.get_output_tensor(0).data.copy())
+
+        queue.set_callback(keep)
+        for index, part in enumerate(parts):
+            queue.start_async([part.numpy()], userdata=index, share_inputs=True)
+        queue.wait_all()
+        return torch.cat(found)
 
     return run
 

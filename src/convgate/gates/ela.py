@@ -90,7 +90,8 @@ class ELA(PooledGate):
     def _direction(self, strip: Tensor, axis: int) -> Tensor:
         conv, norm, dtype = self.conv, self.norm, strip.dtype
         weight = conv.weight.to(dtype).unsqueeze(5 - axis)  # one tap on the axis of length 1
-        padding = [conv.padding[0], 0] if axis == 2 else [0, conv.padding[0]]
+        half = conv.kernel_size[0] // 2
+        padding = (half, 0) if axis == 2 else (0, half)
         z = F.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
         # nn.GroupNorm refuses one value per group (C = num_groups, H = 1, N = 1); this does not
         z = torch.group_norm(z, norm.num_groups, None, None, norm.eps)

@@ -29,8 +29,16 @@ def environment(device: str | torch.device = "cpu") -> dict[str, str]:
         "cudnn_benchmark": str(torch.backends.cudnn.benchmark).lower(),
         "tf32": str(_tf32() if on_gpu else False).lower(),
         "git_commit": git_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
     }
+
+
+def _program() -> list[str]:
+    """Return how this process was started: a script's name, or python -m and a module's."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None:
+        return ["python", "-m", spec.name.removesuffix(".__main__")]
+    return [Path(sys.argv[0]).name or "python"]
 
 
 def cpu_name() -> str:
