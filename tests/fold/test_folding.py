@@ -146,6 +146,13 @@ def test_the_copy_is_smaller_and_can_be_copied():
     assert count[0] < count[1]
 
 
+def test_a_norm_that_a_gate_hangs_on_leaves_no_numbers_behind():
+    made = fold(built("resnet", "se"), images())
+    assert not [key for key in made.state_dict() if "running" in key]
+    left = {key.rpartition(".")[0] for key in made.state_dict()}
+    assert not [name for name in left if name.rpartition(".")[2].startswith("bn")]
+
+
 def test_other_sizes_and_channels_last():
     net = built("selnext", "seln")
     made = fold(net, images(64))
