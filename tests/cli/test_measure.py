@@ -41,6 +41,20 @@ def test_json_holds_the_counts_and_the_comparison():
     assert found["latency"]["rows"][0]["verdict"] == "base"
 
 
+def test_folded_networks_follow_their_own():
+    done = run("resnet8", "--gate", "se", "--fold", "--json", *FAST)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    names = ["resnet8", "resnet8 folded", "resnet8 + se", "resnet8 + se folded"]
+    assert [row["name"] for row in found["latency"]["rows"]] == names
+    cost = {name: found["models"][name]["cost"] for name in names}
+    # Seven convolutions have a norm each: of its scale and its shift a bias is left.
+    widths = [16] * 3 + [32] * 2 + [64] * 2
+    for plain, copy in (names[:2], names[2:]):
+        assert cost[plain]["params"] - cost[copy]["params"] == sum(widths)
+        assert cost[copy]["elementwise_ops"] < cost[plain]["elementwise_ops"]
+
+
 def test_a_published_protocol_has_its_own_columns():
     done = run("resnet8", "--protocol", "timm", "--image-px", "32", "--threads", "1")
     assert done.exit_code == 0, done.output

@@ -6,7 +6,9 @@ import torch
 import torchvision
 from torch import nn
 
-from convgate.fold.constants import IDENTITY
+from convgate.fold.constants import IDENTITY, INTO_GATE
+from convgate.fold.residual import IDENTITY as SUM
+from convgate.gates import SE
 from convgate.insert import insert
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
 
@@ -36,6 +38,35 @@ def test_not_where_a_gate_sees_the_layer(check, where):
     block = nn.Sequential(convnext_block())  # the fold before the gate would cost more
     insert(block, "se", at="*.fc2", reduction=4)
     assert where(check(block, X)[1], IDENTITY) == []
+
+
+@pytest.mark.parametrize("gate", ["se", "ela"])
+@pytest.mark.parametrize("conv_mlp", [True, False])
+def test_behind_a_gate_it_goes_into_the_scale(conv_mlp, gate, check, where):
+    """The gate pools what the layer gives, so the layer must stay as it is."""
+    block = nn.Sequential(timm.models.convnext.ConvNeXtBlock(32, conv_mlp=conv_mlp))
+    options = {"reduction": 4} if gate == "se" else {"num_groups": 4}
+    insert(block, gate, at="block_end", **options)
+    _, report = check(block, X)
+    assert (len(where(report, INTO_GATE)), where(report, IDENTITY)) == (1, [])
+    assert len(where(report, SUM)) == 1
+
+
+class Shared(nn.Module):
+    """A scaled map that is used with and without its constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(32, 32, 3), SE(32, reduction=4)
+        self.scale = nn.Parameter(torch.ones(32, 1, 1))
+
+    def forward(self, x):
+        y = self.gate(self.conv(x))
+        return self.scale * y + torch.tanh(y)
+
+
+def test_not_into_a_scale_that_serves_others(check, where):
+    assert where(check(Shared(), X)[1], INTO_GATE) == []
 
 
 class Scaled(nn.Module):

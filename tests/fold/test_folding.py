@@ -23,7 +23,6 @@ OPTIONS = {
     "seln": {"reduction": 8},
     **{name: {"num_groups": 8} for name in ("ela", "ela_t", "ela_b", "ela_s", "ela_l")},
 }
-DRAWS = {"pdfam_gmm"}  # random numbers at every forward
 
 
 def resnet50(**options):
@@ -99,15 +98,19 @@ def test_gates_of_every_kind_in_every_family(name, gate):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gate", [name for name in list_gates() if name not in DRAWS])
+@pytest.mark.parametrize("gate", list_gates())
 @pytest.mark.parametrize("name", NETS)
 def test_every_gate_in_every_family(name, gate):
+    done = []
     for at in SITES:
         try:
             net = built(name, gate, at)
-        except InputError:  # the family has no such site, or the gate does not fit it
+        except InputError as error:
+            assert f"has no site '{at}'" in str(error)
             continue
         check(net, images())
+        done.append(at)
+    assert NETS[name][1] in done
 
 
 def test_a_gate_that_draws_numbers_is_verified_with_the_same_ones():
@@ -144,6 +147,13 @@ def test_the_copy_is_smaller_and_can_be_copied():
     assert torch.equal(copy.deepcopy(made)(x), made(x))
     count = [sum(p.numel() for p in each.parameters()) for each in (made, net)]
     assert count[0] < count[1]
+
+
+def test_a_norm_that_a_gate_hangs_on_leaves_no_numbers_behind():
+    made = fold(built("resnet", "se"), images())
+    assert not [key for key in made.state_dict() if "running" in key]
+    left = {key.rpartition(".")[0] for key in made.state_dict()}
+    assert not [name for name in left if name.rpartition(".")[2].startswith("bn")]
 
 
 def test_other_sizes_and_channels_last():

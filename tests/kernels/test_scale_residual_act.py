@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from timm.models.resnet import BasicBlock
+from torch import nn
 
+from convgate import kernels
 from convgate.errors import InputError
+from convgate.fold import fold
+from convgate.insert import insert
 from convgate.kernels.scale_residual_act import reference, scale_residual_act
 
 both = pytest.mark.parametrize("act", ["none", "relu"])
@@ -59,6 +64,24 @@ def test_relu_keeps_a_nan(device):
     x = torch.full((1, 1, 2, 2), torch.nan, device=device)
     one = torch.ones(1, 1, 1, 1, device=device)
     assert scale_residual_act(x, one, x, "relu").isnan().all()
+
+
+@pytest.mark.parametrize(("gate", "kernels_called"), [("se", 1), ("ela", 0)])
+def test_a_folded_block_ends_in_the_kernel(device, monkeypatch, gate, kernels_called):
+    """ELA's strips scale rows and columns, which the kernel does not."""
+    net = nn.Sequential(BasicBlock(16, 16)).eval()
+    insert(net, gate, at="block_end", start="paper", **({"num_groups": 4} if gate == "ela" else {}))
+    net, x, seen = net.to(device), torch.randn(2, 16, 5, 6, device=device), []
+    with kernels.use("reference"):
+        wanted, made = net(x), fold(net, x)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "convgate.fold.residual.scale_residual_act",
+            lambda *a: seen.append(a[3]) or scale_residual_act(*a),
+        )
+        got = made(x)
+    assert seen == ["relu"] * kernels_called
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_bad_arguments_name_the_way_out():

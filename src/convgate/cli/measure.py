@@ -10,6 +10,7 @@ from convgate.cli.main import app
 Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
 Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
 Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
+Folds = Annotated[bool, typer.Option("--fold", help="Also each network folded for inference.")]
 Engine = Annotated[str, typer.Option(help="eager, compile, onnxruntime or openvino.")]
 Streams = Annotated[int, typer.Option(help="Parts of the batch side by side (openvino).")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")]
@@ -20,6 +21,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     models: Annotated[list[str], typer.Argument(help="Names of `convgate ls models`.")],
     gate: Annotated[str, typer.Option(help="Also with these gates: se,seln.")] = "",
     at: Annotated[str, typer.Option(help="Where the gates go.")] = "block_end",
+    fold: Folds = False,
     batch: Annotated[int, typer.Option(help="Images in a forward pass.")] = 1,
     image_px: Px = 224,
     engine: Engine = "eager",
@@ -37,13 +39,14 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
-    from convgate.cli.rivals import build_rivals, random_images
+    from convgate.cli.rivals import build_rivals, random_images, with_folded
     from convgate.cli.survey import print_survey, progress, take_survey
     from convgate.deploy.race import Course
 
+    course = Course(engine, dtype, threads, compile_mode, channels_last, streams)
     images = random_images(batch, image_px, device)
     rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
-    course = Course(engine, dtype, threads, compile_mode, channels_last, streams)
+    rivals = with_folded(rivals, images) if fold else rivals
     rules = {"seconds": seconds, "margin": margin, "strict": strict}
     with progress() as report:
         survey = take_survey(

@@ -1,12 +1,13 @@
-"""The networks that a command line names, with and without gates, and images for them."""
+"""The networks that a command line names, gated or not, folded or not, and images for them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
+from convgate.fold import fold
 from convgate.insert import insert
 from convgate.models import create_model
 
@@ -29,6 +30,18 @@ def build_rivals(
             insert(gated, gate, at=at, start="paper")
             rivals[f"{name} + {gate}"] = gated
     return {name: model.to(open_device(device)) for name, model in rivals.items()}
+
+
+def with_folded(rivals: Mapping[str, nn.Module], images: Tensor) -> dict[str, nn.Module]:
+    """Return each network and, after it, its copy folded for inference on ``images``.
+
+    Raises:
+        InputError: for a network that `convgate.fold.fold` refuses.
+    """
+    both: dict[str, nn.Module] = {}
+    for name, model in rivals.items():
+        both |= {name: model, f"{name} folded": fold(model, images)}
+    return both
 
 
 def random_images(batch: int, image_px: int, device: str) -> Tensor:

@@ -1,9 +1,11 @@
-"""A constant scale of channels (layer scale) into the linear layer before it.
+"""A constant scale of channels (layer scale) into the linear layer or the scale before it.
 
     g (W h + b) = (g W) h + g b,    and  g (s (W h + b)) = s ((g W) h + g b)
+    g (s y) = (g s) y
 
-with g a number for each output channel and s a gate's scale. It holds where nothing else sees the
-layer's output: a gate that pools it would see g times as much.
+with g a number for each output channel and s a gate's scale. The first line holds where nothing
+else sees the layer's output: a gate that pools it would see g times as much. The second line holds
+then, too, where nothing else uses the product.
 """
 
 import operator
@@ -13,32 +15,56 @@ import torch
 from torch import Tensor, fx
 
 from convgate.fold.axes import channel_axis, layer_above
-from convgate.fold.net import Net, Step, numel
+from convgate.fold.net import Net, Step, numel, sole_user
 from convgate.fold.norms import is_shared, like
+from convgate.fold.pointwise import multiply, permutation
 
 IDENTITY = "layer scale into the linear layer before it"
+INTO_GATE = "layer scale into the scale of the gate before it"
 RESHAPES = ("reshape", "view", "unsqueeze", "to")
 
 
 def fold_constants(net: Net) -> None:
-    """Fold every product with a constant into the linear layer that it follows."""
+    """Fold every product with a constant into the linear layer or the scale that it follows."""
     for step in list(net.graph.nodes):
         found = _constant_product(net, step)
         if found is None:
             continue
         x, value = found
         axis = channel_axis(value, x)
-        above = layer_above(net, x, axis) if axis is not None else None
-        if above is None or is_shared(net, above[0]) or len(x.users) != 1:
+        if axis is None or len(x.users) != 1:
             continue
-        layer_step, layer = above
-        scale = value.flatten()
-        weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
-        bias = None if layer.bias is None else layer.bias * scale
-        net.did(layer_step.target, IDENTITY, 2 * numel(step), 0)
-        net.swap(layer_step, like(layer, weight, bias))
-        step.replace_all_uses_with(x)
+        if _into_layer(net, x, value.flatten(), axis) or _into_gate(net, x, value.flatten(), axis):
+            step.replace_all_uses_with(x)
     net.settle()
+
+
+def _into_layer(net: Net, x: Step, scale: Tensor, axis: int) -> bool:
+    above = layer_above(net, x, axis)
+    if above is None or is_shared(net, above[0]):
+        return False
+    step, layer = above
+    weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
+    bias = None if layer.bias is None else layer.bias * scale
+    net.did(step.target, IDENTITY, 2 * numel(x), 0)
+    net.swap(step, like(layer, weight, bias))
+    return True
+
+
+def _into_gate(net: Net, x: Any, scale: Tensor, axis: int) -> bool:
+    while (order := permutation(x)) is not None:
+        axis = order[axis]
+        x = x.args[0]
+        if sole_user(x) is None:
+            return False
+    if x.target is not multiply or axis != 1:
+        return False
+    y, s = x.args
+    with net.graph.inserting_before(x):
+        constant = net.parameter(f"{x}_scale", scale[:, None, None])
+        x.args = (y, net.graph.call_function(torch.mul, (s, constant)))
+    net.did(str(x), INTO_GATE, 2 * numel(x), 0)
+    return True
 
 
 def _constant_product(net: Net, step: Step) -> tuple[Step, Tensor] | None:

@@ -42,14 +42,20 @@ class Net:
             _Shapes(self.module).run(self.example)
 
     def drop_unused(self) -> None:
-        """Drop the layers that no step calls or reads any more."""
+        """Drop the layers, and the numbers of layers, that no step calls or reads any more."""
         targets = [str(step.target) for step in self.graph.nodes if step.op in READS]
         used = [f"{target}." for target in targets]
-        for path, _ in list(self.module.named_modules()):
-            own = f"{path}."
-            kept = any(own.startswith(each) or each.startswith(own) for each in used)
-            if path and not kept and _taken(self.module, path):
-                self.module.delete_submodule(path)
+        for path, module in list(self.module.named_modules()):
+            own = f"{path}." if path else ""
+            if any(own.startswith(each) for each in used):
+                continue
+            if path and not any(each.startswith(own) for each in used):
+                if _taken(self.module, path):
+                    self.module.delete_submodule(path)
+                continue
+            for name in [*module._parameters, *module._buffers]:  # it only holds other layers
+                if f"{own}{name}" not in targets:
+                    delattr(module, name)
 
     def steps(self, kind: type[M]) -> Iterator[tuple[Step, M]]:
         """Yield the steps that call a module of a kind, with the module, in order."""

@@ -1,27 +1,33 @@
-"""The product with the scale and the sum with the shortcut in one pass.
+"""The product with the scale, the sum with the shortcut and its ReLU in one pass.
 
-    s y + shortcut = addcmul(shortcut, y, s)
+    relu(s y + shortcut) = relu(addcmul(shortcut, y, s))
 
 is one multiply-add at every position, where the product by itself reads and writes y once more. It
-holds where nothing but the sum uses the product.
+holds where nothing but the sum uses the product, and with ReLU where nothing else uses the sum.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
-from convgate.fold.net import Net, numel, sole_user
+from convgate.fold.net import Net, Step, numel, sole_user
 from convgate.fold.pointwise import factors, terms
+from convgate.kernels.path import takes_fused
+from convgate.kernels.scale_residual_act import scale_residual_act
 
 IDENTITY = "scale with the residual sum"
 
 
-def scale_and_add(y: Tensor, s: Tensor, shortcut: Tensor) -> Tensor:
-    """Return s y + shortcut."""
-    return torch.addcmul(shortcut, y, s.to(y.dtype))
+def scale_and_add(y: Tensor, s: Tensor, shortcut: Tensor, act: str = "none") -> Tensor:
+    """Return act(s y + shortcut), act "none" or "relu"; on CUDA a channel's scale is one kernel."""
+    if tuple(s.shape) == (*y.shape[:2], 1, 1) and takes_fused(y):
+        return scale_residual_act(y, s, shortcut, act)
+    total = torch.addcmul(shortcut, y, s.to(y.dtype))
+    return total.relu_() if act == "relu" else total
 
 
 def join_sums(net: Net) -> None:
-    """Join every product with a scale to the sum after it."""
+    """Join every product with a scale to the sum after it, and to the ReLU after that."""
     for step in list(net.graph.nodes):
         added = terms(step)
         if added is None:
@@ -31,14 +37,21 @@ def join_sums(net: Net) -> None:
             continue
         y, s = factors(product)  # type: ignore[misc]
         shortcut = added[1] if added[0] is product else added[0]
+        relu = _relu_after(net, step)
         with net.graph.inserting_before(step):
-            new = net.graph.call_function(scale_and_add, (y, s, shortcut))
-        net.did(_name(product), IDENTITY, 5 * numel(step), 3 * numel(step))
-        step.replace_all_uses_with(new)
-        net.graph.erase_node(step)
-        net.graph.erase_node(product)
+            end = (y, s, shortcut, "relu") if relu else (y, s, shortcut)
+            new = net.graph.call_function(scale_and_add, end)
+        net.did(str(product), IDENTITY, 5 * numel(step), 3 * numel(step))
+        for old in (relu, step, product):
+            if old is not None:
+                old.replace_all_uses_with(new)
+                net.graph.erase_node(old)
     net.settle()
 
 
-def _name(step: object) -> str:
-    return str(step)
+def _relu_after(net: Net, step: Step) -> Step | None:
+    """Return the step that is the ReLU of a sum and its only use, if there is one."""
+    user = sole_user(step)
+    called = net.called(user, nn.ReLU) is not None
+    function = isinstance(user, fx.Node) and user.target in (F.relu, torch.relu, "relu", "relu_")
+    return user if called or function else None
