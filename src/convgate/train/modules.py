@@ -43,7 +43,8 @@ class Detection(Task):
 
     def on_train_epoch_start(self) -> None:
         if self.closing_from is not None:
-            self.model.closing = self.current_epoch >= self.closing_from
+            network: Any = self.model
+            network.closing = self.current_epoch >= self.closing_from
 
     def training_step(self, batch: Objects, index: int) -> Tensor:
         images, targets = batch
