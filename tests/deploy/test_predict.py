@@ -1,5 +1,7 @@
 """Predictions: the eager network's own, from a run, a hub folder or a file."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,3 +43,13 @@ def test_what_cannot_be_predicted_with(small, picture, tmp_path):
         predict(Classifier(model, About(model="resnet8")), [picture])
     with pytest.raises(InputError, match="there is no such file or folder"):
         open_classifier(tmp_path / "none.onnx")
+
+
+def test_synsets_are_shown_in_words(small, picture):
+    about, model = small()
+    about = replace(about, classes=("n02099601", *about.classes[1:]))
+    (found,) = predict(Classifier(model, about), [picture])
+    names = {guess.name for guess in found.top}
+    assert names & {"golden retriever", *about.classes[1:]} == names
+    odds = model(about.images.batch([picture]))[0]
+    assert ("golden retriever" in names) == (int(odds.argmin()) != 0)

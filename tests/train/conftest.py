@@ -125,8 +125,10 @@ def make_pennfudan(tmp_path):
 def opened():
     """Open a set as a run does, in this process alone."""
 
-    def open_set(name, path, *, scene=None, wanted=None, batch_size=2, batches=0, **options):
-        spec = DataSpec(name=name, path=str(path), image_px=64, workers=0, **options)
+    def open_set(
+        name, path, *, scene=None, wanted=None, batch_size=2, batches=0, longest=64, **options
+    ):
+        spec = DataSpec(name=name, path=str(path), image_px=longest, workers=0, **options)
         orders = Orders(batch_size, 3, batches=batches)
         return open_scenes(spec, scene or SceneSpec(flip=False), wanted or Wanted(), orders)
 

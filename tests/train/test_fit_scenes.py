@@ -9,6 +9,7 @@ import torch
 
 from convgate import spec
 from convgate.errors import InputError
+from convgate.tasks.detect.yolox import YOLOX
 from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.evaluate import evaluate
 from convgate.train.evaluate_scenes import evaluate_scenes
@@ -55,6 +56,27 @@ def stop_after(epoch):
             raise KeyboardInterrupt
 
     return listener
+
+
+def test_a_run_closes_without_mosaics_and_with_the_loss_of_the_codes(small, tmp_path, monkeypatch):
+    """The last of three epochs; a resumed run closes as well."""
+    seen = []
+
+    def losses(model, *given):
+        found = own(model, *given)
+        seen.append(tuple(found))
+        return found
+
+    own = YOLOX.losses
+    monkeypatch.setattr(YOLOX, "losses", losses)
+    recipe = small("schedule.epochs=3", "schedule.name=yolox", "schedule.closing_epochs=1")
+    with pytest.raises(KeyboardInterrupt):
+        fit_scenes(recipe, tmp_path, progress=False, on_epoch=stop_after(2))
+    assert {"loss_code" in names for names in seen} == {False}
+    seen.clear()
+    result = fit_scenes(recipe, tmp_path, progress=False)
+    assert {"loss_code" in names for names in seen} == {True}
+    assert [e.lr for e in result.epochs][-1] == recipe.schedule.min_lr
 
 
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(small, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from convgate.errors import InputError
 from convgate.train.optim import create_optimizer, create_schedule
 from convgate.train.sections import OptimizerSpec, ScheduleSpec
 
@@ -79,6 +80,36 @@ def test_one_step_of_each_rule_by_hand():
 def test_poly_falls_as_a_power_of_what_is_left():
     spec = ScheduleSpec(name="poly", epochs=5, power=0.9)
     assert rates(spec) == pytest.approx([(1 - t / 20) ** 0.9 for t in range(20)])
+
+
+def test_yolox_warms_up_by_the_square_and_closes_at_the_least_rate():
+    spec = ScheduleSpec(
+        name="yolox", epochs=6, warmup_epochs=1, closing_epochs=2, min_lr=0.05, warmup_lr=0.01
+    )
+    rising = [0.01 + 0.99 * (t / 4) ** 2 for t in range(4)]
+    falling = [0.05 + 0.95 * (1 + math.cos(math.pi * t / 12)) / 2 for t in range(12)]
+    assert rates(spec) == pytest.approx([*rising, *falling, *[0.05] * 8])
+    spec = ScheduleSpec(name="yolox", epochs=2, closing_epochs=2, min_lr=0.05)
+    assert rates(spec) == pytest.approx([0.05] * 8)
+
+
+def test_what_yolox_alone_has_is_asked_for_with_its_schedule():
+    with pytest.raises(InputError, match="closing_epochs is for the schedule yolox, not cosine"):
+        ScheduleSpec(name="cosine", epochs=3, closing_epochs=1)
+    with pytest.raises(InputError, match=r"closing_epochs=3 must lie in 0\.\.2, after the warm-up"):
+        ScheduleSpec(name="yolox", epochs=3, warmup_epochs=1, closing_epochs=3)
+
+
+def test_the_least_rate_and_a_scaled_group():
+    """A group of a tenth of the rate keeps its tenth throughout."""
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": s} for s in (1.0, 0.1)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    spec = ScheduleSpec(name="yolox", epochs=3, warmup_epochs=1, closing_epochs=1, min_lr=0.2)
+    schedule = create_schedule(spec, optimizer, updates_per_epoch=2)
+    for update in range(6):
+        one, tenth = (group["lr"] for group in optimizer.param_groups)
+        assert tenth == pytest.approx(one / 10)
+        schedule.step_update(update + 1)
 
 
 def test_a_warm_up_counted_in_updates():

@@ -72,6 +72,17 @@ def test_pictures_of_one_name_do_not_replace_each_other(stored, photo, tmp_path)
         predict_scenes(stored, [photo], tmp_path)
 
 
+def test_a_lone_picture_may_name_its_drawing(stored, photo, tmp_path):
+    drawing = tmp_path / "new" / "seen.png"
+    (seen,) = predict_scenes(stored, [photo], drawing)
+    assert seen.drawing == drawing and drawing.is_file()
+    assert predict_scenes(stored, [photo], drawing)[0].drawing == drawing  # drawn anew
+    with pytest.raises(InputError, match=r"seen\.png: one file for 2 pictures; name a folder"):
+        predict_scenes(stored, [photo, photo], drawing)
+    with pytest.raises(InputError, match="the drawing would replace the picture"):
+        predict_scenes(stored, [photo], photo)
+
+
 def test_what_cannot_be_read_is_told_before_anything_is_drawn(stored, photo, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"none\.png: there is no such picture"):

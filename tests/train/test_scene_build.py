@@ -45,6 +45,17 @@ def test_all_but_the_gates_starts_alike():
 
 
 @pytest.mark.parametrize(
+    "name", ["faster_rcnn", "mask_rcnn", "cascade_mask_rcnn", "retinanet", "yolof"]
+)
+def test_one_recipe_serves_every_detector_of_its_kind(name):
+    """Its options are those of all of them, so that the name alone may change."""
+    recipe = override(load_recipe("pennfudan/mask_rcnn"), f"detector.name={name}")
+    with torch.device("meta"):
+        assert build_scene_model(recipe, num_classes=1)
+    assert has_masks(recipe) == ("mask" in name)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         (("detector.name=yolx",), "unknown detector 'yolx'; did you mean 'yolox'?"),

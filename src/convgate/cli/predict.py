@@ -16,7 +16,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="A run, weights, a hub folder, .onnx or .xml.")],
     data: Annotated[Path | None, typer.Option(help="Where a run's data lies now.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Detection, segmentation: folder of drawings.")
+        Path | None, typer.Option(help="Detection, segmentation: folder of drawings, or one .png.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Detection: the least score.")] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

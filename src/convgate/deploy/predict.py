@@ -9,6 +9,7 @@ import torch
 
 from convgate.deploy.about import About
 from convgate.deploy.formats import FORMATS
+from convgate.deploy.labels import described
 from convgate.deploy.runtimes import Run
 from convgate.deploy.source import open_source
 from convgate.errors import InputError
@@ -27,7 +28,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Guess:
-    """One class and its probability, 0 to 1."""
+    """One class, in words where ImageNet has them, and its probability, 0 to 1."""
 
     name: str
     probability: float
@@ -96,4 +97,4 @@ def predict(classifier: Classifier, images: Sequence[Path]) -> list[Prediction]:
 
 
 def _name(about: About, place: int) -> str:
-    return about.classes[place] if about.classes else f"class {place}"
+    return described(about.classes[place]) if about.classes else f"class {place}"

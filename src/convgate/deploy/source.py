@@ -11,6 +11,7 @@ from convgate import spec
 from convgate.deploy.about import About
 from convgate.deploy.hub import CONFIG, load_hub
 from convgate.deploy.images import ImageSpec, spec_of_timm, spec_of_torchvision
+from convgate.deploy.labels import imagenet_classes
 from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model
 from convgate.models import load_weights as load_into
@@ -93,7 +94,13 @@ def _gated(path: Path, text: str) -> Source:
     network = create_model(model)
     add_gate(network, gate)
     load_into(network, path)
-    about = About(model=model, gate=gate, weights=path.name, images=noted_images(network, model))
+    about = About(
+        model=model,
+        gate=gate,
+        weights=path.name,
+        classes=imagenet_classes(network, model),
+        images=noted_images(network, model),
+    )
     return Source(network.eval(), about)
 
 
@@ -102,7 +109,8 @@ def _by_name(name: str, weights: Path | None, pretrained: bool) -> Source:
         raise InputError(f"{name}: there is no such file or folder")
     network = create_model(name, pretrained=pretrained, checkpoint_path=weights)
     origin = weights.name if weights else "the library's own" if pretrained else "random"
-    about = About(model=name, weights=origin, images=noted_images(network, name))
+    classes = imagenet_classes(network, name) if weights or pretrained else ()
+    about = About(model=name, weights=origin, classes=classes, images=noted_images(network, name))
     return Source(network.eval(), about)
 
 

@@ -22,6 +22,7 @@ class Detection(Task):
         model: Takes images and targets as `create_detector` says.
         precision: Collects what is found.
         first: The score that counts.
+        closing_from: The epoch, from 0, from which the network's ``closing`` is set.
         optimise: As in `Task`.
         channels_last: As in `Task`.
     """
@@ -32,11 +33,18 @@ class Detection(Task):
         precision: AveragePrecision,
         first: str,
         *,
+        closing_from: int | None = None,
         optimise: Optimise | None = None,
         channels_last: bool = False,
     ) -> None:
         super().__init__(model, optimise=optimise, channels_last=channels_last)
         self.precision, self.first = precision, first
+        self.closing_from = closing_from
+
+    def on_train_epoch_start(self) -> None:
+        if self.closing_from is not None:
+            network: Any = self.model
+            network.closing = self.current_epoch >= self.closing_from
 
     def training_step(self, batch: Objects, index: int) -> Tensor:
         images, targets = batch

@@ -13,6 +13,7 @@ from torch import nn
 
 from convgate.train.groups import scaled_groups
 from convgate.train.recipe import OptimizerSpec, ScheduleSpec
+from convgate.train.warm_cosine import WarmCosine
 
 
 def create_optimizer(
@@ -53,8 +54,17 @@ def _parameter_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, A
 def create_schedule(
     spec: ScheduleSpec, optimizer: torch.optim.Optimizer, *, updates_per_epoch: int
 ) -> Scheduler:
-    """Build timm's schedule, counted in updates: call ``step_update(n)`` after the n-th update."""
+    """Build a schedule counted in updates: call ``step_update(n)`` after the n-th update."""
     updates = updates_per_epoch
+    if spec.name == "yolox":
+        return WarmCosine(
+            optimizer,
+            updates=spec.epochs * updates,
+            warmup=spec.warmup_epochs * updates + spec.warmup_updates,
+            closing=spec.closing_epochs * updates,
+            start=spec.warmup_lr,
+            least=spec.min_lr,
+        )
     shared: dict[str, Any] = {
         "warmup_t": spec.warmup_epochs * updates + spec.warmup_updates,
         "warmup_lr_init": spec.warmup_lr,

@@ -54,7 +54,7 @@ def predict_scenes(
     Args:
         run: The folder of a finished run of detection or segmentation, or its weights file.
         images: Picture files.
-        out: A folder that gets one PNG a picture, named after it.
+        out: A folder that gets one PNG a picture, named after it; or the PNG of a lone picture.
         threshold: The least score of an object.
 
     Raises:
@@ -130,6 +130,8 @@ def _names(images: Sequence[Path], out: Path | None) -> list[Path | None]:
     """Name the drawings; pictures of one name from several folders get a number."""
     if out is None:
         return [None] * len(images)
+    if out.suffix.lower() == ".png" and not out.is_dir():
+        return [_lone(images, out)]
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose a folder for the drawings")
     names: list[Path | None] = []
@@ -138,9 +140,18 @@ def _names(images: Sequence[Path], out: Path | None) -> list[Path | None]:
         while name in names:
             number += 1
             name = out / f"{path.stem}-{number}.png"
-        if name.resolve() == path.resolve():
-            raise InputError(
-                f"{name}: the drawing would replace the picture; choose another folder"
-            )
-        names.append(name)
+        names.append(_other(name, path))
     return names
+
+
+def _lone(images: Sequence[Path], out: Path) -> Path:
+    if len(images) != 1:
+        raise InputError(f"{out}: one file for {len(images)} pictures; name a folder")
+    return _other(out, images[0])
+
+
+def _other(drawing: Path, picture: Path) -> Path:
+    """Return the drawing's name; raise InputError where it is the picture's own."""
+    if drawing.resolve() == picture.resolve():
+        raise InputError(f"{drawing}: the drawing would replace the picture; choose another place")
+    return drawing

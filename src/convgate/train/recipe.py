@@ -84,6 +84,7 @@ def _wrong_for_classes(recipe: Recipe) -> list[str]:
         "[detector] is for the tasks detect and segment": recipe.detector is None,
         "[scene] is for the tasks detect and segment; use [augment]": recipe.scene is None,
         f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in SCENES,
+        "schedule.closing_epochs is for the task detect": not recipe.schedule.closing_epochs,
         "optimizer.layer_decay and backbone_scale are for a backbone below a detector": (
             recipe.optimizer.layer_decay == recipe.optimizer.backbone_scale == 1
         ),

@@ -56,7 +56,10 @@ def open_scene_data(recipe: Recipe, *, training: bool = True) -> SceneData:
         recipe.schedule.epoch_updates * recipe.run.accumulate,
     )
     wanted = Wanted(
-        masks=has_masks(recipe), pixels=recipe.task.name == "segment", training=training
+        masks=has_masks(recipe),
+        pixels=recipe.task.name == "segment",
+        training=training,
+        single_from=_closing_from(recipe),
     )
     return open_scenes(recipe.data, recipe.scene or SceneSpec(), wanted, orders)
 
@@ -108,7 +111,13 @@ def create_task(
     masks, voc = has_masks(recipe), recipe.data.name in VOC_SETS
     precision = AveragePrecision(masks=masks, voc=voc)
     first = "mask_ap" if masks else "voc_ap" if voc else "box_ap"
-    return Detection(model, precision, first, **shared)
+    return Detection(model, precision, first, closing_from=_closing_from(recipe), **shared)
+
+
+def _closing_from(recipe: Recipe) -> int | None:
+    """Return the first of the closing epochs, counted from 0."""
+    schedule = recipe.schedule
+    return schedule.epochs - schedule.closing_epochs if schedule.closing_epochs else None
 
 
 def _backbone(recipe: Recipe, spec: DetectorSpec) -> Backbone:

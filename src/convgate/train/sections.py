@@ -94,15 +94,17 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """The rate over the run: a linear warm-up, then as ``name`` says.
+    """The rate over the run: a warm-up, linear if not said otherwise, then as ``name`` says.
 
     "cosine" falls to ``min_lr``, "poly" by (1 - t)^``power``, "step" by ``gamma`` at ``milestones``
-    or every ``step_epochs`` epochs. An epoch is one pass over the pictures, or
+    or every ``step_epochs`` epochs; "yolox" warms up by the square, then falls along a cosine from
+    there, and the last ``closing_epochs`` stay at ``min_lr``: without mosaics, and with the loss
+    that YOLOX keeps for them. An epoch is one pass over the pictures, or
     ``epoch_updates`` updates where the schedule is counted in those. The warm-up lasts
     ``warmup_epochs``, or ``warmup_updates`` updates.
     """
 
-    name: Literal["cosine", "step", "poly"]
+    name: Literal["cosine", "step", "poly", "yolox"]
     epochs: int
     epoch_updates: int = 0
     warmup_epochs: int = 0
@@ -113,6 +115,7 @@ class ScheduleSpec:
     step_epochs: float = 0.0
     gamma: float = 0.1
     power: float = 1.0
+    closing_epochs: int = 0
 
     def __post_init__(self) -> None:
         _require(self.epochs > 0, f"epochs={self.epochs} must be 1 or more")
@@ -125,6 +128,11 @@ class ScheduleSpec:
         stepped = bool(self.milestones) or self.step_epochs > 0
         if self.name == "step":
             _require(stepped, "a step schedule needs milestones or step_epochs")
+        rest = self.epochs - self.warmup_epochs
+        rule = f"closing_epochs={self.closing_epochs} must lie in 0..{rest}, after the warm-up"
+        _require(0 <= self.closing_epochs <= rest, rule)
+        closes = self.closing_epochs == 0 or self.name == "yolox"
+        _require(closes, f"closing_epochs is for the schedule yolox, not {self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)

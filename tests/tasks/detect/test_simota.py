@@ -68,7 +68,8 @@ def random_case(seed, objects, kinds=3, side=64):
     corners = draw(objects, 2) * side * 0.6
     boxes = torch.cat([corners, corners + 4 + draw(objects, 2) * side * 0.4], 1)
     classes = torch.randint(kinds, (objects,), generator=generator)
-    return Predictions(predicted, logits, objectness, centres, strides), boxes, classes
+    codes = torch.zeros(len(predicted), 4)
+    return Predictions(predicted, logits, objectness, codes, centres, strides), boxes, classes
 
 
 @pytest.mark.parametrize("seed", range(6))

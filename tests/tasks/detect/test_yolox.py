@@ -9,7 +9,7 @@ from convgate.insert import insert
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.detect.simota import Predictions, simota
-from convgate.tasks.detect.yolox import paired_iou
+from convgate.tasks.detect.yolox import encode, paired_iou
 
 
 def nano(classes=20, **options):
@@ -69,11 +69,17 @@ def test_losses_written_out():
     centres = torch.tensor([[4.0, 4], [12, 4], [4, 12], [12, 12]])
     boxes = torch.cat([centres - 5, centres + 7], 1)
     given = Predictions(
-        boxes, torch.randn(4, 2), torch.randn(4, 1), centres, torch.full((4, 1), 8.0)
+        boxes,
+        torch.randn(4, 2),
+        torch.randn(4, 1),
+        torch.randn(4, 4),
+        centres,
+        torch.full((4, 1), 8.0),
     )
     target = {"boxes": torch.tensor([[1.0, 1, 14, 12]]), "labels": torch.tensor([2])}
     empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    losses = nano(2).losses([given, given], [target, empty])
+    model = nano(2)
+    losses = model.losses([given, given], [target, empty])
 
     cells = simota(given, target["boxes"], target["labels"] - 1).cells
     overlap = box_iou(boxes[cells], target["boxes"])[:, 0]
@@ -93,6 +99,32 @@ def test_losses_written_out():
     assert losses.keys() == expected.keys()
     for key in expected:
         torch.testing.assert_close(losses[key], expected[key])
+
+    model.closing = True
+    losses = model.losses([given, given], [target, empty])
+    middle, side = torch.tensor([7.5, 6.5]), torch.tensor([13.0, 11.0])
+    wanted = torch.cat(
+        [(middle - (centres[cells] - 4)) / 8, (side / 8).log().expand(len(cells), 2)], 1
+    )
+    code = sum(
+        abs(float(a - b))
+        for a, b in zip(given.codes[cells].flatten(), wanted.flatten(), strict=True)
+    )
+    assert losses.keys() == expected.keys() | {"loss_code"}
+    assert float(losses["loss_code"]) == pytest.approx(code / len(cells), rel=1e-5)
+
+
+def test_the_code_of_the_box_that_a_code_makes_is_that_code():
+    torch.manual_seed(0)
+    model = nano(1).eval()
+    raw = torch.randn(1, 64 + 16 + 4, 6)
+    model.head.forward = lambda maps: raw
+    (given,) = model.predict(torch.zeros(1, 3, 64, 64))
+    assert torch.equal(given.codes, raw[0, :, :4])
+    cells = torch.tensor([3, 40, 63, 70, 83])
+    torch.testing.assert_close(
+        encode(given.boxes[cells], given, cells), raw[0, cells, :4], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_paired_iou():

@@ -99,6 +99,18 @@ def test_a_mosaic_without_change_lays_four_pictures_around_a_point(monkeypatch):
     assert made["boxes"].as_subclass(Tensor).clamp(0, 16).tolist() == corners
 
 
+def test_the_closing_epochs_have_no_mosaic(make_pennfudan, opened):
+    """A mosaic of 64 pixels a side; a single picture keeps its own size."""
+    path = make_pennfudan()
+    data = opened(
+        "pennfudan", path, scene=SPECS["mosaic"], wanted=Wanted(single_from=2), batch_size=6
+    )
+    for epoch, mosaics in ((0, True), (1, True), (2, False), (3, False)):
+        data.train.set_epoch(epoch)
+        ((images, _),) = data.train
+        assert {image.shape == (3, 64, 64) for image in images} == {mosaics}
+
+
 def test_a_window_pads_with_pixels_that_do_not_count(make_pennfudan, opened):
     scene = SceneSpec(name="window", window_px=80, scale=(0.5, 0.5))
     data = opened("pennfudan", make_pennfudan(), scene=scene, wanted=Wanted(pixels=True))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from convgate.errors import InputError
@@ -46,6 +47,75 @@ def test_boxes_begin_at_zero_and_exclude_the_last_pixel(voc, opened):
     assert target["difficult"].tolist() == [False, True]
     ((_, (trained,)),) = data.train
     assert len(trained["boxes"]) == 2  # difficult objects are trained on
+
+
+OFFICIAL = """<annotation>
+	<filename>000002.jpg</filename>
+	<folder>VOC2012</folder>
+	<object>
+		<name>person</name>
+		<part><name>head</name>
+			<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></part>
+		<bndbox><xmax>31.70000076293945</xmax><xmin>4.5</xmin><ymax>24</ymax><ymin>1</ymin></bndbox>
+		<occluded>0</occluded>
+		<pose>Unspecified</pose>
+		<truncated>1</truncated>
+	</object>
+	<object>
+		<name>dog</name>
+		<difficult>1</difficult>
+		<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>32</xmax><ymax>24</ymax></bndbox>
+	</object>
+	<segmented>0</segmented>
+	<size><depth>3</depth><height>24</height><width>32</width></size>
+	<source><annotation>PASCAL VOC2012</annotation></source>
+</annotation>
+"""
+
+
+def test_fractions_parts_any_order_and_no_word_on_difficulty(voc, opened):
+    """Parts of a body are no objects of their own; boxes are read to the fraction."""
+    (voc / "Annotations/000002.xml").write_text(OFFICIAL)
+    ((_, (target,)),) = opened("voc2007", voc, batch_size=1).val
+    assert target["boxes"].tolist() == [
+        pytest.approx([3.5, 0, 31.70000076293945, 24]),
+        [0, 0, 32, 24],
+    ]
+    assert target["difficult"].tolist() == [False, True]
+    assert [VOC_CLASSES[label - 1] for label in target["labels"]] == ["person", "dog"]
+
+
+def test_the_augmented_set_trains_on_its_own_masks_and_scores_on_vocs(voc, opened):
+    """Its masks are grey pictures of numbers, in a folder and a list of their own."""
+    top = voc.rename(voc.with_name("VOC2012"))
+    (top / "SegmentationClassAug").mkdir()
+    grey = np.zeros((24, 32), np.uint8)
+    grey[4:9, 3:10] = 7
+    Image.fromarray(grey).save(top / "SegmentationClassAug/000001.png")
+    lists = top / "ImageSets/Segmentation"
+    (lists / "train_aug.txt").write_text("000001 \n\n")
+    (lists / "val.txt").write_text("000002\n")
+    data = opened("voc2012_aug", top.parent, wanted=Wanted(pixels=True), batch_size=1)
+    ((_, trained),) = data.train
+    assert torch.equal(trained[0], torch.from_numpy(grey).long())
+    ((_, scored),) = data.val
+    assert scored.unique().tolist() == [0, 15, 255]
+
+
+def test_a_border_of_255_is_kept_when_a_mask_is_made_smaller(voc, opened):
+    """Classes are never blended, in pictures of a palette least of all."""
+    mask = np.zeros((24, 32), np.uint8)
+    mask[6:18, 8:24] = 255
+    mask[8:16, 10:22] = 15
+    picture = Image.fromarray(mask, "P")
+    picture.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
+    picture.save(voc / "SegmentationClass/000002.png")
+    data = opened("voc2007", voc, wanted=Wanted(pixels=True), batch_size=1, longest=16)
+    ((x, classes),) = data.val
+    assert x.shape[2:] == (12, 16)
+    assert classes.unique().tolist() == [0, 15, 255]
+    # every second pixel of the mask, as nearest-exact takes them
+    assert torch.equal(classes[0], torch.from_numpy(mask[1::2, 1::2]).long())
 
 
 def test_the_years_own_folder_will_do(voc, opened):

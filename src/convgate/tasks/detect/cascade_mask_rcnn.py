@@ -22,7 +22,6 @@ HIDDEN = 1024
 BOX_PX, MASK_PX = 7, 14
 CODING = (10.0, 10.0, 5.0, 5.0)  # 1 / deviation of the first stage; the i-th has i times that
 POSITIVE = 0.25  # share of objects among the proposals drawn
-FINDING = (0.05, 0.5, 100)  # least score, most overlap of two boxes, boxes of one image
 
 
 class AgnosticPredictor(FastRCNNPredictor):  # type: ignore[misc]
@@ -44,6 +43,9 @@ def cascade_mask_rcnn(
     num_classes: int,
     min_size: Sizes = 800,
     max_size: int = 1333,
+    score_threshold: float = 0.05,
+    nms_threshold: float = 0.5,
+    max_detections: int = 100,
     thresholds: tuple[float, ...] = (0.5, 0.6, 0.7),
     box_loss: str = "giou",
     class_agnostic: bool = False,
@@ -64,6 +66,9 @@ def cascade_mask_rcnn(
         num_classes: Classes of objects.
         min_size: Shorter side of the resized image in pixels; of several, training draws one.
         max_size: Longer side at most.
+        score_threshold: Detections at or below it are dropped.
+        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
+        max_detections: Of one image.
         thresholds: From which overlap on a box is an object's, stage by stage.
         box_loss: "giou" or "smooth_l1".
         class_agnostic: One box for all classes in place of one for each.
@@ -89,7 +94,9 @@ def cascade_mask_rcnn(
             rois_per_image,
             POSITIVE,
             tuple(i * weight for weight in CODING),
-            *FINDING,
+            score_threshold,
+            nms_threshold,
+            max_detections,
             _align(MASK_PX),
             MaskRCNNHeads(pyramid_width, (pyramid_width,) * 4, 1),
             MaskRCNNPredictor(pyramid_width, pyramid_width, classes),

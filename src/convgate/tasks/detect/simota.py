@@ -30,13 +30,15 @@ class Assignment(NamedTuple):
 class Predictions(NamedTuple):
     """What the cells of one image predict, and where they are.
 
-    Shape: boxes (A, 4) as x1, y1, x2, y2 in pixels, logits (A, K), objectness (A, 1), centres
-    (A, 2) in pixels, strides (A, 1).
+    Shape: boxes (A, 4) as x1, y1, x2, y2 in pixels, logits (A, K), objectness (A, 1), codes (A, 4)
+    of the boxes (centre from the cell's corner, and log size, in strides), centres (A, 2) in
+    pixels, strides (A, 1).
     """
 
     boxes: Tensor
     logits: Tensor
     objectness: Tensor
+    codes: Tensor
     centres: Tensor
     strides: Tensor
 

@@ -9,8 +9,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
+from convgate.errors import InputError
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
+from convgate.tasks.detect.shift import Shifting
 from convgate.tasks.detect.single_stage import SingleStage, Target, strongest
 from convgate.tasks.detect.uniform import uniform_match
 from convgate.tasks.detect.yolof_parts import Decoder, DilatedEncoder
@@ -51,8 +53,10 @@ class YOLOF(SingleStage):
         score_threshold: Detections at or below it are dropped.
         nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
         max_detections: Of one image.
+        shift_px: How far half of the resized training images move at most; 32 in YOLOF.
     """
 
+    resize = Shifting
     gate_sites: ClassVar[str] = "backbone.ends.0,encoder.project,encoder.blocks.[012]"
     """Where the ELA paper puts gates: after the backbone, the projection and three blocks."""
 
@@ -66,8 +70,12 @@ class YOLOF(SingleStage):
         score_threshold: float = 0.05,
         nms_threshold: float = 0.6,
         max_detections: int = 100,
+        shift_px: int = 0,
     ) -> None:
         super().__init__(backbone, min_size, max_size)
+        if shift_px < 0:
+            raise InputError(f"yolof: shift_px={shift_px} must be 0 or more")
+        self.transform.shift_px = shift_px
         self.backbone = backbone.last(1)
         sizes = tuple(side * backbone.strides[0] for side in SIDES)
         self.anchors = AnchorGenerator((sizes,), ((1.0,),))

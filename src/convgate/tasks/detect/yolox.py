@@ -3,7 +3,7 @@
 YOLOX-Nano is this detector on the backbone "csp_darknet_nano".
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -34,11 +34,11 @@ class YOLOX(SingleStage):
     """One box a cell on three maps; SimOTA chooses the cells that learn.
 
     Losses, summed over the images and divided by the number of cells that learn:
-    5 (1 - IoU^2), binary cross entropies of objectness, and of the class against IoU.
+    5 (1 - IoU^2), binary cross entropies of objectness, and of the class against IoU; while
+    ``closing`` is set, as in the last epochs of a run, also |code - code of the object|.
 
     Shape: as `create_detector`.
-    Source: arXiv 2107.08430; as in Megvii-BaseDetection/YOLOX, yolox/models/yolo_head.py, without
-        the L1 loss that it adds in its last epochs.
+    Source: arXiv 2107.08430; as in Megvii-BaseDetection/YOLOX, yolox/models/yolo_head.py.
 
     Args:
         backbone: Its three deepest maps are taken; their widths are those of neck and head.
@@ -72,24 +72,26 @@ class YOLOX(SingleStage):
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
+        self.closing = False
 
     def predict(self, x: Tensor) -> list[Predictions]:
         maps = self.neck(list(self.backbone(x).values()))
         corners, strides = cell_corners(maps, self.backbone.strides)
-        offset, size, objectness, logits = self.head(maps).split(
-            [2, 2, 1, self.head.to_class[0].out_channels], -1
+        codes, objectness, logits = self.head(maps).split(
+            [4, 1, self.head.to_class[0].out_channels], -1
         )
-        centre, side = corners + offset * strides, size.exp() * strides
+        centre, side = corners + codes[..., :2] * strides, codes[..., 2:].exp() * strides
         boxes = torch.cat([centre - side / 2, centre + side / 2], -1)
         places = corners + strides / 2, strides
         return [
-            Predictions(*image, *places) for image in zip(boxes, logits, objectness, strict=True)
+            Predictions(*image, *places)
+            for image in zip(boxes, logits, objectness, codes, strict=True)
         ]
 
     def losses(self, predicted: list[Predictions], targets: list[Target]) -> dict[str, Tensor]:
         terms = [_terms(*image) for image in zip(predicted, targets, strict=True)]
         learning = max(sum(count for _, count in terms), 1)
-        names = ("loss_box", "loss_objectness", "loss_class")
+        names = ("loss_box", "loss_objectness", "loss_class", "loss_code")[: 3 + self.closing]
         return {n: sum(term[i] for term, _ in terms) / learning for i, n in enumerate(names)}
 
     def detections(self, predicted: list[Predictions]) -> list[Target]:
@@ -103,8 +105,8 @@ class YOLOX(SingleStage):
         return strongest(found, self.nms_threshold, self.max_detections)
 
 
-def _terms(given: Predictions, target: Target) -> tuple[tuple[Any, Any, Any], int]:
-    """Return the sums of the three losses of an image, and how many cells learn in it."""
+def _terms(given: Predictions, target: Target) -> tuple[tuple[Tensor, ...], int]:
+    """Return the sums of the four losses of an image, and how many cells learn in it."""
     boxes, classes = target["boxes"].float(), target["labels"] - 1
     cells, objects, ious = simota(given, boxes, classes)
     is_object = torch.zeros_like(given.objectness)
@@ -115,8 +117,20 @@ def _terms(given: Predictions, target: Target) -> tuple[tuple[Any, Any, Any], in
         BOX_WEIGHT * box,
         F.binary_cross_entropy_with_logits(given.objectness, is_object, reduction="sum"),
         F.binary_cross_entropy_with_logits(given.logits[cells], kinds, reduction="sum"),
+        (given.codes[cells] - encode(boxes[objects], given, cells)).abs().sum(),
     )
     return terms, len(cells)
+
+
+def encode(boxes: Tensor, given: Predictions, cells: Tensor) -> Tensor:
+    """Return what cells should have given for boxes, in the codes of `Predictions`.
+
+    Shape: boxes (P, 4), cells (P,) -> (P, 4).
+    """
+    strides = given.strides[cells]
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    corners = given.centres[cells] - strides / 2
+    return torch.cat([(centres - corners) / strides, (sides / strides + 1e-8).log()], 1)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -30,12 +30,14 @@ Splits = tuple[tuple[str, ...], Scenes, Scenes]
 class Wanted:
     """What a task takes of a picture: boxes, boxes and masks, or the class of each pixel.
 
-    Without ``training`` only the validation split is checked.
+    Without ``training`` only the validation split is checked. From the epoch ``single_from`` on,
+    counted from 0, a training picture is never a mosaic.
     """
 
     masks: bool = False
     pixels: bool = False
     training: bool = True
+    single_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ def _subset(scenes: Scenes, count: int) -> Scenes:
 def _object_batches(
     train: Scenes, val: Scenes, spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
 ) -> tuple[SceneBatches, SceneBatches]:
-    changed = ObjectTrain(spec.image_px, scene, orders.seed, masks=wanted.masks)
+    changed = ObjectTrain(
+        spec.image_px, scene, orders.seed, masks=wanted.masks, single_from=wanted.single_from
+    )
     plain = ObjectView(spec.image_px, masks=wanted.masks)
     val_order = orders.val(len(val), orders.batch_size)
     return (

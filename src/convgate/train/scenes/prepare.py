@@ -52,17 +52,31 @@ class ObjectView:
 class ObjectTrain:
     """A picture with its objects, augmented."""
 
-    def __init__(self, longest_px: int, spec: SceneSpec, seed: int, *, masks: bool) -> None:
+    def __init__(
+        self,
+        longest_px: int,
+        spec: SceneSpec,
+        seed: int,
+        *,
+        masks: bool,
+        single_from: int | None = None,
+    ) -> None:
         self.longest_px, self.spec, self.seed, self.masks = longest_px, spec, seed, masks
+        self.single_from = single_from
         self.transform = create_transform(spec)
 
     def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
         with seeded(seed_of(self.seed, epoch, "scene", index)):
-            mixed = self.spec.name == "mosaic" and float(torch.rand(())) < self.spec.mosaic
+            mixed = self._mixed(epoch)
             sample = self._mosaic(scenes, index) if mixed else self._sample(scenes, index)
             sample = sanitize(self.transform(sample))
         plain = {key: value.as_subclass(Tensor) for key, value in sample.items()}
         return plain.pop("image"), plain
+
+    def _mixed(self, epoch: int) -> bool:
+        if self.spec.name != "mosaic" or float(torch.rand(())) >= self.spec.mosaic:
+            return False
+        return self.single_from is None or epoch < self.single_from
 
     def _sample(self, scenes: Scenes, index: int) -> Sample:
         return sample_of(scenes.view(index, self.longest_px, masks=self.masks))
