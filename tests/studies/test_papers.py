@@ -11,7 +11,8 @@ import timm
 import convgate.models  # noqa: F401  registers its names
 from convgate.studies.papers import list_tables, load_table
 from convgate.studies.papers.run import count_row
-from convgate.studies.papers.table import COUNTED, agrees
+from convgate.studies.papers.digits import agrees
+from convgate.studies.papers.table import COUNTED
 
 FOUND = """
 selnext.2 selnext-t 35.1267 4462

@@ -11,7 +11,8 @@ from convgate.models import create_model
 from convgate.studies.papers.build import build_row, tie_stem
 from convgate.studies.papers.commands import train_command
 from convgate.studies.papers.properties import properties
-from convgate.studies.papers.table import PaperTable, agrees, list_tables, load_table, shown
+from convgate.studies.papers.digits import agrees, shown
+from convgate.studies.papers.table import PaperTable, list_tables, load_table
 from convgate.train.recipe import chosen, load_recipe, override
 
 ROW = {"name": "a", "label": "A", "reported": {"params": "1.20"}}
