@@ -146,7 +146,9 @@ def test_the_tables_own_recipe_of_detection_and_segmentation(tmp_path, recipe_of
     leave_scenes(tmp_path / "b", recipe_of("ela.7", "yolox-nano"), box_ap=40.0, voc_ap=72.0)
     result = with_results(run_table("ela.7", "yolox-nano"), [tmp_path / "b"])
     assert cell(result, "yolox-nano", "map").trained[0].mean == 72.0
-    with pytest.raises(InputError, match="holds yolox with csp_darknet_nano on voc2007, and ela.8"):
+    with pytest.raises(
+        InputError, match=r"holds yolox with csp_darknet_nano on voc2007, and ela\.8"
+    ):
         with_results(run_table("ela.8", "deeplabv3"), [tmp_path / "b"])
 
 
