@@ -9,7 +9,7 @@ from gate_pages import table
 from convgate.studies.markdown import cell
 from convgate.studies.papers import COUNTERS, PaperTable, Row, list_tables, load_table
 from convgate.studies.papers.properties import PROPERTIES
-from convgate.studies.papers.run import counter_of
+from convgate.studies.papers.run import counter_of, note_of
 from convgate.studies.papers.table import COUNTED
 
 HEAD = """# The papers' tables, one by one
@@ -37,10 +37,12 @@ reported accuracy over parameters and FLOPs counted here, and over reported late
 ## Overview"""
 OURS = {
     "params": "parameters",
+    "weights": "size of the weights",
     "flops": "FLOPs",
     "no_channel_reduction": "no reduction",
     "long_range": "long range",
 }
+LEARNED = {"accuracy": "top", "average precision": ("ap", "map"), "mean IoU": "miou"}
 REPORTED = {"latency": "latency", "fps": "images a second", "distance": "feature distance"}
 
 
@@ -88,7 +90,8 @@ def described(name: str, paper: PaperTable) -> Iterator[str]:
     else:
         yield "**Reproduced**: nothing; its networks are not built; all numbers are as reported."
     rest = [words for column, words in REPORTED.items() if column in paper.units]
-    rest = [*(["accuracy"] if any("top" in c for c in paper.units) else []), *rest]
+    kinds = [k for k, start in LEARNED.items() if any(c.startswith(start) for c in paper.units)]
+    rest = [*kinds, *rest]
     if rest and any(row.build for row in paper.row):
         yield f"**As reported**: {', '.join(rest)}."
     if differing:
@@ -98,7 +101,7 @@ def described(name: str, paper: PaperTable) -> Iterator[str]:
             for row, column, reason in differing
         ]
         yield "**Does not come out**:\n\n" + "\n".join(lines)
-    notes = [paper.note] if paper.note else []
+    notes = [note] if (note := note_of(paper)) else []
     notes += [f"{row.label}: {row.note}" for row in paper.row if row.note]
     if notes:
         yield "**Remarks**:\n\n" + "\n".join(f"- {cell(note)}" for note in notes)

@@ -96,8 +96,8 @@ def _convert(hint: Any, value: object, at: str, problems: list[str]) -> object:
             raise _Wrong("a table")
         return _section(cast(type[Any], hint), value, f"{at}.", problems)
     origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):  # only `X | None` is used; TOML has no null
-        return _convert(next(i for i in inner if i is not types.NoneType), value, at, problems)
+    if origin in (Union, types.UnionType):
+        return _convert(_member(inner, value), value, at, problems)
     if origin is Literal:
         if value not in inner:
             raise _Wrong(f"one of {', '.join(map(repr, inner))}")
@@ -107,6 +107,13 @@ def _convert(hint: Any, value: object, at: str, problems: list[str]) -> object:
     if origin is dict:
         return _entries(inner[1], value, at, problems)
     return _scalar(hint, value)
+
+
+def _member(kinds: tuple[Any, ...], value: object) -> Any:
+    """Return which kind a value should be: a tuple for a list, else the first; TOML has no null."""
+    some = [kind for kind in kinds if kind is not types.NoneType]
+    lists = [kind for kind in some if get_origin(kind) is tuple]
+    return lists[0] if lists and isinstance(value, (list, tuple)) else some[0]
 
 
 def _entries(hint: Any, value: object, at: str, problems: list[str]) -> object:

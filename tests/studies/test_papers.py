@@ -10,8 +10,9 @@ import timm
 
 import convgate.models  # noqa: F401  registers its names
 from convgate.studies.papers import list_tables, load_table
+from convgate.studies.papers.digits import agrees
 from convgate.studies.papers.run import count_row
-from convgate.studies.papers.table import COUNTED, agrees
+from convgate.studies.papers.table import COUNTED
 
 FOUND = """
 selnext.2 selnext-t 35.1267 4462
@@ -153,6 +154,21 @@ ela.5 resnet101 44.5492 7866.4
 ela.5 resnet101+ca 45.5949 7880.3
 ela.5 resnet101+ela-b 44.7053 7871.6
 ela.5 resnet101+ela-s 44.7678 7873.7
+ean.5 resnet50 41.704 -
+ean.5 resnet50+se 44.288 -
+ean.5 resnet50+ean 41.705 -
+ela.3 yolox-nano 0.900459 -
+ela.6 yolof 44.113 -
+ela.6 yolof+ca 44.6048 -
+ela.6 yolof+ela-l 44.3424 -
+ela.7 yolox-nano 0.900459 -
+ela.8 deeplabv3 39.6389 -
+ela.8 deeplabv3+se 39.7961 -
+ela.8 deeplabv3+ca 39.8751 -
+ela.8 deeplabv3+cbam 39.7190 -
+ela.8 deeplabv3+eca 39.6389 -
+ela.8 deeplabv3+sa 39.6389 -
+ela.8 deeplabv3+ela-s 39.7899 - 39.7975
 """
 EXPECTED = {tuple(line.split()[:2]): line.split()[2:] for line in FOUND.strip().splitlines()}
 
@@ -171,6 +187,14 @@ ela.2 resnet18+ca_gn-r24 params
 ela.4 resnet50+k7-g-ng16 params
 ela.5 mobilenetv2 flops, mobilenetv2+ca-r16 flops, mobilenetv2+sa params, mobilenetv2+eca params
 ela.5 resnet50+ela-b params, resnet101+ela-b flops
+selnext.5 cascade+swin-t flops, cascade+swin-s flops, cascade+swin-b flops
+selnext.5 cascade+convnext-b flops, cascade+selnext-b flops
+ean.4 mobilenext params, mobilenext+se params, mobilenext+ca params, mobilenext+ean params
+ean.5 mobilenext params, mobilenext+se params, mobilenext+ca params, mobilenext+ean params
+ean.5 resnet50+ca params
+ela.3 yolox-nano+ca_gn-r32 weights
+ela.7 yolox-nano+ela-s weights flops
+ela.8 deeplabv3+eca params, deeplabv3+sa params
 """
 
 ROWS = [
@@ -198,7 +222,7 @@ def test_counts_give_the_printed_digits(name, row_name):
     if not row.build.model.startswith("torchvision/") and not timm.is_model(row.build.model):
         pytest.skip(f"there is no network {row.build.model!r} yet")
     found = count_row(table, row)
-    for column in COUNTED:
+    for column in (column for column in COUNTED if column in row.reported):
         number, printed = getattr(found, column), row.reported[column]
         match = agrees(number, printed, table.unit(row, column), truncated=column in row.truncated)
         assert match is (column not in row.differs), (column, number, printed)
@@ -221,7 +245,7 @@ def test_no_other_cell_differs_and_each_has_a_reason():
     assert all(len(reason) > 15 for reason in noted.values())
 
 
-def test_every_classification_table_and_row_is_there():
+def test_every_table_and_row_is_there():
     """As many rows as the papers print."""
     printed = {"selnext": {2: 17, 3: 24, 5: 12, 6: 4, 7: 7, 8: 2, 9: 6}}
     printed |= {"ean": {1: 28, 2: 28, 3: 21, 4: 4, 5: 8}}
@@ -230,6 +254,4 @@ def test_every_classification_table_and_row_is_there():
         f"{paper}.{n}": count for paper, counts in printed.items() for n, count in counts.items()
     }
     assert {name: len(load_table(name).row) for name in list_tables()} == rows
-    built = {name for name in rows if all(row.build for row in load_table(name).row)}
-    data = {"selnext.5", "selnext.8", "ean.4", "ean.5", "ela.3", "ela.6", "ela.7", "ela.8"}
-    assert built == set(rows) - data
+    assert all(row.build for name in rows for row in load_table(name).row)

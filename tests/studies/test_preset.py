@@ -10,7 +10,8 @@ from convgate.studies import run_study
 from convgate.studies.choose import choose
 from convgate.studies.grid import Cell
 from convgate.studies.network import cell_recipe
-from convgate.studies.papers.table import agrees, list_tables, load_table
+from convgate.studies.papers.digits import agrees
+from convgate.studies.papers.table import list_tables, load_table
 from convgate.studies.preset import list_presets, open_preset
 from convgate.train.build import build_model
 

@@ -93,7 +93,8 @@ def list_presets() -> list[str]:
 
 
 def _is_trainable(table: PaperTable, row: Row, any_recipe: bool) -> bool:
-    return is_buildable(row) and (any_recipe or bool(_recipe(table, row)))
+    classifies = row.build is not None and row.build.task == "classify" and is_buildable(row)
+    return classifies and (any_recipe or bool(_recipe(table, row)))
 
 
 def _recipe(table: PaperTable, row: Row) -> str:

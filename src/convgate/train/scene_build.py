@@ -1,5 +1,6 @@
 """The parts of a run of detection or segmentation: its data, its network and its module."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +16,20 @@ from convgate.tasks.task import Optimise, Task
 from convgate.train.build import add_gate, images_per_pass, share_gate_statistics
 from convgate.train.metrics import AveragePrecision
 from convgate.train.modules import Detection, Segmentation
-from convgate.train.recipe import DetectorSpec, GateSpec, Recipe, SceneSpec
+from convgate.train.recipe import DetectorSpec, GateSpec, ModelSpec, Recipe, SceneSpec
 from convgate.train.scenes import Orders, SceneData, Wanted, open_scenes
 from convgate.train.scenes.voc import VOC_SETS
 from convgate.train.trainer import process
 
-__all__ = ["build_scene_model", "create_task", "detector_of", "has_masks", "open_scene_data"]
+__all__ = [
+    "add_scene_gate",
+    "assemble",
+    "build_scene_model",
+    "create_task",
+    "detector_of",
+    "has_masks",
+    "open_scene_data",
+]
 
 
 def detector_of(recipe: Recipe) -> DetectorSpec:
@@ -80,13 +89,11 @@ def build_scene_model(recipe: Recipe, *, num_classes: int) -> nn.Module:
     spec = detector_of(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
-        backbone = _backbone(recipe, spec)
-        if recipe.task.name == "segment":
-            model = create_segmenter(
-                spec.name, backbone, num_classes=num_classes + 1, **spec.options
-            )
-        else:
-            model = create_detector(spec.name, backbone, num_classes=num_classes, **spec.options)
+        options = dict(recipe.model.options)
+        if recipe.run.drop_path:
+            options["drop_path_rate"] = recipe.run.drop_path
+        start = replace(recipe.model, options=options)
+        model = assemble(recipe.task.name, start, spec, num_classes=num_classes)
         synchronised = recipe.run.sync_batchnorm and process().world_size > 1
         if synchronised:
             # Before the gates come, for it builds norms anew and drops the hooks on them.
@@ -95,6 +102,35 @@ def build_scene_model(recipe: Recipe, *, num_classes: int) -> nn.Module:
         if synchronised:
             share_gate_statistics(model)
     return model
+
+
+def assemble(task: str, model: ModelSpec, spec: DetectorSpec, *, num_classes: int) -> nn.Module:
+    """Put a detector or a segmenter on its backbone, without weights and gates.
+
+    Args:
+        task: "detect" or "segment".
+        model: The backbone and its options.
+        spec: What sits on it.
+        num_classes: Classes of objects, without a background.
+
+    Raises:
+        InputError: for an unknown backbone, detector or option, or one that does not fit.
+    """
+    options: dict[str, Any] = {**model.options, **spec.backbone}
+    backbone = create_backbone(model.name, **options)
+    if task == "segment":
+        return create_segmenter(spec.name, backbone, num_classes=num_classes + 1, **spec.options)
+    return create_detector(spec.name, backbone, num_classes=num_classes, **spec.options)
+
+
+def add_scene_gate(model: nn.Module, gate: GateSpec) -> None:
+    """Put the gate into the backbone, or at a path pattern into any place of the network.
+
+    Raises:
+        InputError: for an unknown gate, site or option.
+    """
+    named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
+    add_gate(_backbone(model).body if named else model, gate)
 
 
 def create_task(
@@ -120,16 +156,9 @@ def _closing_from(recipe: Recipe) -> int | None:
     return schedule.epochs - schedule.closing_epochs if schedule.closing_epochs else None
 
 
-def _backbone(recipe: Recipe, spec: DetectorSpec) -> Backbone:
-    options: dict[str, Any] = {**recipe.model.options, **spec.backbone}
-    if recipe.run.drop_path:
-        options["drop_path_rate"] = recipe.run.drop_path
-    return create_backbone(recipe.model.name, **options)
-
-
 def _gate_and_load(recipe: Recipe, model: nn.Module) -> None:
     """Put the gate in and load the backbone's weights, which may be those of a gated network."""
-    backbone = next(part for part in model.modules() if isinstance(part, Backbone))
+    backbone = _backbone(model)
     gate, path = recipe.gate, recipe.model.weights
     loaded = False
     if gate is not None and gate.replaces and path is not None:
@@ -141,11 +170,10 @@ def _gate_and_load(recipe: Recipe, model: nn.Module) -> None:
         except InputError:  # or the gate itself
             loaded = False
     if gate is not None:
-        _add_gate(model, backbone, gate)
+        add_scene_gate(model, gate)
     if path is not None and not loaded:
         backbone.load(path)
 
 
-def _add_gate(model: nn.Module, backbone: Backbone, gate: GateSpec) -> None:
-    named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
-    add_gate(backbone.body if named else model, gate)
+def _backbone(model: nn.Module) -> Backbone:
+    return next(part for part in model.modules() if isinstance(part, Backbone))

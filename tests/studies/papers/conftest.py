@@ -9,6 +9,7 @@ from convgate.studies.papers.commands import row_recipe
 from convgate.studies.papers.table import load_table
 from convgate.train.recipe import override
 from convgate.train.record import EpochRecord, FitResult, write_result
+from convgate.train.scene_record import SceneEpoch, SceneResult
 
 
 @pytest.fixture
@@ -38,6 +39,33 @@ def leave_run(folder, recipe, top1, classes=("a", "b")):
     )
     write_result(result)
     return folder
+
+
+@pytest.fixture
+def leave_scenes():
+    """Write what a run of detection or segmentation would leave, with these scores."""
+
+    def leave(folder, recipe, **scores):
+        epoch = SceneEpoch(
+            epoch=1, train_loss=1.0, scores=scores, lr=0.1, images_per_s=1, seconds=1
+        )
+        folder.mkdir(parents=True)
+        (folder / "recipe.toml").write_text(spec.dump(recipe))
+        result = SceneResult(
+            scores=scores,
+            epochs=(epoch,) * recipe.schedule.epochs,
+            params=1,
+            classes=("person",),
+            train_images=120,
+            val_images=50,
+            skipped=0,
+            seconds=1.0,
+            out=folder,
+        )
+        write_result(result)
+        return folder
+
+    return leave
 
 
 @pytest.fixture

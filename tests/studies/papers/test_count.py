@@ -9,6 +9,7 @@ from convgate.errors import InputError
 from convgate.gates import create_gate
 from convgate.models.hornet_block import GlobalLocalFilter
 from convgate.studies.papers.count import count
+from convgate.tasks.detect.yolox_parts import Join
 
 C, H, W = 16, 6, 4
 
@@ -98,6 +99,67 @@ def test_hornets_script_adds_its_norms_and_transforms():
     x = torch.empty(1, H, W, C, device="meta")
     assert count(norm, x, "hornet").flops == 5 * C * H * W
     assert count(norm, x, "macs").flops == 0
+
+
+def test_mmcv_counts_biases_of_convolutions_norms_and_rectifiers():
+    with torch.device("meta"):
+        net = nn.Sequential(
+            nn.Conv2d(C, 8, 3, padding=1, bias=True),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.GELU(),
+            nn.ConvTranspose2d(8, 4, 2, 2),
+            nn.MaxPool2d(2),
+            nn.Flatten(2),
+            nn.LayerNorm(H * W),
+            nn.Linear(H * W, 5),
+        )
+    pixels = H * W
+    conv, norm, rectifier = 8 * pixels * (9 * C + 1), 2 * 8 * pixels, 8 * pixels
+    enlarged = 4 * 4 * pixels  # values: each pixel in gives 2 x 2 in each of 4 channels
+    up, pool = 8 * pixels * 4 * 4 + enlarged, enlarged
+    tail = 2 * 4 * pixels + 4 * pixels * 5  # a linear layer's bias is free there
+    assert counted(net, "mmcv").flops == conv + norm + rectifier + up + pool + tail
+    assert counted(net, "mmcv").params == sum(p.numel() for p in net.parameters())
+
+
+def test_attention_outside_of_modules_is_not_seen_by_mmcv():
+    class Product(nn.Module):
+        def forward(self, x):
+            return x @ x.transpose(2, 3)
+
+    assert counted(Product(), "mmcv").flops == 0
+    assert counted(Product(), "macs").flops == C * H * H * W
+
+
+@pytest.mark.parametrize("counter", ["macs", "mmcv", "thop4"])
+def test_a_frozen_batch_norm_has_no_parameters_and_other_frozen_layers_have(counter):
+    with torch.device("meta"):
+        net = nn.Sequential(nn.Conv2d(C, 8, 1), nn.BatchNorm2d(8), nn.BatchNorm2d(8))
+    net[0].requires_grad_(False)
+    net[1].requires_grad_(False)
+    found = counted(net, counter)
+    assert (found.params, found.all_params) == (C * 8 + 8 + 2 * 8,) * 2
+    assert found.weights == 4 * found.all_params
+
+
+def test_thop_sees_the_upsampling_of_yoloxs_neck():
+    """Two of its four concatenations enlarge: to 2 C' values at twice the side."""
+    with torch.device("meta"):
+        join = Join(2 * C)
+
+        class Neck(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.joins = nn.ModuleList([join, Join(2 * C)])
+
+            def forward(self, x):
+                self.joins[0](x, x.new_empty(1, C, 2 * H, 2 * W))
+                return self.joins[1](x, x)
+
+        neck = Neck()
+    assert counted(neck).flops == C * 2 * H * 2 * W
+    assert counted(neck, "macs").flops == 0
 
 
 def test_the_network_is_left_without_hooks():

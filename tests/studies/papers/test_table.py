@@ -8,10 +8,11 @@ from convgate import spec
 from convgate.errors import InputError
 from convgate.insert import insert, inserted
 from convgate.models import create_model
-from convgate.studies.papers.build import build_row, tie_stem
+from convgate.studies.papers.build import build_row, example_input, tie_stem
 from convgate.studies.papers.commands import train_command
+from convgate.studies.papers.digits import agrees, shown
 from convgate.studies.papers.properties import properties
-from convgate.studies.papers.table import PaperTable, agrees, list_tables, load_table, shown
+from convgate.studies.papers.table import PaperTable, list_tables, load_table
 from convgate.train.recipe import chosen, load_recipe, override
 
 ROW = {"name": "a", "label": "A", "reported": {"params": "1.20"}}
@@ -42,6 +43,7 @@ def test_ours_has_two_digits_more_and_four_at_most():
         ({"row": [ROW | {"reported": {"parms": "1"}}]}, "did you mean 'params'"),
         ({"row": [ROW | {"differs": {"flops": "why"}}]}, "unknown column of row 'a': 'flops'"),
         ({"row": [ROW | {"counter": "thop3"}]}, "unknown counter of row 'a': 'thop3'"),
+        ({"scores": {"ap": "box_ap"}}, "unknown score of row 'a': 'ap'"),
         ({"row": [ROW | {"labl": "A"}]}, "did you mean 'row[0].label'"),
     ],
 )
@@ -66,9 +68,34 @@ def test_rows_by_name_and_by_pattern():
 
 
 def test_a_row_of_numbers_alone_cannot_be_built():
-    table = load_table("ean.4")
-    with pytest.raises(InputError, match="row 'mobilenext' names no network"):
-        build_row(table, table.find("mobilenext"), "meta")
+    table = spec.parse(PaperTable, TABLE, name="t.toml")
+    with pytest.raises(InputError, match="row 'a' names no network"):
+        build_row(table, table.find("a"), "meta")
+
+
+def test_an_image_has_one_side_or_two_and_a_row_may_have_its_own():
+    build = {"model": "resnet18", "image_px": [800, 1280]}
+    rows = [ROW, ROW | {"name": "b", "build": build}, ROW | {"name": "c", "build": {}}]
+    table = spec.parse(PaperTable, TABLE | {"row": rows, "image_px": 64}, name="t.toml")
+    assert [table.image_px_of(row) for row in table.row] == [(64, 64), (800, 1280), (64, 64)]
+    x = example_input(table, table.find("b"), batch=2, device="meta")
+    assert x.shape == (2, 3, 800, 1280)
+    with pytest.raises(InputError, match=r"'image_px' must be a list of 2, not \[1, 2, 3\]"):
+        spec.parse(PaperTable, TABLE | {"image_px": [1, 2, 3]}, name="t.toml")
+    with pytest.raises(InputError, match="'image_px' must be a whole number, not '64'"):
+        spec.parse(PaperTable, TABLE | {"image_px": "64"}, name="t.toml")
+
+
+def test_a_row_with_a_detector_has_its_task():
+    tasks = {"ela.6": {"detect"}, "ela.8": {"segment"}, "ean.3": {"classify"}}
+    for name, expected in tasks.items():
+        assert {row.build.task for row in load_table(name).row} == expected
+
+
+def test_counts_that_the_paper_lacks_are_known_as_such():
+    assert load_table("selnext.8").unprinted() == ("params", "flops")
+    assert load_table("ela.6").unprinted() == ("flops",)
+    assert load_table("selnext.5").unprinted() == ()
 
 
 def test_a_tied_stem_is_one_module_in_two_places():

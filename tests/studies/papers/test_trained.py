@@ -114,6 +114,44 @@ def test_runs_of_rows_that_are_not_shown_are_no_mistake(tmp_path, recipe_of, lea
     assert not any(row.is_trained for row in result.rows)
 
 
+PEDESTRIANS = ('data.name="pennfudan"', "data.image_px=400", "schedule.epochs=12")
+
+
+def test_average_precision_of_detectors(tmp_path, recipe_of, leave_scenes):
+    """The same layers at other sizes, on other data, frozen or not, are the row's."""
+    row = "mask-rcnn+selnext-t"
+    sizes = "detector.options={min_size=256, max_size=400, rois_per_image=64}"
+    for seed, box in enumerate((60.0, 64.0)):
+        recipe = recipe_of("selnext.5", row, *PEDESTRIANS, sizes, seed=seed)
+        scores = {"box_ap": box, "box_ap50": 90.0, "mask_ap": 55.0, "mask_ap75": 50.0}
+        leave_scenes(tmp_path / f"a/{seed}", recipe, **scores)
+    thin = recipe_of("selnext.5", row, *PEDESTRIANS, "detector.options={pyramid_width=64}")
+    leave_scenes(tmp_path / "a/thin", thin, box_ap=1.0)
+    result = with_results(run_table("selnext.5", "mask-rcnn*"), [tmp_path / "a"])
+    (found,) = cell(result, row, "ap_box").trained
+    assert (found.mean, found.runs, found.std) == (62.0, 2, pytest.approx(8**0.5))
+    assert found.on == "pennfudan, 400 px, 120 images, 12 epochs"
+    columns = ("ap50_box", "ap_mask", "ap75_mask", "ap75_box", "fps")
+    means = [[t.mean for t in cell(result, row, c).trained] for c in columns]
+    assert means == [[90.0], [55.0], [50.0], [], []]
+    assert not cell(result, "mask-rcnn+convnext-t", "ap_box").trained
+
+
+def test_the_tables_own_recipe_of_detection_and_segmentation(tmp_path, recipe_of, leave_scenes):
+    leave_scenes(tmp_path / "a", recipe_of("ela.8", "deeplabv3+ela-s"), miou=71.0)
+    result = with_results(run_table("ela.8", "deeplabv3+*a*"), [tmp_path / "a"])
+    (found,) = cell(result, "deeplabv3+ela-s", "miou").trained
+    assert (found.mean, found.same_recipe) == (71.0, True)
+    assert found.on == "voc2012_aug, 120 images, 40 epochs, the table's recipe"
+    leave_scenes(tmp_path / "b", recipe_of("ela.7", "yolox-nano"), box_ap=40.0, voc_ap=72.0)
+    result = with_results(run_table("ela.7", "yolox-nano"), [tmp_path / "b"])
+    assert cell(result, "yolox-nano", "map").trained[0].mean == 72.0
+    with pytest.raises(
+        InputError, match=r"holds yolox with csp_darknet_nano on voc2007, and ela\.8"
+    ):
+        with_results(run_table("ela.8", "deeplabv3"), [tmp_path / "b"])
+
+
 def test_a_damaged_result_is_named(tmp_path, recipe_of, leave):
     place = leave(tmp_path / "a", recipe_of("ean.2", "resnet56"), 71.0)
     (place / "result.json").write_text("{")

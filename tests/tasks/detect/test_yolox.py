@@ -33,7 +33,10 @@ def test_parameters_of_nano():
     ("gate", "options", "at", "mebibytes"),
     [
         ("ela_s", {}, "backbone.ends.?", "3.50"),
-        ("ca", {"reduction": 32}, None, "3.52"),
+        ("ca", {"reduction": 16, "bias": False, "min_hidden": 1}, None, "3.61"),
+        ("ca", {"reduction": 24, "bias": False, "min_hidden": 1}, None, "3.55"),
+        ("ca", {"reduction": 32, "bias": False, "min_hidden": 1}, None, "3.52"),
+        ("se", {"reduction": 16, "bias": False}, None, "3.55"),
     ],
 )
 def test_sizes_of_tables_3_and_7(gate, options, at, mebibytes):
@@ -42,7 +45,7 @@ def test_sizes_of_tables_3_and_7(gate, options, at, mebibytes):
         model = nano()
         report = insert(model, gate, at=at or model.gate_sites, **options)
     channels = [row.channels for row in report.rows]
-    assert channels == [64, 128, 256] * (len(channels) // 3)
+    assert channels == [64, 128, 256, *([256, 128, 128, 256] if at is None else [])]
     norms = 2 * sum(channels) if gate == "ela_s" else 0
     assert f"{(parameters(model) - norms) * 4 / 2**20:.2f}" == mebibytes
 

@@ -12,8 +12,11 @@ from convgate.errors import InputError
 from convgate.insert import inserted
 from convgate.insert.attach import put
 from convgate.models import create_model
-from convgate.studies.papers.table import PaperTable, Row
+from convgate.studies.papers.table import Build, PaperTable, Row
+from convgate.tasks.detect.fixed import FixedWork
 from convgate.train.build import add_gate
+from convgate.train.recipe import DetectorSpec, ModelSpec
+from convgate.train.scene_build import add_scene_gate, assemble
 
 
 def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
@@ -31,12 +34,24 @@ def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
     if spec is None or not spec.model:
         raise InputError(f"row {row.name!r} names no network; its numbers are as reported")
     classes = spec.num_classes or table.num_classes
+    if spec.detector is not None:
+        return _scene(spec, spec.detector, classes, device).eval()
     model = _backbone(spec.model, classes, device, spec.options)
     if spec.gate is not None:
         add_gate(model, spec.gate)
     if spec.tied_stem:
         tie_stem(model)
     return model.eval()
+
+
+def fixed_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
+    """Return the network of a row as it is counted and timed: detectors with fixed work.
+
+    Raises:
+        InputError: as `build_row`.
+    """
+    model = build_row(table, row, device)
+    return FixedWork(model).eval() if row.build and row.build.task == "detect" else model
 
 
 def example_input(table: PaperTable, row: Row, *, batch: int = 1, device: str = "cpu") -> Tensor:
@@ -47,11 +62,11 @@ def example_input(table: PaperTable, row: Row, *, batch: int = 1, device: str = 
     """
     if batch < 1:
         raise InputError(f"batch={batch} leaves no image; give at least 1")
-    px = (row.build.image_px if row.build else None) or table.image_px
+    shape = batch, 3, *table.image_px_of(row)
     if device == "meta":
-        return torch.empty(batch, 3, px, px, device="meta")
+        return torch.empty(shape, device="meta")
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, 3, px, px, generator=generator).to(device)
+    return torch.randn(shape, generator=generator).to(device)
 
 
 def tie_stem(model: nn.Module) -> None:
@@ -66,6 +81,15 @@ def tie_stem(model: nn.Module) -> None:
     if stem is None or first is None or stem[2].site.channels != first[2].site.channels:
         raise InputError("tied_stem needs gates of one width on the stem and in the first stage")
     put(model, stem[0], first[1])
+
+
+def _scene(build: Build, detector: DetectorSpec, classes: int, device: str) -> nn.Module:
+    with torch.device("meta" if device == "meta" else "cpu"):
+        backbone = ModelSpec(name=build.model, options=build.options)
+        model = assemble(build.task, backbone, detector, num_classes=classes)
+        if build.gate is not None:
+            add_scene_gate(model, build.gate)
+    return model.to(device)
 
 
 def _backbone(name: str, classes: int, device: str, options: dict[str, Any]) -> nn.Module:

@@ -6,30 +6,33 @@ counters count as the thop package does, which looks at modules alone:
 * convolutions and linear layers: multiply-adds;
 * batch norm: 4 operations an element (thop 0.1.1) or 2 (before it);
 * average pooling: 1 for each output of a fixed window; for an adaptive one, its window + 1;
+* nearest upsampling: 1 for each output;
 * parameters of these modules; a group norm, a bare parameter and a function are not seen.
+
+`mmcv` counts the modules as the counter of open-mmlab/mmcv does: convolutions with their biases,
+linear layers without, 2 operations for each value of a norm, 1 for each of a ReLU, and each value
+that a pooling takes. Products outside of modules, such as attention's, are not seen.
 
 `hornet` adds to the multiply-adds what calc_flops.py of raoyongming/HorNet does: fvcore's 5
 operations for each value of `F.layer_norm` (the norms with channels first are written by hand
 there, and not seen), and the script's own rule for a Fourier transform.
+
+A frozen batch norm has no parameters in any of them: in detection code its numbers are buffers.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from convgate.errors import unknown
-from convgate.gates import CA, CBAM, ECA, ELA, SA, SE, SGE, Gate
 from convgate.measure import count_cost
 from convgate.measure.record import Record
 from convgate.measure.state import evaluated
-from convgate.models.hornet_block import GlobalLocalFilter
+from convgate.studies.papers.rules import Rule, hornet_rule, mmcv_rule, published_rule, thop_rule
 
 __all__ = ["COUNTERS", "Count", "count"]
 
@@ -39,9 +42,10 @@ COUNTERS = {
     "thop4_means": "the same for gates that take means, and have no pooling modules",
     "hornet": "as HorNet's script: multiply-adds, 5 operations for each value of a layer norm with "
     "channels last, and n log n for a Fourier transform; all parameters",
+    "mmcv": "as mmcv's counter: modules alone, convolutions with biases, 2 operations for each "
+    "value of a norm, 1 for each of a ReLU; all parameters",
     "thop2": "as older thops: what is in modules; 2 operations for each value of a batch norm",
 }
-Rule = Callable[[Any, Tensor, Tensor], int]
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,18 @@ class Count(Record):
         counter: One of `COUNTERS`.
         params: Numbers in the parameters that the counter sees.
         flops: What the counter makes of one forward pass of one image.
-        all_params: Numbers in all parameters.
+        all_params: Numbers in all parameters, those of frozen batch norms left out.
     """
 
     counter: str
     params: int
     flops: int
     all_params: int
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all parameters in 32-bit floats."""
+        return 4 * self.all_params
 
 
 def count(model: nn.Module, example_input: Tensor, counter: str) -> Count:
@@ -77,18 +86,26 @@ def count(model: nn.Module, example_input: Tensor, counter: str) -> Count:
     """
     if counter not in COUNTERS:
         raise unknown("counter", counter, COUNTERS)
-    every = sum(p.numel() for p in model.parameters())
+    frozen = _frozen(model)
+    every = sum(p.numel() for p in model.parameters() if p not in frozen)
+    if counter == "mmcv":
+        return Count(counter, every, _by_rules(model, example_input, mmcv_rule), every)
     if not counter.startswith("thop"):
         macs = count_cost(model, example_input).macs
-        more = _by_rules(model, example_input, _hornet_rule) if counter == "hornet" else 0
+        more = _by_rules(model, example_input, hornet_rule) if counter == "hornet" else 0
         return Count(counter, every, macs + more, every)
-    seen = {p for m in model.modules() if _rule(m, 0) for p in m.parameters(recurse=False)}
+    seen = {p for m in model.modules() if thop_rule(m, 0) for p in m.parameters(recurse=False)}
     name, _, means = counter.partition("_")
     norm = int(name[-1])
     flops = _by_rules(
-        model, example_input, lambda m: _rule(m, norm), lambda m: _gate_rule(m, not means)
+        model, example_input, lambda m: thop_rule(m, norm), lambda m: published_rule(m, not means)
     )
-    return Count(counter, sum(p.numel() for p in seen), flops, every)
+    return Count(counter, sum(p.numel() for p in seen - frozen), flops, every)
+
+
+def _frozen(model: nn.Module) -> set[nn.Parameter]:
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    return {p for m in norms for p in m.parameters(recurse=False) if not p.requires_grad}
 
 
 def _by_rules(model: nn.Module, x: Tensor, *rules_of: Callable[[nn.Module], Rule | None]) -> int:
@@ -108,48 +125,3 @@ def _by_rules(model: nn.Module, x: Tensor, *rules_of: Callable[[nn.Module], Rule
                     stack.callback(module.register_forward_hook(add(rule)).remove)
         model(x)
     return total
-
-
-def _rule(module: nn.Module, norm: int) -> Rule | None:
-    if isinstance(module, _ConvNd):
-        return lambda conv, x, y: y.numel() * conv.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return lambda linear, x, y: y.numel() * linear.in_features
-    if isinstance(module, _BatchNorm):
-        return lambda _, x, y: norm * x.numel()
-    if isinstance(module, nn.AdaptiveAvgPool2d):  # the whole map is shared out
-        return lambda _, x, y: x.numel() + y.numel()
-    if isinstance(module, nn.AvgPool2d):
-        return lambda _, x, y: y.numel()
-    return None
-
-
-def _gate_rule(module: nn.Module, pools: bool) -> Rule | None:
-    """Return what the published module holds as modules and ours computes with functions."""
-    if isinstance(module, ELA):
-        return lambda gate, x, y: gate.conv.weight.numel() * (x.shape[2] + x.shape[3])
-    if not pools or not isinstance(module, Gate):
-        return None
-    if isinstance(module, CA):
-        return lambda gate, x, y: 2 * x.numel() + x.shape[1] * (x.shape[2] + x.shape[3])
-    if isinstance(module, SA):
-        return lambda gate, x, y: (x.numel() + x.shape[1]) // 2  # half of the channels
-    if isinstance(module, (SE, ECA, CBAM, SGE)):
-        return lambda gate, x, y: x.numel() + x.shape[1]
-    return None
-
-
-def _hornet_rule(module: nn.Module) -> Rule | None:
-    if type(module) is nn.LayerNorm:  # and not a norm with channels first, which is derived from it
-        return lambda _, x, y: 5 * x.numel()
-    return _spectral if isinstance(module, GlobalLocalFilter) else None
-
-
-def _spectral(_: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Count both transforms of half the channels: values times log2 of channels times height.
-
-    The script takes (N, C, H, W) for (N, H, W, C), so that C H stands where H W was meant.
-    """
-    n, channels, height, width = x.shape
-    values = n * (channels // 2) * height * (width + width // 2 + 1)  # real in, complex in
-    return values * math.ceil(math.log2(channels // 2 * height))

@@ -1,6 +1,6 @@
 """A run of a printed table laid out in cells and lines, for the terminal and Markdown alike."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from convgate.studies.notation import spread
 from convgate.studies.papers.distance import DISTANCE
@@ -11,24 +11,34 @@ MANY = 4  # rows whose commands are all shown
 TITLES = {"flops": "FLOPs", "no_channel_reduction": "no reduction", "map": "mAP", "miou": "mIoU"}
 
 
-def counted(result: TableResult) -> Table:
-    """Return what is reported, beside ours where there is ours."""
-    columns = [c for c in result.units if not c.endswith("_pm")]
-    ours = [c for c in columns if any(_ours(row, c) for row in result.rows)]
+def counted(result: TableResult, columns: Collection[str] | None = None) -> Table:
+    """Return what is reported, beside ours where there is ours; of some columns, or of all."""
+    columns = [
+        c for c in result.units if not c.endswith("_pm") and (columns is None or c in columns)
+    ]
+    ours = {column for column in columns if any(_ours(row, column) for row in result.rows)}
+    printed = {c for c in columns if c not in ours or any(_is_printed(r, c) for r in result.rows)}
     head = ["row"]
     for column in columns:
-        head += [_title(column, result), *(["ours"] if column in ours else [])]
-    head += ["same"] if ours else []
+        title = _title(column, result)
+        head += [title] if column in printed else []
+        head += ["ours" if column in printed else f"our\n{title}"] if column in ours else []
+    judged = any(row.verdict for row in result.rows) and bool(ours)
+    head += ["same"] if judged else []
     body = []
     for row in result.rows:
         cells = [row.label]
         for column in columns:
-            cells += [
-                _reported(row, column, result),
-                *([_ours(row, column)] if column in ours else []),
-            ]
-        body.append((*cells, *([row.verdict] if ours else [])))
+            cells += [_reported(row, column, result)] if column in printed else []
+            cells += [_ours(row, column)] if column in ours else []
+        body.append((*cells, *([row.verdict] if judged else [])))
     return Table(tuple(head), tuple(body))
+
+
+def parted(result: TableResult) -> tuple[Table, ...]:
+    """Return the same as two tables: what is counted here, and what is as reported."""
+    ours = [c for c in result.units if any(_ours(row, c) for row in result.rows)]
+    return counted(result, ours), counted(result, [c for c in result.units if c not in ours])
 
 
 def timed(result: TableResult) -> Table:
@@ -156,6 +166,11 @@ def _reported(row: RowResult, column: str, result: TableResult) -> str:
     if cell is None or not cell.reported:
         return "" if cell is None else "-"
     return cell.reported if _units(column, result) else f"{cell.reported} {cell.unit}".strip()
+
+
+def _is_printed(row: RowResult, column: str) -> bool:
+    cell = row.cell(column)
+    return cell is not None and bool(cell.reported)
 
 
 def _ours(row: RowResult, column: str) -> str:

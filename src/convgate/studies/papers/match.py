@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from convgate.gates import GATES
+from convgate.registry import Registry
 from convgate.studies.papers.commands import recipe_name
 from convgate.studies.papers.table import Build, PaperTable, Row
-from convgate.train.recipe import GateSpec, Recipe, load_recipe
+from convgate.tasks.detect import DETECTORS
+from convgate.tasks.segment import SEGMENTERS
+from convgate.train.recipe import DetectorSpec, GateSpec, Recipe, load_recipe
+
+OUTPUTS: dict[str, object] = {"norm_outputs": False}
+NO_LAYERS = frozenset(
+    (
+        *("num_classes", "min_size", "max_size", "image_px", "rois_per_image", "box_loss"),
+        *("score_threshold", "nms_threshold", "max_detections"),
+        *("norm_momentum", "frozen_stages", "frozen_norms"),
+    )
+)
+"""Options of detectors and their backbones that leave the layers as they are."""
 
 
 def trains(table: PaperTable, row: Row, recipe: Recipe, dataset: str = "") -> bool:
@@ -30,10 +44,15 @@ def same_network(build: Build, recipe: Recipe) -> bool:
     """Tell whether a recipe trains the network of a row.
 
     A gate's options count with their defaults, and a preset as what it is a preset of. A gate
-    that two places share in the row is trained as two gates, and equal to them here.
+    that two places share in the row is trained as two gates, and equal to them here. Of a detector
+    the layers count, and not the sizes of images, what is frozen, or how boxes are chosen.
     """
     ours, theirs = (build.model, build.options), (recipe.model.name, recipe.model.options)
-    return _plain(ours) == _plain(theirs) and _gate(build.gate) == _gate(recipe.gate)
+    return (
+        _plain(ours) == _plain(theirs)
+        and _gate(build.gate) == _gate(recipe.gate)
+        and (build.task, _layers(build.detector)) == (recipe.task.name, _layers(recipe.detector))
+    )
 
 
 def dataset_of(column: str) -> str:
@@ -65,6 +84,17 @@ def _gate(gate: GateSpec | None) -> object:
     kind = GATES.factory(gate.name) if known else gate.name
     options = {**(GATES.options(gate.name) if known else {}), **gate.options}
     return kind, place, _plain(gate.stages), gate.start, _plain(options)
+
+
+def _layers(detector: DetectorSpec | None) -> object:
+    """Return what decides on a detector's layers, with the defaults."""
+    if detector is None:
+        return None
+    known: Registry[Any] = SEGMENTERS if detector.name in SEGMENTERS else DETECTORS
+    defaults = known.options(detector.name) if detector.name in known else {}
+    options = {k: v for k, v in {**defaults, **detector.options}.items() if k not in NO_LAYERS}
+    backbone = {k: v for k, v in {**OUTPUTS, **detector.backbone}.items() if k not in NO_LAYERS}
+    return detector.name, _plain(options), _plain(backbone)
 
 
 def _plain(value: object) -> object:

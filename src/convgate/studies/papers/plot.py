@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from convgate.errors import InputError
 from convgate.studies.grid import unique
 from convgate.studies.labels import spread_out
+from convgate.studies.papers.digits import number
 from convgate.studies.papers.points import Panel, panels_of
 from convgate.studies.papers.result import TableResult
-from convgate.studies.papers.table import PaperTable, Row, load_table, number
+from convgate.studies.papers.table import PaperTable, Row, load_table
 from convgate.view.figure import (
     COLOURS,
     LIGHT,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from convgate.errors import InputError
+from convgate.studies.papers.digits import number
 from convgate.studies.papers.result import TableResult
 from convgate.studies.papers.run import count_row, is_buildable
-from convgate.studies.papers.table import PaperTable, number
+from convgate.studies.papers.table import PaperTable
 
 
 @dataclass(frozen=True)

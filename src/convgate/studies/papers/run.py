@@ -8,13 +8,15 @@ from convgate.deploy.race import Course
 from convgate.errors import InputError
 from convgate.measure.rounds import Progress
 from convgate.models.create import TORCHVISION
-from convgate.studies.papers.build import build_row, example_input
+from convgate.studies.papers.build import example_input, fixed_row
 from convgate.studies.papers.commands import train_command
 from convgate.studies.papers.count import COUNTERS, Count, count
+from convgate.studies.papers.digits import UNPRINTED, agrees, shown
 from convgate.studies.papers.properties import PROPERTIES, properties
 from convgate.studies.papers.result import Cell, RowResult, TableResult
-from convgate.studies.papers.table import COUNTED, PaperTable, Row, agrees, load_table, shown
+from convgate.studies.papers.table import COUNTED, PaperTable, Row, load_table
 from convgate.studies.papers.timing import reported_ratio, time_rows
+from convgate.tasks.detect.fixed import WORK
 
 
 def run_table(
@@ -54,7 +56,7 @@ def run_table(
         units=table.units,
         rows=tuple(results),
         counters={key: COUNTERS[key] for key in dict.fromkeys(r.counter for r in results) if key},
-        note=table.note,
+        note=note_of(table),
     )
     if not latency:
         return found
@@ -81,13 +83,19 @@ def run_table(
 
 def count_row(table: PaperTable, row: Row) -> Count:
     """Count one row by its paper's counter, from its shapes alone."""
-    model = build_row(table, row, "meta")
+    model = fixed_row(table, row, "meta")
     return count(model, example_input(table, row, device="meta"), counter_of(table, row))
 
 
 def counter_of(table: PaperTable, row: Row) -> str:
     """Return the counter of a row: its own, the table's, or the plain one."""
     return row.counter or table.counter or "macs"
+
+
+def note_of(table: PaperTable) -> str:
+    """Return the table's note, and what a pass of its detectors is."""
+    detects = any(row.build and row.build.task == "detect" for row in table.row)
+    return "; ".join([*([table.note] if table.note else []), *([WORK] if detects else [])])
 
 
 def is_buildable(row: Row) -> bool:
@@ -102,7 +110,7 @@ def _missing(row: Row) -> str:
 
 
 def _result(name: str, table: PaperTable, row: Row) -> RowResult:
-    wanted = any(column in row.reported for column in COUNTED)
+    wanted = any(column in row.reported for column in COUNTED) or bool(table.unprinted())
     counted = count_row(table, row) if wanted and is_buildable(row) else None
     notes = [row.note, _missing(row)]
     return RowResult(
@@ -123,18 +131,23 @@ def _cells(table: PaperTable, row: Row, counted: Count | None) -> tuple[Cell, ..
     cells = []
     for column in table.units:
         printed, unit = row.reported.get(column), table.unit(row, column)
-        if printed is None and column not in own:
+        if printed is None and column not in (*own, *table.unprinted()):
             continue
         cell = Cell(column, unit, printed or "", reason=row.differs.get(column, ""))
         if column in own:
             cell = replace(cell, ours=own[column], matches=_same(own[column], printed))
-        elif counted is not None and column in COUNTED and printed:
-            number = getattr(counted, column)
-            cut = column in row.truncated
-            match = agrees(number, printed, unit, truncated=cut)
-            cell = replace(cell, ours=shown(number, printed, unit), matches=match)
+        elif counted is not None and column in COUNTED:
+            cell = _counted(cell, counted, truncated=column in row.truncated)
         cells.append(cell)
     return tuple(cells)
+
+
+def _counted(cell: Cell, counted: Count, *, truncated: bool) -> Cell:
+    number, printed = getattr(counted, cell.column), cell.reported
+    if not printed:
+        return replace(cell, ours=shown(number, UNPRINTED, cell.unit))
+    match = agrees(number, printed, cell.unit, truncated=truncated)
+    return replace(cell, ours=shown(number, printed, cell.unit), matches=match)
 
 
 def _properties(row: Row) -> dict[str, str]:

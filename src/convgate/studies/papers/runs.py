@@ -1,6 +1,6 @@
 """Finished runs in folders: those of `convgate train`, and those below a study's folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from convgate.studies.papers.match import trains
 from convgate.studies.papers.table import PaperTable
 from convgate.train.job import RECIPE
 from convgate.train.recipe import Recipe
-from convgate.train.record import RESULT, FitResult, read_result
+from convgate.train.record import RESULT, FitResult, read_result, read_result_of
+from convgate.train.scene_record import SCENE_RECORDS, SceneResult
 
 HOME = Path("runs")
 """Where the printed commands train into, by table and row."""
@@ -25,16 +26,27 @@ class Run:
 
     folder: Path
     recipe: Recipe
-    result: FitResult
+    result: FitResult | SceneResult
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """What it reached on the validation data, in percent."""
+        result = self.result
+        if isinstance(result, SceneResult):
+            return result.scores
+        return {"top1": result.top1, "top5": result.top5}
 
     @property
     def network(self) -> str:
         """What was trained, as in "resnet20 + se at block_end on cifar10"."""
-        gate, data = self.recipe.gate, self.recipe.data.name
+        gate, data, detector = self.recipe.gate, self.recipe.data.name, self.recipe.detector
+        name = self.recipe.model.name
+        if detector is not None:
+            name = f"{detector.name} with {name}"
         if gate is None:
-            return f"{self.recipe.model.name} on {data}"
+            return f"{name} on {data}"
         place = f"in place of {gate.replaces}" if gate.replaces else f"at {gate.at}"
-        return f"{self.recipe.model.name} + {gate.name} {place} on {data}"
+        return f"{name} + {gate.name} {place} on {data}"
 
 
 def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[Run]:
@@ -75,9 +87,17 @@ def find_runs(folder: Path) -> list[Run]:
     places = sorted(file.parent for file in folder.rglob(RESULT))
     runs = []
     for place in places:
-        if (place / RECIPE).is_file() and (result := read_result(place)) is not None:
-            runs.append(Run(place, spec.load(Recipe, place / RECIPE), result))
+        if (place / RECIPE).is_file():
+            recipe = spec.load(Recipe, place / RECIPE)
+            result = _result(recipe, place)
+            runs += [Run(place, recipe, result)] if result is not None else []
     return runs
+
+
+def _result(recipe: Recipe, folder: Path) -> FitResult | SceneResult | None:
+    if recipe.task.name == "classify":
+        return read_result(folder)
+    return read_result_of(SCENE_RECORDS, folder)
 
 
 def _named(runs: Sequence[Run]) -> str:

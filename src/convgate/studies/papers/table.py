@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -10,11 +9,13 @@ from pathlib import Path
 from convgate import spec
 from convgate.errors import InputError, unknown
 from convgate.studies.papers.count import COUNTERS
-from convgate.train.recipe import GateSpec
+from convgate.tasks.segment import SEGMENTERS
+from convgate.train.recipe import DetectorSpec, GateSpec
 
 FOLDER = Path(__file__).parents[2] / "papers"
-COUNTED = ("params", "flops")
-SCALES = {"G": 10**9, "M": 10**6}
+COUNTED = ("params", "weights", "flops")
+Sides = int | tuple[int, int]
+"""Of an image in pixels: a square's, or height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +24,28 @@ class Build:
 
     Args:
         model: A name that `create_model` knows; empty where the row is about a gate alone.
-        num_classes: Width of the head; None takes the table's.
-        image_px: Side of the image; None takes the table's.
+        num_classes: Width of the head, or classes of objects; None takes the table's.
+        image_px: Of the image; None takes the table's.
         options: The model's options.
+        detector: What sits on the model as its backbone, as in a recipe: a detector or a segmenter.
         gate: The gate, and where; "none" with `replaces` takes the model's own away.
         tied_stem: The stem's gate is the first stage's first gate, weights and all.
     """
 
     model: str = ""
     num_classes: int | None = None
-    image_px: int | None = None
+    image_px: Sides | None = None
     options: dict[str, object] = field(default_factory=dict)
+    detector: DetectorSpec | None = None
     gate: GateSpec | None = None
     tied_stem: bool = False
+
+    @property
+    def task(self) -> str:
+        """What the network does, as a recipe's [task] says it."""
+        if self.detector is None:
+            return "classify"
+        return "segment" if self.detector.name in SEGMENTERS else "detect"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +92,13 @@ class PaperTable:
     Args:
         caption: What it is about.
         source: Paper and table.
-        units: Columns in order, each with its unit; a row may have another.
+        units: Columns in order, each with its unit; a row may have another. A count that no row
+            reports is one that the paper does not print.
         row: The rows in order.
         counter: One of `COUNTERS`, for the columns params and flops; empty where there are none.
         num_classes: Of every row that does not say otherwise.
         image_px: The same.
+        scores: Column to the score of a run of detection or segmentation that belongs in it.
         recipe: What trains its rows.
         protocol: The published way of timing, where the paper names one.
         note: A remark on the table.
@@ -98,7 +110,8 @@ class PaperTable:
     row: tuple[Row, ...]
     counter: str = ""
     num_classes: int = 1000
-    image_px: int = 224
+    image_px: Sides = 224
+    scores: dict[str, str] = field(default_factory=dict)
     recipe: str = ""
     protocol: str = ""
     note: str = ""
@@ -112,6 +125,7 @@ class PaperTable:
             _check("base", row, [row.base] if row.base else [], names)
             _check("column", row, [*row.reported, *row.units, *row.truncated], self.units)
             _check("column", row, row.differs, row.reported)
+            _check("score", row, self.scores, self.units)
             _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
 
     def select(self, pattern: str = "*") -> tuple[Row, ...]:
@@ -134,6 +148,16 @@ class PaperTable:
     def find(self, name: str) -> Row:
         """Return the row of that name."""
         return next(row for row in self.row if row.name == name)
+
+    def image_px_of(self, row: Row) -> tuple[int, int]:
+        """Return height and width of the row's image."""
+        px = (row.build.image_px if row.build else None) or self.image_px
+        return (px, px) if isinstance(px, int) else px
+
+    def unprinted(self) -> tuple[str, ...]:
+        """Return the counts that no row reports."""
+        columns = [c for c in self.units if c in COUNTED]
+        return tuple(c for c in columns if not any(c in row.reported for row in self.row))
 
     def unit(self, row: Row, column: str) -> str:
         """Return the unit of a cell."""
@@ -160,33 +184,7 @@ def load_table(name: str) -> PaperTable:
     return spec.load(PaperTable, path, name=f"{paper}/table{number}.toml")
 
 
-def shown(number: int, reported: str, unit: str) -> str:
-    """Return a count in the printed unit, with two digits more than were printed, four at most."""
-    last = Decimal(1).scaleb(max(_exponent(reported) - 2, -4))
-    return str((Decimal(number) / SCALES[unit]).quantize(last, ROUND_HALF_UP))
-
-
-def agrees(number: int, reported: str, unit: str, *, truncated: bool = False) -> bool:
-    """Tell whether a count gives the printed digits."""
-    rounding = ROUND_DOWN if truncated else ROUND_HALF_UP
-    last = Decimal(1).scaleb(_exponent(reported))
-    return (Decimal(number) / SCALES[unit]).quantize(last, rounding) == Decimal(reported)
-
-
-def number(text: str) -> float | None:
-    """Return a printed cell as a number; None for words."""
-    try:
-        return float(Decimal(text))
-    except InvalidOperation:
-        return None
-
-
 def _check(kind: str, row: Row, words: Iterable[str], known: Collection[str]) -> None:
     for word in words:
         if word not in known:
             raise unknown(f"{kind} of row {row.name!r}:", word, known)
-
-
-def _exponent(text: str) -> int:
-    exponent = Decimal(text).as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0

@@ -15,14 +15,22 @@ from rich.table import Table as RichTable
 from convgate.errors import InputError, unknown
 from convgate.studies import markdown
 from convgate.studies.papers.distance import DISTANCE
-from convgate.studies.papers.layout import beside, commands_of, counted, remarks, timed, trained
+from convgate.studies.papers.layout import (
+    beside,
+    commands_of,
+    counted,
+    parted,
+    remarks,
+    timed,
+    trained,
+)
 from convgate.studies.papers.result import RowResult, TableResult
 from convgate.studies.papers.table import COUNTED, list_tables, load_table
 from convgate.studies.tables import Table
 
 FORMATS = ("table", "markdown", "csv", "json")
 WIDTH = 80
-LEARNED = ("top", DISTANCE)
+LEARNED = ("top", "ap", "map", "miou", DISTANCE)
 TRAINED = ("mean", "std", "runs", "on")
 
 
@@ -49,7 +57,8 @@ def render(result: TableResult, form: str) -> str:
     learned = [trained(result)] if any(row.is_trained for row in result.rows) else []
     if form == "table":
         wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
-        return "\n".join([title, *map(plain, [*tables, *learned]), *wrapped, *commands])
+        narrow = [*(parted(result) if _width(tables[0]) > WIDTH else tables[:1]), *tables[1:]]
+        return "\n".join([title, *map(plain, [*narrow, *learned]), *wrapped, *commands])
     listed = "\n".join(f"- {markdown.cell(line)}" for line in words)
     code = [*commands[:1], *(f"```\n{line}\n```" for line in commands[1:])]
     wide = [reduce(beside, tables), *learned]  # a page has room for what a terminal parts
@@ -106,6 +115,14 @@ def plain(content: Table) -> str:
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _width(content: Table) -> int:
+    """Return the columns that a table takes where no number is broken, and labels are at blanks."""
+    label, *numbers = zip(content.head, *content.body, strict=True)
+    words = [len(word) for cell in label for word in cell.split()]
+    lines = [max(len(line) for cell in column for line in cell.split("\n")) for column in numbers]
+    return 1 + max(words) + sum(1 + line for line in lines)
 
 
 def _is_number(cell: str) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convgate.deploy.race import Course
+from convgate.errors import InputError
 from convgate.measure import LatencyReport, PresetReport, run_preset
 from convgate.measure.rounds import Progress
-from convgate.studies.papers.build import build_row, example_input
-from convgate.studies.papers.table import PaperTable, Row, number
+from convgate.studies.papers.build import example_input, fixed_row
+from convgate.studies.papers.digits import number
+from convgate.studies.papers.table import PaperTable, Row
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,21 @@ def time_rows(
         seconds: Most seconds for each base.
         course: On which engine; eagerly by default.
         on_progress: Called with a word and the share that is done.
+
+    Raises:
+        InputError: for a detector on an engine that takes none.
     """
     reports, protocols, course = [], [], course or Course()
+    if not course.in_torch and any(row.build and row.build.task == "detect" for row in rows):
+        raise InputError(
+            f"--engine {course.engine} runs networks with one output; time detectors with eager "
+            "or compile"
+        )
     groups = dict.fromkeys(row.base or row.name for row in rows)
     for place, base in enumerate(groups):
         members = [table.find(base), *(row for row in rows if row.base == base)]
         x = example_input(table, members[0], batch=batch, device=device)
-        models = {row.name: build_row(table, row, device) for row in members}
+        models = {row.name: fixed_row(table, row, device) for row in members}
 
         def report(text: str, share: float, done: int = place, base: str = base) -> None:
             if on_progress:

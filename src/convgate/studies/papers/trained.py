@@ -72,20 +72,22 @@ def _filled(
     runs: Sequence[Run],
     distances: dict[Path, float],
 ) -> RowResult:
-    values: dict[str, Value] = {
-        "top1": lambda run: run.result.top1,
-        "top5": lambda run: run.result.top5,
-        DISTANCE: lambda run: distances.get(run.folder),
-    }
-
     def fill(cell: Cell) -> Cell:
-        value = values.get(cell.column.partition("_")[0])
+        value = _value(table, cell.column, distances)
         if value is None:
             return cell
         mine = [r for r in runs if _is(table, row, r, dataset_of(cell.column))]
         return replace(cell, trained=_averages(table, row, cell, mine, value))
 
     return replace(shown, cells=tuple(map(fill, shown.cells)))
+
+
+def _value(table: PaperTable, column: str, distances: dict[Path, float]) -> Value | None:
+    """Return what a column takes of a run; None where it takes nothing."""
+    if column == DISTANCE:
+        return lambda run: distances.get(run.folder)
+    score = column.partition("_")[0] if column.startswith("top") else table.scores.get(column)
+    return None if score is None else lambda run: run.scores.get(score)
 
 
 def _is(table: PaperTable, row: Row, run: Run, dataset: str = "") -> bool:
@@ -116,9 +118,16 @@ def _words(run: Run, same: bool, row: Row, table: PaperTable) -> str:
     data, result = run.recipe.data, run.result
     epochs = len(result.epochs)
     parts = [data.name, f"{result.train_images:,} images", f"{epochs} epoch{'s'[: epochs != 1]}"]
-    if data.image_px != ((row.build.image_px if row.build else None) or table.image_px):
+    if data.image_px != _usual_px(table, row):
         parts.insert(1, f"{data.image_px} px")
     return ", ".join([*parts, *(["the table's recipe"] if same else [])])
+
+
+def _usual_px(table: PaperTable, row: Row) -> int:
+    """Return the side of the table's images; of scenes, the longer side that its recipe reads."""
+    recipe = row_recipe(table, row)
+    scenes = recipe is not None and recipe.detector is not None
+    return recipe.data.image_px if recipe and scenes else table.image_px_of(row)[0]
 
 
 def _table_recipe(table: PaperTable, row: Row, dataset: str) -> str:

@@ -51,7 +51,7 @@ class YOLOX(SingleStage):
     """
 
     resize = Letterbox
-    gate_sites: ClassVar[str] = "backbone.ends.?,neck.fused.?"
+    gate_sites: ClassVar[str] = "backbone.ends.?,neck.joined.?"
     """Where the ELA paper puts gates: after the backbone, and after the fusions of the neck."""
 
     def __init__(

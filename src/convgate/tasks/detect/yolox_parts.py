@@ -15,10 +15,24 @@ from convgate.models.csp_darknet import CSPLayer, separable, unit
 PRIOR = 0.01  # probability of any class, and of an object, at the start
 
 
+class Join(nn.Module):
+    """Two maps in one, channels beside channels; the first is enlarged to the second's size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_channels = channels
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        if coarse.shape[2:] != fine.shape[2:]:
+            coarse = F.interpolate(coarse, fine.shape[2:])
+        return torch.cat([coarse, fine], 1)
+
+
 class PAFPN(nn.Module):
     """Three maps fused downwards and upwards again, each with the width that it came with.
 
-    ``fused.0``, ``fused.1`` and ``fused.2`` are the fusions whose outputs leave the neck.
+    ``joined.0`` to ``joined.3`` are the concatenations in their order; ``fused.0``, ``fused.1``
+    and ``fused.2`` are the layers whose outputs leave the neck.
 
     Shape: (N, c_i, H / s_i, W / s_i) for three strides -> the same shapes.
     Source: arXiv 2107.08430; as in Megvii-BaseDetection/YOLOX, yolox/models/yolo_pafpn.py, with
@@ -29,6 +43,7 @@ class PAFPN(nn.Module):
         super().__init__()
         fine, middle, coarse = channels
         self.lateral = nn.ModuleList([unit(coarse, middle), unit(middle, fine)])
+        self.joined = nn.ModuleList(Join(2 * width) for width in (middle, fine, fine, middle))
         self.meet = CSPLayer(2 * middle, middle, 1, shortcut=False)
         self.down = nn.ModuleList([separable(fine, fine, 2), separable(middle, middle, 2)])
         self.fused = nn.ModuleList(
@@ -39,10 +54,10 @@ class PAFPN(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         fine, middle, coarse = maps
         top = self.lateral[0](coarse)
-        centre = self.lateral[1](self.meet(_beside(top, middle)))
-        first = self.fused[0](_beside(centre, fine))
-        second = self.fused[1](torch.cat([self.down[0](first), centre], 1))
-        third = self.fused[2](torch.cat([self.down[1](second), top], 1))
+        centre = self.lateral[1](self.meet(self.joined[0](top, middle)))
+        first = self.fused[0](self.joined[1](centre, fine))
+        second = self.fused[1](self.joined[2](self.down[0](first), centre))
+        third = self.fused[2](self.joined[3](self.down[1](second), top))
         return [first, second, third]
 
 
@@ -83,7 +98,3 @@ class DecoupledHead(nn.Module):
 
 def _branch(width: int) -> nn.Sequential:
     return nn.Sequential(separable(width, width), separable(width, width))
-
-
-def _beside(coarse: Tensor, fine: Tensor) -> Tensor:
-    return torch.cat([F.interpolate(coarse, fine.shape[2:]), fine], 1)
