@@ -1,5 +1,6 @@
 import io
 import json
+import tomllib
 import zipfile
 
 import numpy as np
@@ -11,14 +12,17 @@ from convgate.cli import app
 
 SMALL = ("--set", "schedule.epochs=3", "--set", "data.train_count=200")
 
+PAPER = ("--set", "gate.start=paper")  # a key of a section that --gate brings
+
 
 def convgate(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_train_then_eval(tmp_path):
-    trained = convgate("train", "digits/demo", "--out", tmp_path, "--gate", "eca", *SMALL)
+    trained = convgate("train", "digits/demo", "--out", tmp_path, "--gate", "eca", *SMALL, *PAPER)
     assert trained.exit_code == 0, trained.output
+    assert tomllib.loads((tmp_path / "recipe.toml").read_text())["gate"]["start"] == "paper"
     assert "on 360 images  epochs 3" in trained.stdout
     assert "epoch 3/3" in trained.stderr
     scores = convgate("eval", tmp_path, "--json")

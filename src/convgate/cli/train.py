@@ -30,14 +30,9 @@ def train(
     from convgate.train.scene_record import SceneResult, show_scores
     from convgate.train.trainer import process
 
-    run = chosen(
-        override(load_recipe(recipe), *settings or ()),
-        data=data,
-        model=model,
-        gate=gate,
-        at=at,
-        skip_bad=skip_bad,
-    )
+    plan = load_recipe(recipe)
+    plan = chosen(plan, data=data, model=model, gate=gate, at=at, skip_bad=skip_bad)
+    run = override(plan, *settings or ())  # last: a key may be of the gate or model just chosen
     result: FitResult | SceneResult
     if run.task.name == "classify":
         result = fit(run, out)

@@ -23,7 +23,7 @@ def imagenet_classes(network: nn.Module, name: str) -> tuple[str, ...]:
     """
     ours = infer_imagenet_subset(network)
     subset = "imagenet-1k" if name.startswith(TORCHVISION) else ours
-    return tuple(_info(subset).label_names()) if subset else ()
+    return tuple(_info(subset).label_names()) if subset else ()  # type: ignore[no-untyped-call]
 
 
 def described(label: str) -> str:
@@ -38,4 +38,4 @@ def described(label: str) -> str:
 
 @cache
 def _info(subset: str) -> ImageNetInfo:
-    return ImageNetInfo(subset)  # type: ignore[no-untyped-call]
+    return ImageNetInfo(subset)

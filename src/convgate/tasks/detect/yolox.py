@@ -92,7 +92,8 @@ class YOLOX(SingleStage):
         terms = [_terms(*image) for image in zip(predicted, targets, strict=True)]
         learning = max(sum(count for _, count in terms), 1)
         names = ("loss_box", "loss_objectness", "loss_class", "loss_code")[: 3 + self.closing]
-        return {n: sum(term[i] for term, _ in terms) / learning for i, n in enumerate(names)}
+        sums = [torch.stack(each).sum() for each in zip(*(term for term, _ in terms), strict=True)]
+        return {name: each / learning for name, each in zip(names, sums, strict=False)}
 
     def detections(self, predicted: list[Predictions]) -> list[Target]:
         return [self._of_image(image) for image in predicted]
