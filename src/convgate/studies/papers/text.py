@@ -118,11 +118,15 @@ def plain(content: Table) -> str:
 
 
 def _width(content: Table) -> int:
-    """Return the columns that a table takes where no number is broken, and labels are at blanks."""
+    """Return the columns that a table takes with no number broken, and labels on two lines."""
     label, *numbers = zip(content.head, *content.body, strict=True)
     words = [len(word) for cell in label for word in cell.split()]
-    lines = [max(len(line) for cell in column for line in cell.split("\n")) for column in numbers]
-    return 1 + max(words) + sum(1 + line for line in lines)
+    halves = [-(-len(cell) // 2) for cell in label]
+    return 1 + max(*words, *halves) + sum(1 + _longest(column) for column in numbers)
+
+
+def _longest(column: tuple[str, ...]) -> int:
+    return max(len(line) for cell in column for line in cell.split("\n"))
 
 
 def _is_number(cell: str) -> bool:
