@@ -45,14 +45,23 @@ def test_all_but_the_gates_starts_alike():
 
 
 @pytest.mark.parametrize(
-    "name", ["faster_rcnn", "mask_rcnn", "cascade_mask_rcnn", "retinanet", "yolof"]
+    ("recipe", "name"),
+    [
+        ("mask_rcnn", "mask_rcnn"),
+        ("mask_rcnn", "faster_rcnn"),
+        ("mask_rcnn", "cascade_mask_rcnn"),
+        ("retinanet", "retinanet"),
+        ("yolof", "yolof"),
+        ("yolox_nano", "yolox"),
+        ("ssdlite", "ssdlite320"),
+    ],
 )
-def test_one_recipe_serves_every_detector_of_its_kind(name):
-    """Its options are those of all of them, so that the name alone may change."""
-    recipe = override(load_recipe("pennfudan/mask_rcnn"), f"detector.name={name}")
+def test_a_light_recipe_serves_every_detector(recipe, name):
+    """The options of Mask R-CNN are those of the other R-CNNs: the name alone may change."""
+    chosen = override(load_recipe(f"pennfudan/{recipe}"), f"detector.name={name}")
     with torch.device("meta"):
-        assert build_scene_model(recipe, num_classes=1)
-    assert has_masks(recipe) == ("mask" in name)
+        assert build_scene_model(chosen, num_classes=1)
+    assert has_masks(chosen) == ("mask" in name)
 
 
 @pytest.mark.parametrize(
