@@ -26,7 +26,7 @@ class Case:
         nets: Name to what builds the network from an image batch; the first is the base.
         eager: Networks that ride along in eager float32, whatever the engine.
         int8: Networks that ride along in int8.
-        streams: Equal parts of the batch that OpenVINO runs side by side.
+        parts: Equal parts of the batch that OpenVINO runs side by side.
     """
 
     subject: str
@@ -35,7 +35,7 @@ class Case:
     nets: Mapping[str, Build]
     eager: tuple[str, ...] = ()
     int8: tuple[str, ...] = ()
-    streams: int = 1
+    parts: int = 1
 
 
 def plain(name: str, gate: str | None = None, folds: bool = False) -> Build:
@@ -88,15 +88,15 @@ RESNET: dict[str, Build] = {
 FASTEST = {"eager": ("convnext_tiny",), "int8": ("selnext_tiny, folded",)}
 
 CASES = (
-    Case("selnext", "openvino", "bfloat16", SELNEXT, **FASTEST, streams=2),
-    Case("selnext", "openvino", "float32", SELNEXT, streams=2),
+    Case("selnext", "openvino", "bfloat16", SELNEXT, **FASTEST, parts=4),
+    Case("selnext", "openvino", "float32", SELNEXT, parts=4),
     Case("selnext", "openvino", "bfloat16", SELNEXT),
     Case("selnext", "openvino", "float32", SELNEXT),
     Case("selnext", "onnxruntime", "float32", SELNEXT),
     Case("selnext", "eager", "float32", SELNEXT),
     Case("selnext", "compile", "bfloat16", SELNEXT),
-    Case("resnet50", "openvino", "float32", RESNET, streams=2),
-    Case("resnet50", "openvino", "bfloat16", RESNET, streams=2),
+    Case("resnet50", "openvino", "float32", RESNET, parts=4),
+    Case("resnet50", "openvino", "bfloat16", RESNET, parts=4),
     Case("resnet50", "openvino", "float32", RESNET),
     Case("resnet50", "openvino", "bfloat16", RESNET),
     Case("resnet50", "eager", "float32", RESNET),

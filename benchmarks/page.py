@@ -72,7 +72,7 @@ def details(lines: list[dict[str, str]]) -> str:
 
 def engine(line: dict[str, str]) -> str:
     """Return an engine and how many parts of the batch it runs side by side."""
-    many = "" if line["streams"] == "1" else f", {line['streams']} streams"
+    many = "" if line["parts"] == "1" else f", {line['parts']} parts"
     return line["engine"] + many
 
 

@@ -26,11 +26,11 @@ ROW = ("name", "median_ms", "q05_ms", "q95_ms", "ratio", "ratio_low", "ratio_hig
 def measure(case: Case, shop: Shop, options: argparse.Namespace) -> LatencyReport:
     """Open the rivals of a case and time them together."""
     rivals = {
-        name: shop.open(build, case.engine, case.dtype, case.streams)
+        name: shop.open(build, case.engine, case.dtype, case.parts)
         for name, build in case.nets.items()
     }
     for name in case.int8:
-        rivals[f"{name}, int8"] = shop.open(case.nets[name], case.engine, "int8", case.streams)
+        rivals[f"{name}, int8"] = shop.open(case.nets[name], case.engine, "int8", case.parts)
     for name in case.eager:
         rivals[f"{name}, eager float32"] = shop.open(case.nets[name], "eager", "float32")
     return compare_latency(
@@ -50,7 +50,7 @@ def rows(case: Case, report: LatencyReport) -> Iterable[dict[str, object]]:
         yield {
             "engine": case.engine,
             "dtype": case.dtype,
-            "streams": case.streams,
+            "parts": case.parts,
             "batch": report.batch,
             **{key: getattr(row, key) for key in ROW},
             "reliable": report.reliable,
@@ -80,7 +80,7 @@ def main() -> None:
             lines.extend(rows(case, report))
             write(RESULTS / f"{case.subject}_cpu.csv", lines)
             ratios = "  ".join(f"{row.name}: {row.ratio:.3f}" for row in report.rows[1:])
-            print(f"{case.engine} {case.dtype}, {case.streams} at a time  {ratios}", flush=True)
+            print(f"{case.engine} {case.dtype}, parts: {case.parts}  {ratios}", flush=True)
     print(table(TARGETS, RESULTS))
     write_page(RESULTS)
 

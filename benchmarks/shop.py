@@ -28,19 +28,19 @@ class Shop:
         self.network = cache(self._network)
         self.graph = cache(self._graph)
 
-    def open(self, build: Build, engine: str, dtype: str, streams: int = 1) -> Run:
+    def open(self, build: Build, engine: str, dtype: str, parts: int = 1) -> Run:
         """Make a network ready in an engine; its output is compared with the eager one first."""
         net = self.network(build)
         if engine in ("eager", "compile"):
             return open_engine(engine, net, self.x, dtype=dtype, threads=self.threads)
-        graph = self.graph(build, len(self.x) // streams)
+        graph = self.graph(build, len(self.x) // parts)
         if engine == "onnxruntime":
             run = run_onnx(graph.SerializeToString(), self.threads)
         else:
             ready = read_graph(engine, graph)
             if dtype == "int8":
-                ready = quantise(ready, torch.split(self.x, len(self.x) // streams))
-            run = run_openvino(ready, dtype, self.threads, streams)
+                ready = quantise(ready, torch.split(self.x, len(self.x) // parts))
+            run = run_openvino(ready, dtype, self.threads, parts)
         kind = DTYPES.get(dtype, torch.int8)
         check_parity(f"{engine} in {dtype}", run, net, self.x, dtype=kind)
         return run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 NOT_MEASURED = "not measured"
 FOLDED = "selnext_tiny, folded"
-STREAMS = {"openvino": 2}  # what is fastest there, for plain networks too
+PARTS = {"openvino": 4}  # what is fastest there, for plain networks too
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Target:
         dtype: The dtype of both.
         name: The network.
         over: A network whose time is divided by this one's, for "times faster".
-        streams: Equal parts of the batch side by side, for both.
+        parts: Equal parts of the batch side by side, for both.
     """
 
     what: str
@@ -32,7 +32,7 @@ class Target:
     dtype: str = ""
     name: str = ""
     over: str = ""
-    streams: int = 1
+    parts: int = 1
 
     def measured(self, results: Path) -> float | None:
         """Return the ratio in the results; None where they lack it."""
@@ -40,7 +40,7 @@ class Target:
             line
             for line in read(results, self.subject)
             if (line["engine"], line["dtype"]) == (self.engine, self.dtype)
-            and int(line["streams"]) == self.streams
+            and int(line["parts"]) == self.parts
         ]
         ratios = {line["name"]: float(line["ratio"]) for line in lines}
         if self.name not in ratios or (self.over and self.over not in ratios):
@@ -60,21 +60,21 @@ class Target:
 
 def selnext(what: str, limit: float, engine: str, dtype: str) -> Target:
     """Return a target for SELNeXt-T over ConvNeXt-T."""
-    streams = STREAMS.get(engine, 1)
+    parts = PARTS.get(engine, 1)
     what = f"SELNeXt-T / ConvNeXt-T, {what}"
-    return Target(what, limit, "selnext", engine, dtype, FOLDED, streams=streams)
+    return Target(what, limit, "selnext", engine, dtype, FOLDED, parts=parts)
 
 
 def resnet(gate: str, limit: float, dtype: str) -> Target:
     """Return a target for a gated ResNet-50 over the plain one in OpenVINO."""
     what, rival = f"ResNet-50 + {gate}, OpenVINO {dtype}", f"{gate}, folded"
-    return Target(what, limit, "resnet50", "openvino", dtype, rival, streams=STREAMS["openvino"])
+    return Target(what, limit, "resnet50", "openvino", dtype, rival, parts=PARTS["openvino"])
 
 
 def faster(what: str, name: str) -> Target:
     """Return a target for SELNeXt-T over what a user starts from."""
-    eager, streams = "convnext_tiny, eager float32", STREAMS["openvino"]
-    return Target(what, 5.0, "selnext", "openvino", "bfloat16", name, eager, streams)
+    eager, parts = "convnext_tiny, eager float32", PARTS["openvino"]
+    return Target(what, 5.0, "selnext", "openvino", "bfloat16", name, eager, parts)
 
 
 TARGETS = (

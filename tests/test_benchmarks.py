@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "targets.py"
-RESULTS = """engine,dtype,streams,name,ratio
+RESULTS = """engine,dtype,parts,name,ratio
 openvino,bfloat16,1,base,1.0
 openvino,bfloat16,1,ours,0.8
 openvino,bfloat16,1,slow,4.4
@@ -48,8 +48,8 @@ def test_a_target_against_the_results(
     assert target.cells(results)[2:] == (measured, reached)
 
 
-def test_a_target_in_another_number_of_streams(targets, results):
-    target = targets.Target("it", 1.0, "net", "openvino", "float32", "ours", streams=2)
+def test_a_target_in_another_number_of_parts(targets, results):
+    target = targets.Target("it", 1.0, "net", "openvino", "float32", "ours", parts=2)
     assert target.cells(results)[2:] == ("0.700", "yes")
 
 

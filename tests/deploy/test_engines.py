@@ -44,37 +44,37 @@ def test_an_engine_is_the_eager_network(small, name, dtype):
         assert torch.equal(value, before[key])
 
 
-@pytest.mark.parametrize(("batch", "streams"), [(4, 2), (6, 3), (3, 3)])
-def test_streams_give_each_image_its_own_output(small, batch, streams):
+@pytest.mark.parametrize(("batch", "parts"), [(4, 2), (6, 3), (3, 3)])
+def test_parts_give_each_image_its_own_output(small, batch, parts):
     _, model = small("se", reduction=4)
     x = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    engine = open_engine("openvino", model, x, threads=2, streams=streams)
-    assert engine.told["engine"].endswith(f", {streams} streams")
+    engine = open_engine("openvino", model, x, threads=2, parts=parts)
+    assert engine.told["engine"].endswith(f", {parts} parts")
     with torch.no_grad():
         for images in (x, x.flip(0)):
             assert difference(engine(images), model(images)) < 1e-4
 
 
 @pytest.mark.parametrize(
-    ("name", "streams", "sentence"),
+    ("name", "parts", "sentence"),
     [
-        ("openvino", 3, "streams=3 does not cut a batch of 2 into equal parts; use a divisor of 2"),
-        ("openvino", 0, "streams=0 does not cut a batch of 2"),
-        ("onnxruntime", 2, "engine 'onnxruntime' runs a batch as one; --streams is for openvino"),
+        ("openvino", 3, "parts=3 does not cut a batch of 2 into equal parts; use a divisor of 2"),
+        ("openvino", 0, "parts=0 does not cut a batch of 2"),
+        ("onnxruntime", 2, "engine 'onnxruntime' runs a batch as one; --parts is for openvino"),
     ],
 )
-def test_streams_that_do_not_fit(small, name, streams, sentence):
+def test_parts_that_do_not_fit(small, name, parts, sentence):
     with pytest.raises(InputError, match=sentence):
-        open_engine(name, small()[1], X, streams=streams)
+        open_engine(name, small()[1], X, parts=parts)
 
 
-def test_a_course_knows_streams(small):
+def test_a_course_knows_parts(small):
     with pytest.raises(InputError, match="engine 'eager' runs a batch as one"):
-        Course(streams=2)
-    report = Course("openvino", threads=2, streams=2).compare(
+        Course(parts=2)
+    report = Course("openvino", threads=2, parts=2).compare(
         {"a": small()[1], "b": small("se", reduction=4)[1]}, X, seconds=0.2
     )
-    assert report.environment["engine"].endswith("2 streams")
+    assert report.environment["engine"].endswith("2 parts")
 
 
 def test_bfloat16_in_openvino_or_a_sentence(small):

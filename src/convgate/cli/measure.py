@@ -12,7 +12,7 @@ Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the 
 Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
 Folds = Annotated[bool, typer.Option("--fold", help="Also each network folded for inference.")]
 Engine = Annotated[str, typer.Option(help="eager, compile, onnxruntime or openvino.")]
-Streams = Annotated[int, typer.Option(help="Parts of the batch side by side (openvino).")]
+Parts = Annotated[int, typer.Option(help="Parts of the batch side by side (openvino).")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")]
 
 
@@ -26,7 +26,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     image_px: Px = 224,
     engine: Engine = "eager",
     dtype: Dtype = "float32",
-    streams: Streams = 1,
+    parts: Parts = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     compile_mode: Annotated[str, typer.Option(help="Of torch.compile.")] = "default",
@@ -43,7 +43,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     from convgate.cli.survey import print_survey, progress, take_survey
     from convgate.deploy.race import Course
 
-    course = Course(engine, dtype, threads, compile_mode, channels_last, streams)
+    course = Course(engine, dtype, threads, compile_mode, channels_last, parts)
     images = random_images(batch, image_px, device)
     rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
     rivals = with_folded(rivals, images) if fold else rivals

@@ -39,17 +39,17 @@ def check_engine(name: str, dtype: str) -> None:
         need(package, f"engine {name!r}")
 
 
-def check_streams(name: str, streams: int, batch: int) -> None:
+def check_parts(name: str, parts: int, batch: int) -> None:
     """Ask that an engine can run a batch in so many parts side by side.
 
     Raises:
         InputError: if not.
     """
-    if streams != 1 and name != "openvino":
-        raise InputError(f"engine {name!r} runs a batch as one; --streams is for openvino")
-    if streams < 1 or batch % streams:
+    if parts != 1 and name != "openvino":
+        raise InputError(f"engine {name!r} runs a batch as one; --parts is for openvino")
+    if parts < 1 or batch % parts:
         raise InputError(
-            f"streams={streams} does not cut a batch of {batch} into equal parts; "
+            f"parts={parts} does not cut a batch of {batch} into equal parts; "
             f"use a divisor of {batch}"
         )
 

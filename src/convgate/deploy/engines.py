@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.checks import check_engine, check_size, check_streams
+from convgate.deploy.checks import check_engine, check_parts, check_size
 from convgate.deploy.convert import to_onnx
 from convgate.deploy.quantise import quantise
 from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
@@ -48,7 +48,7 @@ class _Order:
     threads: int
     compile_mode: str
     calibration: Tensor | None
-    streams: int
+    parts: int
 
 
 def open_engine(
@@ -60,7 +60,7 @@ def open_engine(
     threads: int | None = None,
     compile_mode: str = "default",
     calibration: Tensor | None = None,
-    streams: int = 1,
+    parts: int = 1,
 ) -> Engine:
     """Make a network ready to run; its output is compared with the eager one first.
 
@@ -75,22 +75,22 @@ def open_engine(
         threads: CPU threads; None for torch's own number.
         compile_mode: Of torch.compile.
         calibration: Images that int8 takes its ranges from; ``example_input`` by default.
-        streams: Equal parts of the batch that OpenVINO runs side by side.
+        parts: Equal parts of the batch that OpenVINO runs side by side.
 
     Raises:
         InputError: for an unknown engine or dtype, a dtype that the engine or processor lacks, a
-            missing extra, streams that do not divide the batch or that the engine lacks, a network
+            missing extra, parts that do not divide the batch or that the engine lacks, a network
             that cannot be converted, or one whose output differs.
     """
     check_engine(name, dtype)
-    check_streams(name, streams, len(example_input))
+    check_parts(name, parts, len(example_input))
     if name in ("onnxruntime", "openvino") and example_input.device.type != "cpu":
         raise InputError(f"engine {name!r} runs on the CPU here; do without --device cuda")
     twin = Setting().eager(model)
     assert isinstance(twin, nn.Module)
     check_size(twin, example_input)
     count = threads or torch.get_num_threads()
-    order = _Order(name, twin, example_input, dtype, count, compile_mode, calibration, streams)
+    order = _Order(name, twin, example_input, dtype, count, compile_mode, calibration, parts)
     engine = Engine(name, dtype, _BUILDERS[name](order), _told(order))
     kind = DTYPES.get(dtype, torch.int8)
     check_parity(f"{name} in {dtype}", engine, twin, example_input, dtype=kind)
@@ -108,7 +108,7 @@ def _torch(order: _Order) -> Run:
 
 def _graph(order: _Order) -> Any:
     name = type(order.model).__name__
-    part = order.x[: len(order.x) // order.streams]
+    part = order.x[: len(order.x) // order.parts]
     return to_onnx(name, order.model, part, fixed_size=True, fixed_batch=True)
 
 
@@ -120,8 +120,8 @@ def _openvino(order: _Order) -> Run:
     graph = read_graph(type(order.model).__name__, _graph(order))
     if order.dtype == "int8":
         images = order.x if order.calibration is None else order.calibration
-        graph = quantise(graph, torch.split(images, len(order.x) // order.streams))
-    return run_openvino(graph, order.dtype, order.threads, order.streams)
+        graph = quantise(graph, torch.split(images, len(order.x) // order.parts))
+    return run_openvino(graph, order.dtype, order.threads, order.parts)
 
 
 _BUILDERS: dict[str, Callable[[_Order], Run]] = {
@@ -136,5 +136,5 @@ def _told(order: _Order) -> dict[str, str]:
     if order.name in ("eager", "compile"):
         mode = f", torch.compile {order.compile_mode}" if order.name == "compile" else ""
         return {"engine": f"torch {torch.__version__}{mode}"}
-    streams = f", {order.streams} streams" if order.streams > 1 else ""
-    return {"engine": f"{order.name} {version(order.name)}{streams}"}
+    parts = f", {order.parts} parts" if order.parts > 1 else ""
+    return {"engine": f"{order.name} {version(order.name)}{parts}"}

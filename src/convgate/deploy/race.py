@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convgate.deploy.checks import check_engine, check_streams
+from convgate.deploy.checks import check_engine, check_parts
 from convgate.deploy.engines import open_engine
 from convgate.errors import InputError
 from convgate.measure import LatencyReport, compare_latency
@@ -23,7 +23,7 @@ class Course:
         threads: CPU threads; None for torch's own number.
         compile_mode: Of torch.compile.
         channels_last: Channels innermost, which eager and compiled networks can be asked for.
-        streams: Equal parts of a batch that OpenVINO runs side by side.
+        parts: Equal parts of a batch that OpenVINO runs side by side.
     """
 
     engine: str = "eager"
@@ -31,7 +31,7 @@ class Course:
     threads: int | None = None
     compile_mode: str = "default"
     channels_last: bool = False
-    streams: int = 1
+    parts: int = 1
 
     def __post_init__(self) -> None:
         """Check the words."""
@@ -41,7 +41,7 @@ class Course:
         if self.channels_last and not self.in_torch:
             raise InputError(f"engine {self.engine!r} lays out channels itself; do without it")
         if self.in_torch:
-            check_streams(self.engine, self.streams, self.streams)
+            check_parts(self.engine, self.parts, self.parts)
 
     @property
     def in_torch(self) -> bool:
@@ -70,7 +70,7 @@ class Course:
         if self.in_torch:
             return Starters(models)
         dtype = self.dtype or "float32"
-        how: dict[str, Any] = {"dtype": dtype, "threads": self.threads, "streams": self.streams}
+        how: dict[str, Any] = {"dtype": dtype, "threads": self.threads, "parts": self.parts}
         engines = {
             name: open_engine(self.engine, model, x, **how) for name, model in models.items()
         }

@@ -42,19 +42,19 @@ def run_onnx(graph: bytes | Path, threads: int) -> Run:
     return run
 
 
-def run_openvino(graph: Any, dtype: str, threads: int, streams: int = 1) -> Run:
+def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Run:
     """Compile an `openvino.Model` for the CPU.
 
     Images go in and logits come out without a copy, so the next pass overwrites the last output.
-    With more than one stream a batch is cut into parts of the graph's own batch, which run side by
-    side, each on its share of the threads: a part's feature maps fit a core's cache sooner, and no
-    thread waits for another inside a layer.
+    A batch in several parts runs them side by side, each on a thread of its own or on its share of
+    them: a part's feature maps fit a core's cache sooner, and no thread waits for another inside
+    a layer. The graph is then one of a part.
 
     Args:
         graph: The network.
         dtype: Of the arithmetic.
-        threads: CPU threads of all streams together.
-        streams: Parts at a time.
+        threads: CPU threads of all parts together.
+        parts: Equal parts of a batch.
 
     Raises:
         InputError: if the CPU lacks the dtype.
@@ -66,10 +66,10 @@ def run_openvino(graph: Any, dtype: str, threads: int, streams: int = 1) -> Run:
         "INFERENCE_NUM_THREADS": threads,
     }
     one = {"PERFORMANCE_HINT": "LATENCY"}
-    many = {"NUM_STREAMS": streams}
-    compiled = core.compile_model(graph, "CPU", {**settings, **(one if streams == 1 else many)})
-    if streams > 1:
-        return _side_by_side(compiled, streams)
+    many = {"NUM_STREAMS": min(parts, threads)}
+    compiled = core.compile_model(graph, "CPU", {**settings, **(one if parts == 1 else many)})
+    if parts > 1:
+        return _side_by_side(compiled, min(parts, threads))
     request = compiled.create_infer_request()
 
     def run(x: Tensor) -> Tensor:
