@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from benchmarks.targets import TARGETS, read
 from convgate.view.figure import LIGHT, new_figure, style_axes, write_figure
 
+NOTES = Path(__file__).parent / "notes.md"
 DOCS = Path(__file__).parent.parent / "docs"
 SUBJECTS = {
     "selnext": "SELNeXt-T against ConvNeXt-T",
@@ -26,7 +27,7 @@ are random.
 
 def write_page(results: Path) -> None:
     """Write the page and a picture for each table."""
-    parts = [HEAD, "## What was to be reached\n", reached(results)]
+    parts = [HEAD, "## What was to be reached\n", reached(results), "\n" + NOTES.read_text()]
     for subject, title in SUBJECTS.items():
         lines = read(results, subject)
         if not lines:
