@@ -20,6 +20,7 @@ from convgate.fold.norms import fold_norms
 from convgate.fold.report import FoldReport
 from convgate.fold.residual import join_sums
 from convgate.fold.squeeze import squeeze_first
+from convgate.fold.strips import convolve_strips
 from convgate.fold.trace import trace
 from convgate.insert.trace import noted_size
 
@@ -30,7 +31,7 @@ IMAGE_PX = 224  # where neither an example nor timm's notes tell
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 
 BEFORE = (remove_idle, fold_alpha, fold_ean, open_gates, fold_norms, fold_affines, fold_constants)
-AFTER = (order_axes, squeeze_first, fold_constants, join_sums)
+AFTER = (order_axes, squeeze_first, convolve_strips, fold_constants, join_sums)
 
 
 def fold(

@@ -88,18 +88,20 @@ class ELA(PooledGate):
         return self._direction(rows, 2), self._direction(columns, 3)
 
     def _direction(self, strip: Tensor, axis: int) -> Tensor:
-        conv, norm, dtype = self.conv, self.norm, strip.dtype
+        conv, dtype = self.conv, strip.dtype
         weight = conv.weight.to(dtype).unsqueeze(5 - axis)  # one tap on the axis of length 1
         half = conv.kernel_size[0] // 2
         padding = (half, 0) if axis == 2 else (0, half)
         z = F.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
+        return torch.sigmoid(self.normalised(z)).to(conv.weight.dtype)
+
+    def normalised(self, z: Tensor) -> Tensor:
+        """Return the group norm of strips (N, C, H, 1) or (N, C, 1, W)."""
+        norm = self.norm
         # nn.GroupNorm refuses one value per group (C = num_groups, H = 1, N = 1); this does not
-        z = torch.group_norm(z, norm.num_groups, None, None, norm.eps)
-        # The affine as a depthwise convolution: engines put the sigmoid into it, run both over
-        # channels (strips are 7 long in the last stage), and do not repeat them at every position.
-        gamma, beta = norm.weight.to(dtype)[:, None, None, None], norm.bias.to(dtype)
-        z = F.conv2d(z, gamma, beta, groups=self.channels)
-        return torch.sigmoid(z).to(conv.weight.dtype)
+        return torch.group_norm(
+            z, norm.num_groups, norm.weight.to(z.dtype), norm.bias.to(z.dtype), norm.eps
+        )
 
 
 def _conv_groups(channels: int, groups: int | None, group_width: int | None) -> int:
