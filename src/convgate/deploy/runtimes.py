@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Run:
     many = {"NUM_STREAMS": min(parts, threads)}
     compiled = core.compile_model(graph, "CPU", {**settings, **(one if parts == 1 else many)})
     if parts > 1:
-        return _side_by_side(compiled, min(parts, threads))
+        return _side_by_side([compiled.create_infer_request() for _ in range(parts)])
     request = compiled.create_infer_request()
 
     def run(x: Tensor) -> Tensor:
@@ -79,28 +80,24 @@ def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Run:
     return run
 
 
-def _side_by_side(compiled: Any, streams: int) -> Run:
-    queue = need("openvino", "engine 'openvino'").AsyncInferQueue(compiled, streams)
-    size = compiled.input(0).get_partial_shape()[0].get_length()
-
+def _side_by_side(requests: Sequence[Any]) -> Run:
     def run(x: Tensor) -> Tensor:
-        parts = torch.split(x.contiguous(), size)
-        found: list[Tensor] = [torch.empty(0)] * len(parts)
-
-        def keep(request: Any, index: int) -> None:
-            found[index] = torch.from_numpy(request.get_output_tensor(0).data.copy())
-
-        queue.set_callback(keep)
-        for index, part in enumerate(parts):
-            queue.start_async([part.numpy()], userdata=index, share_inputs=True)
-        queue.wait_all()
+        for request, part in zip(requests, x.contiguous().chunk(len(requests)), strict=True):
+            request.start_async([part.numpy()], share_inputs=True)
+        for request in requests:
+            request.wait()
+        found = [torch.from_numpy(request.get_output_tensor(0).data) for request in requests]
         return torch.cat(found)
 
     return run
 
 
+@cache
 def openvino_core() -> Any:
-    """Return OpenVINO's entry point.
+    """Return OpenVINO's entry point, one for the process.
+
+    Its plugin gives the thread that loads it a stack for signals and takes the memory back when it
+    goes; from another thread that leaves a signal nowhere to go.
 
     Raises:
         InputError: if the package is missing.
