@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,14 @@ def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Run:
     """
     core = openvino_core()
     check_capable(core, dtype)
-    settings: Mapping[str, Any] = {
+    settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": threads,
     }
-    one = {"PERFORMANCE_HINT": "LATENCY"}
-    many = {"NUM_STREAMS": min(parts, threads)}
-    compiled = core.compile_model(graph, "CPU", {**settings, **(one if parts == 1 else many)})
-    if parts > 1:
+    many = parts > 1
+    settings |= {"NUM_STREAMS": min(parts, threads)} if many else {"PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(graph, "CPU", settings)
+    if many:
         return _side_by_side([compiled.create_infer_request() for _ in range(parts)])
     request = compiled.create_infer_request()
 

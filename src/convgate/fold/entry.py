@@ -34,7 +34,7 @@ def enter(net: Net, parts: list[Step], conv: nn.Conv2d) -> None:
     layer = _layer(gate)
     setattr(gate, gate.entry, _merged(layer, conv))  # type: ignore[arg-type]
     net.did(owner.target, IDENTITY, 0, 0)
-    owner.target = net.add_module(owner.target, gate)
+    net.swap(owner, gate)
 
 
 def _scales(parts: list[Step]) -> Step | None:

@@ -90,7 +90,7 @@ class Net:
         return name
 
     def swap(self, step: Step, module: nn.Module) -> None:
-        """Let a step call another module in the place of its own."""
+        """Let a step call or read another module in the place of its own."""
         step.target = self.add_module(str(step.target), module)
 
     def parameter(self, path: str, value: Tensor) -> Step:

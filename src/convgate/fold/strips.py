@@ -42,5 +42,5 @@ def convolve_strips(net: Net) -> None:
             twin = copy.deepcopy(gate)
             twin.__class__ = _Strips
             net.did(owner.target, IDENTITY, 0, 0)
-            owner.target = net.add_module(owner.target, twin)
+            net.swap(owner, twin)
     net.settle()
