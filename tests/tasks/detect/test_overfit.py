@@ -7,7 +7,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from convgate.tasks.detect import DETECTORS, create_detector, yolof_parts
 
 SETTINGS = {  # steps, learning rate
-    "cascade_mask_rcnn": (150, 1e-3),
+    "cascade_mask_rcnn": (250, 1e-3),
     "faster_rcnn": (150, 1e-3),
     "mask_rcnn": (150, 1e-3),
     "retinanet": (150, 2e-3),

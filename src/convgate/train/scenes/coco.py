@@ -102,7 +102,7 @@ def _scenes(tree: Tree, sheet: _Sheet, labels: dict[str, int], pictures: set[str
             where, thing = annotation["image_id"], _thing(annotation, of_category)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = annotation.get("id") if isinstance(annotation, dict) else annotation
-            faults.append(f"{sheet.name}: annotation {number!r} is damaged ({error!r})")
+            faults.append(f"{sheet.name}: annotation {number!r} is damaged: {_words(error)}")
             continue
         if where in known:
             things[where].append(thing)
@@ -112,6 +112,10 @@ def _scenes(tree: Tree, sheet: _Sheet, labels: dict[str, int], pictures: set[str
             )
     items = [_scene(image, things[image["id"]], folder, pictures) for image in sheet["images"]]
     return Scenes(tree, items, tuple(faults))
+
+
+def _words(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _scene(image: Any, things: list[Thing], folder: str, pictures: set[str]) -> Scene:
@@ -141,7 +145,10 @@ def _folder(sheet: _Sheet, pictures: set[str]) -> str:
 
 def _thing(annotation: Any, of_category: Mapping[int, int]) -> Thing:
     left, top, width, height = map(float, annotation["bbox"])
-    label = of_category[annotation["category_id"]]
+    category = annotation["category_id"]
+    if category not in of_category:
+        raise ValueError(f"its file lists no category {category!r}")
+    label = of_category[category]
     if not label:
         raise ValueError("its category is not among those of the training split")
     return Thing(
