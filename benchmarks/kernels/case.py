@@ -17,7 +17,7 @@ class Case:
         run: the operator, on the path that is set, returning its first output.
         inputs: the tensors that take a gradient.
         forward_bytes: what one pass must read and write at least.
-        backward_bytes: what the backward pass must, beside the forward pass.
+        backward_bytes: what the backward pass must, beside the forward pass; 0 where there is none.
         size: the size of the map, as text.
     """
 

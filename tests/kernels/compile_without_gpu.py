@@ -56,6 +56,7 @@ def main():
         gelu_mean,
         scale_residual_act,
         selnext_block,
+        selnext_recompute,
         strip_gate,
     )
 
@@ -86,6 +87,9 @@ def main():
         hidden = torch.zeros(2, 14, 14, k, dtype=dtype).requires_grad_()
         ends = make(96, k), make(96), make(96), x
         back(selnext_block.project(hidden, make(2, k), *ends))
+        with torch.no_grad():
+            selnext_block.squeeze(x, make(k, 96), make(k))
+            selnext_recompute.recompute(x, make(2, k), make(k, 96), make(k), *ends)
     print(len(BUILT))
 
 

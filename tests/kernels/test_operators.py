@@ -16,8 +16,11 @@ SIZES = {
     "strip_gate": [(2, 3, 4, 5), (2, 3, 4), (2, 3, 5)],
     "cosine": [(2, 3, 4, 5)],
     "selnext_expand": [(2, 3, 2, 4), (16, 4), (16,)],
+    "selnext_squeeze": [(2, 3, 2, 4), (16, 4), (16,)],
+    "selnext_recompute": [(2, 3, 2, 4), (2, 16), (16, 4), (16,), (4, 16), (4,), (4,), (2, 3, 2, 4)],
     "selnext_project": [(2, 3, 2, 16), (2, 16), (4, 16), (4,), (4,), (2, 3, 2, 4)],
 }
+NO_GRADIENT = {"selnext_squeeze", "selnext_recompute"}
 OPTIONS = {"scale_residual_act": [(True,), (False,)], "ean": [(1e-5,)]}
 
 
@@ -29,17 +32,19 @@ def load():
         gelu_mean,
         scale_residual_act,
         selnext_block,
+        selnext_recompute,
         strip_gate,
     )
 
-    return cosine_distance, ean, gelu_mean, scale_residual_act, selnext_block, strip_gate
+    products = selnext_block, selnext_recompute
+    return cosine_distance, ean, gelu_mean, scale_residual_act, *products, strip_gate
 
 
 def arguments(name, device, last):
     made = [torch.randn(size, device=device) for size in SIZES[name]]
     if last and "selnext" not in name:
         made = [a.to(memory_format=torch.channels_last) if a.ndim == 4 else a for a in made]
-    return [a.requires_grad_() for a in made]
+    return [a.requires_grad_(name not in NO_GRADIENT) for a in made]
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # opcheck looks at them

@@ -8,6 +8,14 @@ from torch import nn
 
 from convgate import kernels
 from convgate.kernels.selnext_block import expand, project, reference_expand, reference_project
+from convgate.kernels.selnext_recompute import (
+    fits,
+    recompute,
+    reference_recompute,
+    reference_squeeze,
+    squeeze,
+)
+from convgate.models import selnext_block
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
 
 # Channels below, at and above a tile of the interpreter; rows of one tile and of several.
@@ -84,6 +92,45 @@ def test_strided_input(device, agree):
     agree(expand, reference_expand, x, w1, b1)
 
 
+@pytest.mark.parametrize("size", [*SIZES, (2, 5, 5, 40)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ends", ["none", "both"])
+def test_recompute_kernels(device, size, dtype, ends):
+    w1, b1, w2, b2, gamma = weights(size[-1], device, dtype)
+    x, r = (torch.randn(size, device=device).to(dtype) for _ in range(2))
+    s = torch.randn(size[0], 4 * size[-1], device=device).to(dtype)
+    more = (gamma, r) if ends == "both" else ()
+    tolerance = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}[dtype]
+    with torch.no_grad():
+        for fused, reference, given in (
+            (squeeze, reference_squeeze, (x, w1, b1)),
+            (recompute, reference_recompute, (x, s, (w1, b1), (w2, b2), *more)),
+        ):
+            got, like = fused(*given), reference(*given)
+            wanted = reference(*torch.utils._pytree.tree_map(torch.Tensor.double, given))
+            assert got.dtype == like.dtype
+            torch.testing.assert_close(got.double(), wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_recompute_of_strided_input(device):
+    w1, b1, w2, b2, gamma = weights(8, device)
+    x, r = (torch.randn(2, 8, 3, 5, device=device).permute(0, 2, 3, 1) for _ in range(2))
+    s = torch.randn(2, 32, device=device)
+    given = x, s, (w1, b1), (w2, b2), gamma, r
+    torch.testing.assert_close(recompute(*given), reference_recompute(*given))
+    torch.testing.assert_close(squeeze(x, w1, b1), reference_squeeze(x, w1, b1))
+
+
+def test_what_a_tile_holds():
+    def narrow(channels, dtype):
+        return fits(torch.empty(0, channels, dtype=dtype))
+
+    assert narrow(256, torch.float32)
+    assert narrow(384, torch.bfloat16)  # in 512
+    assert not narrow(257, torch.float32)
+    assert not narrow(768, torch.float16)
+
+
 def both_ways(block, x, device, **autocast):
     """Return output and gradients by the reference and by the kernels."""
     found = []
@@ -112,6 +159,23 @@ def test_block(device, gate, half):
     for key, wanted in plain[2].items():
         atol = tolerance * max(wanted.abs().max().item(), 1.0)
         torch.testing.assert_close(fused[2][key], wanted, rtol=tolerance, atol=atol)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_block_that_computes_its_hidden_features_again(device, monkeypatch, half):
+    monkeypatch.setattr(selnext_block, "fastest", lambda forms, *key: forms[-1])
+    expanded = calls(monkeypatch)
+    block = SELNeXtBlock(8, BlockOptions(ls_init_value=0.5)).to(device).eval()
+    x = torch.randn(2, 8, 5, 6, device=device)
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=half):
+        fused = block(x)
+        with kernels.use("reference"):
+            plain = block(x)
+    tolerance = 2e-2 if half else 1e-5
+    torch.testing.assert_close(fused, plain, rtol=tolerance, atol=tolerance)
+    assert not expanded
+    block(x)  # with gradients
+    assert len(expanded) == 1
 
 
 def test_block_with_drop_path(device):

@@ -28,7 +28,7 @@ def expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     if takes_fused(x):
         from convgate.kernels.fused.selnext_block import expand as fused
 
-        h, mean = fused(*_cast(x, weight, bias))
+        h, mean = fused(*cast(x, weight, bias))
         return h, mean
     return reference_expand(x, weight, bias)
 
@@ -77,12 +77,12 @@ def project(
     if takes_fused(h):
         from convgate.kernels.fused.selnext_block import project as fused
 
-        h, weight, bias = _cast(h, weight, bias)
+        h, weight, bias = cast(h, weight, bias)
         return fused(h, scale.to(h.dtype), weight, bias, gamma, shortcut)
     return reference_project(h, scale, weight, bias, gamma, shortcut)
 
 
-def _cast(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+def cast(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
     """Return what a matrix product multiplies: autocast's dtype where it is on, else x's."""
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

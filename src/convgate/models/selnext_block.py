@@ -12,8 +12,10 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from convgate.gates import ECA, SE, SELN, Gate, create_gate
+from convgate.kernels.choice import fastest
 from convgate.kernels.path import takes_fused
 from convgate.kernels.selnext_block import expand, project
+from convgate.kernels.selnext_recompute import fits, recompute, squeeze
 from convgate.models.trunk import NORM_EPS
 
 MEAN_GATES = (SE, SELN, ECA)  # which see their input through its spatial mean alone
@@ -67,11 +69,29 @@ class GatedMlp(nn.Module):
         return built and takes_fused(x) and not any(map(_is_watched, layers))
 
     def fused(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
-        """Return gamma times `forward`, plus the shortcut: two products and a few numbers."""
-        h, mean = expand(x, self.fc1.weight, self.fc1.bias)
+        """Return gamma times `forward`, plus the shortcut: two products and a few numbers.
+
+        At inference the hidden features are kept between the products or computed again, whichever
+        is faster at this size.
+        """
+
+        def keeping() -> Tensor:
+            h, mean = expand(x, *expansion)
+            return project(h, self._scale(mean.to(h.dtype)), *projection, gamma, shortcut)
+
+        def recomputing() -> Tensor:
+            scale = self._scale(squeeze(x, *expansion).to(x.dtype))
+            return recompute(x, scale, expansion, projection, gamma, shortcut)
+
+        expansion = self.fc1.weight, self.fc1.bias
+        projection = self.fc2.weight, self.fc2.bias
+        if torch.is_grad_enabled() or not fits(x):
+            return keeping()
+        return fastest([keeping, recomputing], x, "selnext_block")()
+
+    def _scale(self, mean: Tensor) -> Tensor:
         # A map of one position is its own mean: the gate gives what it gives for all of h.
-        scale = cast(Gate, self.gate).gate(mean.to(h.dtype)[:, :, None, None]).flatten(1)
-        return project(h, scale, self.fc2.weight, self.fc2.bias, gamma, shortcut)
+        return cast(Gate, self.gate).gate(mean[:, :, None, None]).flatten(1)
 
 
 def _is_watched(layer: nn.Module) -> bool:

@@ -63,10 +63,10 @@ def _product(
 @triton.jit
 def _expand(
     x, weight, bias, dh, dmean, out, parts, positions, depth, width, BACKWARD: tl.constexpr,
-    FORM: tl.constexpr, PRECISION: tl.constexpr,
+    STORE: tl.constexpr, FORM: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """The hidden features and their means; or the gradient before GELU, from the same product."""
+    """The hidden features, if asked for, and their means; or the gradient before GELU."""
     n, block, rows, columns = _place(positions, width, BM, BN)
     known = columns < width
     v = _product(
@@ -81,9 +81,27 @@ def _expand(
         tl.store(out + spot, g, mask=inside)
     else:
         v = tl.where(inside, gelu(v), 0.0)
-        tl.store(out + spot, v, mask=inside)
+        if STORE:
+            tl.store(out + spot, v, mask=inside)
         row = (n * tl.cdiv(positions, BM) + block) * width
         tl.store(parts + row + columns, tl.sum(v, 0) / positions, mask=known)
+
+
+@triton.jit
+def finish(
+    v, bias, gamma, shortcut, y, n, rows, columns, positions, width, GAMMA: tl.constexpr,
+    SHORTCUT: tl.constexpr,
+):  # fmt: skip
+    """Store gamma (v + bias) + shortcut of one tile."""
+    known = columns < width
+    inside = (rows < positions)[:, None] & known[None, :]
+    spot = (n * positions + rows.to(tl.int64))[:, None] * width + columns[None, :]
+    v += read(bias, columns, known)[None, :]
+    if GAMMA:
+        v *= read(gamma, columns, known)[None, :]
+    if SHORTCUT:
+        v += read(shortcut, spot, inside)
+    tl.store(y + spot, v, mask=inside)
 
 
 @triton.autotune(CONFIGS, key=["depth", "width", "FORM"])
@@ -94,19 +112,13 @@ def _project(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     n, _block, rows, columns = _place(positions, width, BM, BN)
-    known = columns < width
     v = _product(
         h, scale, weight, n, rows, columns, positions, depth, width, True, BM, BN, BK, FORM,
         PRECISION,
     )  # fmt: skip
-    v += read(bias, columns, known)[None, :]
-    inside = (rows < positions)[:, None] & known[None, :]
-    spot = (n * positions + rows.to(tl.int64))[:, None] * width + columns[None, :]
-    if GAMMA:
-        v *= read(gamma, columns, known)[None, :]
-    if SHORTCUT:
-        v += read(shortcut, spot, inside)
-    tl.store(y + spot, v, mask=inside)
+    finish(
+        v, bias, gamma, shortcut, y, n, rows, columns, positions, width, GAMMA, SHORTCUT
+    )  # fmt: skip
 
 
 def _launch(kernel, x: Tensor, weight: Tensor, *arguments: object, **meta: object) -> None:
@@ -114,17 +126,22 @@ def _launch(kernel, x: Tensor, weight: Tensor, *arguments: object, **meta: objec
     samples, positions = x.shape[0], x.shape[1:-1].numel()
     width, depth = weight.shape
     block = _block(positions)
-    # The interpreter multiplies the bits of bfloat16 as integers; as float32 they are the same.
-    form = tl.float32 if INTERPRETED else _FORMS[x.dtype]
-    exact = torch.get_float32_matmul_precision() == "highest"
+    form, precision = form_of(x)
     with torch.cuda.device_of(x):
         kernel[lambda meta: (samples * ceil(positions / block) * ceil(width / meta["BN"]),)](
             *arguments, positions, depth, width, BM=block, FORM=form,
-            PRECISION="ieee" if exact else "tf32", enable_fp_fusion=True, **meta,
+            PRECISION=precision, enable_fp_fusion=True, **meta,
         )  # fmt: skip
 
 
 _FORMS = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+
+
+def form_of(x: Tensor) -> tuple[tl.dtype, str]:
+    """Return the dtype in which numbers are multiplied, and how float32 is."""
+    exact = torch.get_float32_matmul_precision() == "highest"
+    # The interpreter multiplies the bits of bfloat16 as integers; as float32 they are the same.
+    return tl.float32 if INTERPRETED else _FORMS[x.dtype], "ieee" if exact else "tf32"
 
 
 def _block(positions: int) -> int:
@@ -136,12 +153,18 @@ def _block(positions: int) -> int:
 def expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     x, width = x.contiguous(), len(weight)
     h = x.new_empty((*x.shape[:-1], width))
+    return h, _means(x, weight, bias, h)
+
+
+def _means(x: Tensor, weight: Tensor, bias: Tensor, h: Tensor | None) -> Tensor:
+    """Return the means of the hidden features, which are stored in h if it is there."""
     positions = x.shape[1:-1].numel()
     blocks = ceil(positions / _block(positions))
-    parts = x.new_empty((len(x), blocks, width), dtype=torch.float32)
-    weights = weight.contiguous(), bias.contiguous()
-    _launch(_expand, x, weight, x, *weights, h, parts, h, parts, BACKWARD=False)
-    return h, parts.sum(1)
+    parts = x.new_empty((len(x), blocks, len(weight)), dtype=torch.float32)
+    weights, out = (weight.contiguous(), bias.contiguous()), parts if h is None else h
+    flags = {"BACKWARD": False, "STORE": h is not None}
+    _launch(_expand, x, weight, x, *weights, out, parts, out, parts, **flags)
+    return parts.sum(1)
 
 
 @expand.register_fake
@@ -157,7 +180,7 @@ def expand_backward(x: Tensor, weight: Tensor, bias: Tensor, dh: Tensor, dmean: 
     x, dh = x.contiguous(), dh.contiguous()
     out = torch.empty_like(dh)
     weights, dmean = (weight.contiguous(), bias.contiguous()), dmean.contiguous()
-    _launch(_expand, x, weight, x, *weights, dh, dmean, out, dmean, BACKWARD=True)
+    _launch(_expand, x, weight, x, *weights, dh, dmean, out, dmean, BACKWARD=True, STORE=True)
     return out
 
 
@@ -179,7 +202,17 @@ expand.register_autograd(
 )
 
 
-def _output_dtype(h: Tensor, *others: Tensor | None) -> torch.dtype:
+@torch.library.custom_op("convgate::selnext_squeeze", mutates_args=())
+def squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return _means(x.contiguous(), weight, bias, None)
+
+
+@squeeze.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty((len(x), len(weight)), dtype=torch.float32)
+
+
+def output_dtype(h: Tensor, *others: Tensor | None) -> torch.dtype:
     dtype = h.dtype
     for other in others:
         if other is not None:
@@ -196,7 +229,7 @@ def project(
     gamma: Tensor | None,
     shortcut: Tensor | None,
 ) -> Tensor:
-    dtype = _output_dtype(h, gamma, shortcut)
+    dtype = output_dtype(h, gamma, shortcut)
     h, y = h.contiguous(), h.new_empty((*h.shape[:-1], len(weight)), dtype=dtype)
     weights = scale.contiguous(), weight.contiguous(), bias.contiguous()
     ends = y if gamma is None else gamma, y if shortcut is None else shortcut.contiguous()
@@ -214,7 +247,7 @@ def _(
     gamma: Tensor | None,
     shortcut: Tensor | None,
 ) -> Tensor:
-    dtype = _output_dtype(h, gamma, shortcut)
+    dtype = output_dtype(h, gamma, shortcut)
     return h.new_empty((*h.shape[:-1], len(weight)), dtype=dtype)
 
 
