@@ -4,8 +4,14 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
+from convgate import kernels
+from convgate.fold import fold, folded
+from convgate.fold.hidden import IDENTITY
+from convgate.gates import CA, SE
 from convgate.kernels.gelu_mean import gelu_mean, reference
+from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
 
 
 def test_reference_is_the_equation():
@@ -49,3 +55,29 @@ def test_saves_its_input_alone(device):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         gelu_mean(x)
     assert [t.data_ptr() for t in saved] == [x.data_ptr()]
+
+
+FOLDS = {
+    "convolutions": (lambda: SELNeXtBlock(8, BlockOptions(ls_init_value=0.5)), 1),
+    "linear layers": (lambda: SELNeXtBlock(64, BlockOptions(ls_init_value=0.5)), 1),
+    "another pool": (lambda: nn.Sequential(nn.Conv2d(8, 8, 3), nn.GELU(), CA(8)), 0),
+    "another use": (lambda: nn.Sequential(nn.GELU(), SE(8, reduction=2)), 0),  # of the input
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_a_folded_network_takes_the_mean_with_the_gelu(device, monkeypatch, name):
+    build, times = FOLDS[name]
+    net, seen = build().eval().to(device), []
+    x = torch.randn(2, 64 if name == "linear layers" else 8, 3, 4, device=device)
+    made = fold(net, x)
+    assert [f.identity for f in folded(made).folds].count(IDENTITY) == times
+    monkeypatch.setattr(
+        "convgate.fold.hidden.gelu_mean", lambda *a: seen.append(1) or gelu_mean(*a)
+    )
+    with kernels.use("reference"):
+        wanted = net(x)
+        torch.testing.assert_close(made(x), wanted, rtol=1e-4, atol=1e-5)
+        assert not seen
+    torch.testing.assert_close(made(x), wanted, rtol=1e-4, atol=1e-5)
+    assert len(seen) == times

@@ -11,6 +11,7 @@ from convgate.fold.alpha import fold_alpha
 from convgate.fold.constants import fold_constants
 from convgate.fold.ean import fold_ean
 from convgate.fold.gates import open_gates
+from convgate.fold.hidden import join_means
 from convgate.fold.idle import remove_idle
 from convgate.fold.inplace import store_in_place
 from convgate.fold.into_next import SIDES, Side, scale_weights
@@ -67,6 +68,7 @@ def fold(
         identity(net)
     scale_weights(net, scale, len(x))
     store_in_place(net)
+    join_means(net)
     net.drop_unused()
     difference = _difference(net.module, twin, x)
     report = FoldReport(type(model).__name__, tuple(net.folds), tuple(net.kept), difference)

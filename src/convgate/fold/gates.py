@@ -6,7 +6,6 @@ The steps compute what the gate did; the other folds exchange them with their ne
 `IdentityStart` with alpha = 0 is x itself: (1 + 0 (s - 1)) x = x for every finite s.
 """
 
-import operator
 from functools import reduce
 from typing import Any
 
@@ -86,13 +85,9 @@ def _factors(net: Net, owner: Step, gate: Gate, x: Any) -> list[Step]:
         return [net.graph.call_method("gate", (owner, x))]
     probe = gate.pool(_probe(gate))
     pooled = net.graph.call_method("pool", (owner, x))
-    parts = [_item(net, pooled, index) for index in range(len(probe))]
+    parts = [net.item(pooled, index) for index in range(len(probe))]
     scales = net.graph.call_method("scales", (owner, *parts))
-    return [_item(net, scales, index) for index in range(len(gate.scales(*probe)))]
-
-
-def _item(net: Net, step: Step, index: int) -> Step:
-    return net.graph.call_function(operator.getitem, (step, index))
+    return [net.item(scales, index) for index in range(len(gate.scales(*probe)))]
 
 
 def _scales_channels(gate: Gate) -> bool:

@@ -1,5 +1,6 @@
 """The graph that the folds work on: its steps, their shapes, and what was done to them."""
 
+import operator
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -92,6 +93,10 @@ class Net:
     def swap(self, step: Step, module: nn.Module) -> None:
         """Let a step call or read another module in the place of its own."""
         step.target = self.add_module(str(step.target), module)
+
+    def item(self, step: Step, index: int) -> Step:
+        """Add a step that takes one of what another gives."""
+        return self.graph.call_function(operator.getitem, (step, index))
 
     def parameter(self, path: str, value: Tensor) -> Step:
         """Put a constant into the network; return the step, at the insertion point, to read it."""

@@ -38,6 +38,8 @@ class ECA(PooledGate):
         InputError: if k is even or not positive.
     """
 
+    pools_mean = True
+
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__(channels)
         size = adaptive_kernel_size(channels) if kernel_size is None else kernel_size

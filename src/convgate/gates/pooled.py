@@ -24,9 +24,11 @@ class PooledGate(Gate):
     Attributes:
         entry: Name of the linear layer that `scales` begins with, at every pooled position on its
             own; None where it begins with anything else.
+        pools_mean: Whether `pool` gives the spatial mean and nothing else.
     """
 
     entry: str | None = None
+    pools_mean = False
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the means of x (N, C, H, W) that `scales` needs, each (N, C, H', W')."""

@@ -43,6 +43,7 @@ class SE(PooledGate):
     """
 
     entry = "squeeze"
+    pools_mean = True
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class SELN(PooledGate):
     """
 
     entry = "squeeze"
+    pools_mean = True
 
     def __init__(
         self, channels: int, *, reduction: int = 16, divisor: int = 1, eps: float = 1e-5

@@ -18,9 +18,9 @@ def gelu_mean(x: Tensor) -> tuple[Tensor, Tensor]:
 
         y = x Phi(x),    m = mean_p(y)
 
-    The backward pass reads x and the gradient of y, writes that of x, and saves x alone. SELNeXt's
-    block does without it: `selnext_block.expand` has both at the end of its product and reads no x.
-    It is for products that torch computes.
+    The backward pass reads x and the gradient of y, writes that of x, and saves x alone. Folded
+    networks call it. SELNeXt's block does without: `selnext_block.expand` has both at the end of
+    its product and reads no x.
 
     Shape: x (N, C, ...) -> y like x; m (N, C), float32 for half precision.
     Source: arXiv 1606.08415, eq. 1 (GELU); doi 10.32604/cmc.2025.059966, eq. 6 (the squeeze).

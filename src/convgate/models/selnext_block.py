@@ -11,14 +11,12 @@ import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from convgate.gates import ECA, SE, SELN, Gate, create_gate
+from convgate.gates import Gate, PooledGate, create_gate
 from convgate.kernels.choice import fastest
 from convgate.kernels.path import takes_fused
 from convgate.kernels.selnext_block import expand, project
 from convgate.kernels.selnext_recompute import fits, recompute, squeeze
 from convgate.models.trunk import NORM_EPS
-
-MEAN_GATES = (SE, SELN, ECA)  # which see their input through its spatial mean alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,9 @@ class GatedMlp(nn.Module):
     def fuses(self, x: Tensor) -> bool:
         """Tell whether the kernels may stand for the layers: as built, and watched by no hook."""
         layers = self.fc1, self.act, self.gate, self.fc2
-        built = isinstance(self.gate, MEAN_GATES) and type(self.act) is nn.GELU
+        built = (
+            isinstance(self.gate, PooledGate) and self.gate.pools_mean and type(self.act) is nn.GELU
+        )
         built = built and type(self.fc1) is type(self.fc2) is nn.Linear
         return built and takes_fused(x) and not any(map(_is_watched, layers))
 
