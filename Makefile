@@ -35,7 +35,12 @@ test-cuda: $(STAMP)
 	$(BIN)/pytest -m cuda
 
 bench: $(STAMP)
-	$(BIN)/python $(if $(filter cuda,$(DEVICE)),benchmarks/kernels,-m benchmarks.run)
+ifeq ($(DEVICE),cuda)
+	$(BIN)/python benchmarks/kernels
+	$(BIN)/python -m benchmarks.cuda
+else
+	$(BIN)/python -m benchmarks.run
+endif
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -70,6 +70,7 @@ def alive(net: nn.Module) -> nn.Module:
 
 SELNEXT: dict[str, Build] = {
     "convnext_tiny": plain("convnext_tiny"),
+    "convnext_tiny, folded": plain("convnext_tiny", folds=True),
     "selnext_tiny, authors' form": authors,
     "selnext_tiny": plain("selnext_tiny"),
     "selnext_tiny, folded": plain("selnext_tiny", folds=True),

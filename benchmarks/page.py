@@ -1,5 +1,6 @@
 """docs/performance.md and its pictures, from the results alone."""
 
+from itertools import product
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -21,20 +22,23 @@ bootstrap interval. Every form is compared with its network's output before it i
 are random.
 
     make bench                  # measures all of this on the CPU and writes this page
+    make bench DEVICE=cuda      # measures the rows of a GPU and adds them
 
 """
+DEVICES = {"cpu": "", "cuda": ", on a GPU"}
 
 
 def write_page(results: Path) -> None:
     """Write the page and a picture for each table."""
     parts = [HEAD, "## What was to be reached\n", reached(results), "\n" + NOTES.read_text()]
-    for subject, title in SUBJECTS.items():
-        lines = read(results, subject)
-        if not lines:
-            continue
-        name = f"performance_{subject}.svg"
-        write_figure(draw(lines), DOCS / name)
-        parts += [f"\n## {title}\n", f"![{title}]({name})\n", circumstances(lines), details(lines)]
+    for (subject, title), (device, where) in product(SUBJECTS.items(), DEVICES.items()):
+        lines = read(results, subject, device)
+        if lines:
+            name = f"performance_{subject}{'' if device == 'cpu' else '_' + device}.svg"
+            write_figure(draw(lines), DOCS / name)
+            heading = f"{title}{where}"
+            parts += [f"\n## {heading}\n", f"![{heading}]({name})\n"]
+            parts += [circumstances(lines), details(lines)]
     (DOCS / "performance.md").write_text("\n".join(parts) + "\n")
 
 
@@ -50,8 +54,9 @@ def reached(results: Path) -> str:
 def circumstances(lines: list[dict[str, str]]) -> str:
     """Return where and how it was measured."""
     one = lines[0]
+    where = one["device"] if one["device"] != "cpu" else f"{one['cpu']}, {one['threads']} threads"
     return (
-        f"{one['cpu']}, {one['threads']} threads, batch {one['batch']}, torch {one['torch']}, "
+        f"{where}, batch {one['batch']}, torch {one['torch']}, "
         f"commit {one['git_commit']}; `{one['command']}`.\n"
     )
 

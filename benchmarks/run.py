@@ -2,25 +2,19 @@
 
     python -m benchmarks.run --batch 8 --threads 2
 
-A GPU has cases of its own in benchmarks/kernels; what no device here could measure stays so.
+A GPU has benchmarks of its own, in benchmarks/cuda.py and benchmarks/kernels.
 """
 
 import argparse
-import csv
-from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
 from benchmarks.cases import CASES, IMAGE_PX, Case
 from benchmarks.page import write_page
+from benchmarks.record import RESULTS, rows_of, write
 from benchmarks.shop import Shop
 from benchmarks.targets import TARGETS, table
 from convgate.measure import LatencyReport, compare_latency
-
-RESULTS = Path(__file__).parent / "results"
-KEPT = ("device", "cpu", "torch", "python", "system", "threads", "git_commit", "command")
-ROW = ("name", "median_ms", "q05_ms", "q95_ms", "ratio", "ratio_low", "ratio_high", "samples")
 
 
 def measure(case: Case, shop: Shop, options: argparse.Namespace) -> LatencyReport:
@@ -43,33 +37,9 @@ def measure(case: Case, shop: Shop, options: argparse.Namespace) -> LatencyRepor
     )
 
 
-def rows(case: Case, report: LatencyReport) -> Iterable[dict[str, object]]:
-    """Yield a line of the results for each network of a case."""
-    where = {key: report.environment[key] for key in KEPT}
-    for row in report.rows:
-        yield {
-            "engine": case.engine,
-            "dtype": case.dtype,
-            "parts": case.parts,
-            "batch": report.batch,
-            **{key: getattr(row, key) for key in ROW},
-            "reliable": report.reliable,
-            **where,
-        }
-
-
-def write(path: Path, lines: list[dict[str, object]]) -> None:
-    """Write the results of a subject."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
 def main() -> None:
     """Measure and print."""
     options = arguments()
-    RESULTS.mkdir(exist_ok=True)
     torch.set_num_threads(options.threads)
     shop = Shop(torch.randn(options.batch, 3, IMAGE_PX, IMAGE_PX), options.threads)
     found: dict[str, list[dict[str, object]]] = {}
@@ -77,7 +47,7 @@ def main() -> None:
         if options.only in (None, case.subject):
             report = measure(case, shop, options)
             lines = found.setdefault(case.subject, [])
-            lines.extend(rows(case, report))
+            lines.extend(rows_of(case.engine, case.dtype, case.parts, report))
             write(RESULTS / f"{case.subject}_cpu.csv", lines)
             ratios = "  ".join(f"{row.name}: {row.ratio:.3f}" for row in report.rows[1:])
             print(f"{case.engine} {case.dtype}, parts: {case.parts}  {ratios}", flush=True)

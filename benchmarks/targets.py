@@ -8,6 +8,7 @@ from pathlib import Path
 NOT_MEASURED = "not measured"
 FOLDED = "selnext_tiny, folded"
 PARTS = {"openvino": 4}  # what is fastest there, for plain networks too
+BEST, EACH, STEP = "fastest form", "every form", "training step"  # on a GPU, in place of an engine
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Target:
         name: The network.
         over: A network whose time is divided by this one's, for "times faster".
         parts: Equal parts of the batch side by side, for both.
+        device: On which it was measured.
     """
 
     what: str
@@ -33,12 +35,13 @@ class Target:
     name: str = ""
     over: str = ""
     parts: int = 1
+    device: str = "cpu"
 
     def measured(self, results: Path) -> float | None:
         """Return the ratio in the results; None where they lack it."""
         lines = [
             line
-            for line in read(results, self.subject)
+            for line in read(results, self.subject, self.device)
             if (line["engine"], line["dtype"]) == (self.engine, self.dtype)
             and int(line["parts"]) == self.parts
         ]
@@ -56,6 +59,27 @@ class Target:
             return self.what, limit, NOT_MEASURED, ""
         reached = value >= self.limit if self.over else value <= self.limit
         return self.what, limit, f"{value:.3f}{unit}", "yes" if reached else "no"
+
+
+@dataclass(frozen=True)
+class Share(Target):
+    """The least share of a copy's bandwidth that some fused operators reach, forward."""
+
+    over: str = "a copy"
+    operators: tuple[str, ...] = ()
+    device: str = "cuda"
+
+    def measured(self, results: Path) -> float | None:
+        """Return the least share in the results; None where they lack an operator."""
+        lines = [
+            line
+            for line in read(results, "kernels", self.device)
+            if (line["path"], line["direction"]) == ("fused", "forward")
+            and line["operator"] in self.operators
+        ]
+        if {line["operator"] for line in lines} != set(self.operators):
+            return None
+        return min(float(line["share_of_copy"]) for line in lines)
 
 
 def selnext(what: str, limit: float, engine: str, dtype: str) -> Target:
@@ -77,6 +101,13 @@ def faster(what: str, name: str) -> Target:
     return Target(what, 5.0, "selnext", "openvino", "bfloat16", name, eager, parts)
 
 
+def gpu(what: str, limit: float, subject: str, form: str, name: str) -> Target:
+    """Return a target for a network on a GPU in bfloat16."""
+    return Target(f"GPU: {what}", limit, subject, form, "bfloat16", name, device="cuda")
+
+
+APPLIED = ("ean", "strip_gate", "scale_residual_act")
+
 TARGETS = (
     selnext("OpenVINO bfloat16", 0.93, "openvino", "bfloat16"),
     selnext("OpenVINO float32", 1.0, "openvino", "float32"),
@@ -88,17 +119,17 @@ TARGETS = (
     *(resnet(gate, 1.05, "float32") for gate in ("se", "eca", "seln")),
     *(resnet(gate, 1.25, "bfloat16") for gate in ("se", "eca", "seln")),
     *(resnet(gate, 1.10, "float32") for gate in ("ela_b", "ca")),
-    Target("GPU: EAN, ELA, SE, share of copy bandwidth", 0.8, over="copy"),
-    Target("GPU: SELNeXt-T / ConvNeXt-T, best engines", 0.9),
-    Target("GPU: ResNet-50 + SE, training step", 1.05),
-    Target("GPU: ResNet-50 + EAN, training step", 1.08),
+    Share("GPU: EAN, ELA, SE, share of copy bandwidth", 0.8, operators=APPLIED),
+    gpu("SELNeXt-T / ConvNeXt-T, fastest forms", 0.9, "selnext", BEST, "selnext_tiny"),
+    gpu("ResNet-50 + SE, training step", 1.05, "resnet50", STEP, "se"),
+    gpu("ResNet-50 + EAN, training step", 1.08, "resnet50", STEP, "ean"),
 )
 
 
-def read(results: Path, subject: str) -> list[dict[str, str]]:
+def read(results: Path, subject: str, device: str = "cpu") -> list[dict[str, str]]:
     """Return the lines of a subject's results; none where there is no file."""
-    path = results / f"{subject}_cpu.csv"
-    if not subject or not path.exists():
+    path = results / f"{subject}_{device}.csv"
+    if not path.exists():
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

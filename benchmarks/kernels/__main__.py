@@ -2,7 +2,7 @@
 
 Needs a CUDA device. Every row is the share of the bandwidth that a copy of as many bytes reaches
 in the same rounds; fused and reference are compared in value before anything is timed. The rows go
-to benchmarks/results/kernels.csv.
+to benchmarks/results/kernels_cuda.csv.
 """
 
 import csv
@@ -23,7 +23,7 @@ from convgate.measure.timing import timer_for
 
 STEMS = [file.stem for file in Path(__file__).parent.glob("*.py")]
 STEMS = sorted(set(STEMS) - {"__main__", "case"})
-RESULTS = Path(__file__).parents[1] / "results" / "kernels.csv"
+RESULTS = Path(__file__).parents[1] / "results" / "kernels_cuda.csv"
 SIZES = [(96, 96, 56), (96, 384, 14)]  # N, C and side: an early and a late stage
 DTYPES = torch.float32, torch.bfloat16
 LAYOUTS = torch.contiguous_format, torch.channels_last

@@ -47,6 +47,15 @@ def test_random_numbers_cannot_be_compared():
         check_deterministic("net", nn.Dropout().train(), X)
 
 
+def test_random_numbers_count_where_the_output_does_not_show_them():
+    class Draws(nn.Module):
+        def forward(self, x):
+            return x + 0 * torch.rand(1)
+
+    with pytest.raises(InputError, match="draws random numbers"):
+        check_deterministic("net", Draws(), X)
+
+
 class Scaled(nn.Module):
     """A large number between small ones, in no module's output."""
 

@@ -108,7 +108,11 @@ def test_every_gate_in_every_family(name, gate):
         except InputError as error:
             assert f"has no site '{at}'" in str(error)
             continue
-        check(net, images())
+        try:
+            check(net, images())
+        except InputError as error:  # a deep network that amplifies its own rounding
+            assert "its output differs by" in str(error)
+            assert folded(fold(net.double(), images().double())).difference < 1e-12
         done.append(at)
     assert NETS[name][1] in done
 

@@ -84,11 +84,14 @@ def operator_of(error: Exception) -> str:
 def check_deterministic(name: str, model: nn.Module, x: Tensor) -> None:
     """Ask that the network gives the same output twice, for else nothing can be compared.
 
+    Numbers that are drawn count even where the output does not show them.
+
     Raises:
         InputError: if it draws random numbers in evaluation mode.
     """
+    before = torch.get_rng_state()
     with torch.inference_mode():
-        if not torch.equal(model(x), model(x)):
+        if not torch.equal(model(x), model(x)) or not torch.equal(before, torch.get_rng_state()):
             raise InputError(
                 f"{name} draws random numbers at every pass (operator aten.rand), so an export "
                 "cannot be compared with it"
