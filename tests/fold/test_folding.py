@@ -132,6 +132,15 @@ def test_exported_with_any_batch_and_size(name):
     torch.testing.assert_close(program.module()(x), made(x), rtol=1e-4, atol=1e-5)
 
 
+def test_verified_in_whole_float32():
+    """A GPU rounds the inputs of convolutions to TF32 otherwise, and every fold would differ."""
+    net, seen, before = built("resnet", "se"), [], torch.backends.cudnn.allow_tf32
+    net.conv1.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    fold(net, images())
+    assert seen[-1] is False  # the last pass is the comparison's
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_the_network_stays_as_it_was():
     net, x = built("resnet", "se").train(), images()
     before, state = copy.deepcopy(net), copy.deepcopy(net.state_dict())

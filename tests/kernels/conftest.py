@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from convgate import kernels
+from convgate.measure.settings import rounding_to_tf32
 
 HERE = Path(__file__).parent
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -29,8 +30,10 @@ def is_interpreted(item):
 
 
 @pytest.fixture(autouse=True)
-def _seed():
+def _same_numbers():
     torch.manual_seed(0)
+    with rounding_to_tf32(False):  # which a GPU's convolutions do by default
+        yield
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

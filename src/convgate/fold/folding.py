@@ -24,6 +24,7 @@ from convgate.fold.squeeze import squeeze_first
 from convgate.fold.strips import convolve_strips
 from convgate.fold.trace import trace
 from convgate.insert.trace import noted_size
+from convgate.measure.settings import rounding_to_tf32
 
 REPORT = "fold_report"
 IMAGE_PX = 224  # where neither an example nor timm's notes tell
@@ -102,7 +103,7 @@ def _image(model: nn.Module) -> Tensor:
 
 def _difference(copy: nn.Module, model: nn.Module, x: Tensor) -> float:
     outputs = []
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng(), rounding_to_tf32(False):
         for net in (copy, model):
             torch.manual_seed(0)  # for gates that draw numbers
             outputs.append(net(x.clone()).double())

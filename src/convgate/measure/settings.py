@@ -84,14 +84,15 @@ class Setting(Record):
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)
-            with _rounding_to_tf32(self.tf32), _room_to_compile(rivals if self.compile_mode else 0):
+            with rounding_to_tf32(self.tf32), _room_to_compile(rivals if self.compile_mode else 0):
                 yield
         finally:
             torch.set_num_threads(threads)
 
 
 @contextmanager
-def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
+def rounding_to_tf32(allowed: bool) -> Iterator[None]:
+    """Let a GPU round float32 products to TF32, or not, and give back what was there."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     places = (matmul, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined]
     before = [place.fp32_precision for place in places]
