@@ -13,8 +13,11 @@ SETTINGS = {  # steps, learning rate
     "retinanet": (150, 2e-3),
     "ssdlite320": (300, 6e-3),
     "yolof": (500, 1e-3),
-    "yolox": (300, 1e-2),
+    "yolox": (350, 1e-2),
 }
+
+LARGER = {"yolox": {"min_size": 128, "max_size": 192}}
+"""On maps of a few cells, a batch norm's running variance is not what it trained with."""
 
 
 def lighten(model):
@@ -62,7 +65,8 @@ def test_two_images_are_learnt(name, tiny, monkeypatch):
     monkeypatch.setattr(yolof_parts, "WIDTH", 128)
     monkeypatch.setattr(yolof_parts, "HIDDEN", 64)
     torch.manual_seed(0)
-    model = create_detector(name, tiny.backbone(), num_classes=3, **tiny.options[name])
+    options = tiny.options[name] | LARGER.get(name, {})
+    model = create_detector(name, tiny.backbone(), num_classes=3, **options)
     lighten(model)
     images, targets = tiny.pictures()
     learn(model, images, targets, *SETTINGS[name])
