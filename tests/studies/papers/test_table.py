@@ -57,6 +57,9 @@ def test_rows_by_name_and_by_pattern():
     table = load_table("ean.2")
     assert [row.name for row in table.select("wrn28-10")] == ["wrn28-10"]
     assert len(table.select("resnet56*")) == 6
+    labelled = table.find("wrn28-10")
+    assert labelled.label != labelled.name
+    assert labelled in table.select(labelled.label)
     with pytest.raises(
         InputError, match=r"unknown row 'resnet56\+sse'; did you mean 'resnet56\+se'"
     ):

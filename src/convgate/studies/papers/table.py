@@ -54,7 +54,7 @@ class Row:
 
     Args:
         name: What `--rows` selects by.
-        label: What the table calls it.
+        label: What the table calls it; `--rows` takes it, too.
         reported: Column to cell, with the printed digits; a dash or nothing is left out.
         base: The row that its latency is compared with; empty for a base.
         build: Its configuration; None where only the numbers are known.
@@ -129,12 +129,16 @@ class PaperTable:
             _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
 
     def select(self, pattern: str = "*") -> tuple[Row, ...]:
-        """Return the rows whose names match a shell pattern, or the one of that name.
+        """Return the rows whose names, or labels as they are printed, match a shell pattern.
 
         Raises:
             InputError: if there is none (with the nearest name).
         """
-        chosen = tuple(row for row in self.row if fnmatchcase(row.name, pattern))
+        chosen = tuple(
+            row
+            for row in self.row
+            if fnmatchcase(row.name, pattern) or fnmatchcase(row.label, pattern)
+        )
         if not chosen:
             names = [row.name for row in self.row]
             if any(sign in pattern for sign in "*?["):
