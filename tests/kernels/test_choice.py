@@ -7,6 +7,8 @@ import torch
 
 from convgate.kernels import choice
 
+pytest.importorskip("triton")
+
 
 @pytest.fixture
 def timed(monkeypatch):
@@ -36,6 +38,17 @@ def test_the_least_median_wins_and_is_remembered(timed):
     assert timed == forms * choice.ROUNDS
     assert choice.fastest(forms, on_device(2, 3), "block") is forms[1]
     assert len(timed) == 2 * choice.ROUNDS
+
+
+def test_a_form_that_the_device_cannot_hold_is_left_out(timed):
+    from convgate.kernels.fused.launch import OutOfResources
+
+    def too_large():
+        raise OutOfResources(200_000, 101_376, "shared memory")
+
+    fits = lambda: 1.0  # noqa: E731
+    assert choice.fastest([too_large, fits], on_device(2, 3), "block") is fits
+    assert set(timed) == {fits}
 
 
 def test_every_size_and_computation_is_a_case_of_its_own(timed):

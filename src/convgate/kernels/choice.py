@@ -15,8 +15,9 @@ _fastest: dict[Hashable, int] = {}
 def fastest(forms: Sequence[Form], x: Tensor, *key: Hashable) -> Form:
     """Return the form with the least median time on x's device, shape and dtype.
 
-    The forms take turns, after one pass each. Where nothing can be timed (on a CPU, in a compiled
-    or captured graph) it is the first.
+    The forms take turns, after one pass each; one whose kernel needs more than the device has is
+    left out. Where nothing can be timed (on a CPU, in a compiled or captured graph) it is the
+    first.
 
     Args:
         forms: The same computation of x in several forms.
@@ -32,11 +33,21 @@ def fastest(forms: Sequence[Form], x: Tensor, *key: Hashable) -> Form:
 
 
 def _race(forms: Sequence[Form], device: torch.device) -> int:
-    for form in forms:  # which chooses tiles and compiles
-        form()
-    rounds = [[_milliseconds(form, device) for form in forms] for _ in range(ROUNDS)]
+    able = [index for index, form in enumerate(forms) if _runs(form)]
+    rounds = [[_milliseconds(forms[index], device) for index in able] for _ in range(ROUNDS)]
     times = [median(column) for column in zip(*rounds, strict=True)]
-    return times.index(min(times))
+    return able[times.index(min(times))]
+
+
+def _runs(form: Form) -> bool:
+    """Run a form once, which compiles it; tell whether the device has the memory on chip for it."""
+    from convgate.kernels.fused.launch import OutOfResources
+
+    try:
+        form()
+    except OutOfResources:
+        return False
+    return True
 
 
 def _milliseconds(form: Form, device: torch.device) -> float:

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from triton import next_power_of_2
+from triton.runtime.errors import OutOfResources as OutOfResources  # for `convgate.kernels.choice`
 
 INTERPRETED = triton.knobs.runtime.interpret  # as it was when the kernels were defined
 TILE = 2048  # numbers in a tile: 16 for each thread of 4 warps
