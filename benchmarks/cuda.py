@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.cases import IMAGE_PX, alive
+from benchmarks.cases import IMAGE_PX, plain
 from benchmarks.page import write_page
 from benchmarks.record import RESULTS, rows_of, write
 from benchmarks.targets import BEST, EACH, STEP, TARGETS, table
@@ -49,10 +49,9 @@ def race(x: Tensor, modes: Iterable[str], seconds: float) -> tuple[LatencyReport
 
 
 def _forms(name: str, x: Tensor, modes: Iterable[str]) -> dict[str, Run]:
-    torch.manual_seed(0)
     with torch.no_grad():
-        plain = alive(create_model(name)).eval().to(x.device, memory_format=torch.channels_last)
-        nets = {"": plain, ", folded": fold(plain, x[:2])}
+        net = plain(name)(x).to(x.device, memory_format=torch.channels_last)
+        nets = {"": net, ", folded": fold(net, x[:2])}
     made: dict[str, Run] = {}
     for mode in modes:
         engine, option = mode.split(",")[0], MODES[mode]

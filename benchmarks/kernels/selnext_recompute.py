@@ -4,7 +4,7 @@ import torch
 from case import Case, Make
 
 from convgate.kernels.path import takes_fused
-from convgate.kernels.selnext_recompute import fits, recompute, squeeze
+from convgate.kernels.selnext_recompute import fits
 from convgate.models.selnext_block import BlockOptions, GatedMlp
 
 
@@ -13,14 +13,10 @@ def selnext_recompute(make: Make, n: int, c: int, side: int) -> Case:
     x, shortcut = make(n, c, side, side), make(n, c, side, side)
     mlp = GatedMlp(c, BlockOptions()).to(x.device, x.dtype)
     gamma = torch.ones(c, device=x.device, dtype=x.dtype)
-    first, second = (mlp.fc1.weight, mlp.fc1.bias), (mlp.fc2.weight, mlp.fc2.bias)
 
     def run() -> object:
         y, r = x.permute(0, 2, 3, 1), shortcut.permute(0, 2, 3, 1)
-        if not takes_fused(y) or not fits(y):
-            return mlp(y) * gamma + r
-        mean = squeeze(y, *first).to(y.dtype)
-        scale = mlp.gate.gate(mean[:, :, None, None]).flatten(1)
-        return recompute(y, scale, first, second, gamma, r)
+        fused = takes_fused(y) and fits(y)
+        return mlp.recomputing(y, gamma, r) if fused else mlp(y) * gamma + r
 
     return Case(run, (x, shortcut), 4 * x.nbytes, 0, str(tuple(x.shape)))

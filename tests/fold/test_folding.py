@@ -1,6 +1,7 @@
 """Whole networks: every gate in every family, exported, copied, refused."""
 
 import copy
+import re
 import zlib
 
 import pytest
@@ -83,6 +84,16 @@ def check(net, x):
     return made
 
 
+def check_rounding_alone(net, x, sentence):
+    """The fold is exact in float64, and in float32 near the network's own rounding."""
+    own, twin = net(x).double(), net.double()
+    expected = twin(x.double())
+    rounding = (own - expected).norm() / expected.norm()
+    difference = float(re.search(r"its output differs by (\S+) of its norm", sentence)[1])
+    assert difference < 4 * rounding
+    assert folded(fold(twin, x.double())).difference < 1e-12
+
+
 def images(px=32):
     return torch.randn(2, 3, px, px)
 
@@ -108,11 +119,11 @@ def test_every_gate_in_every_family(name, gate):
         except InputError as error:
             assert f"has no site '{at}'" in str(error)
             continue
+        x = images()
         try:
-            check(net, images())
+            check(net, x)
         except InputError as error:  # a deep network that amplifies its own rounding
-            assert "its output differs by" in str(error)
-            assert folded(fold(net.double(), images().double())).difference < 1e-12
+            check_rounding_alone(net, x, str(error))
         done.append(at)
     assert NETS[name][1] in done
 

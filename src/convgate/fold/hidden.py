@@ -38,7 +38,9 @@ def join_means(net: Net) -> None:
 
     The GELU must be one that may be stored over its input.
     """
-    for step in list(net.graph.nodes) if takes_fused(net.example) else ():
+    if not takes_fused(net.example):
+        return
+    for step in list(net.graph.nodes):
         pool = _pool_of(net, step) if step.target is gelu_ else None
         if pool is None:
             continue

@@ -5,6 +5,7 @@ https://doi.org/10.32604/cmc.2025.059966 on https://arxiv.org/abs/2201.03545.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -74,20 +75,22 @@ class GatedMlp(nn.Module):
         At inference the hidden features are kept between the products or computed again, whichever
         is faster at this size.
         """
-
-        def keeping() -> Tensor:
-            h, mean = expand(x, *expansion)
-            return project(h, self._scale(mean.to(h.dtype)), *projection, gamma, shortcut)
-
-        def recomputing() -> Tensor:
-            scale = self._scale(squeeze(x, *expansion).to(x.dtype))
-            return recompute(x, scale, expansion, projection, gamma, shortcut)
-
-        expansion = self.fc1.weight, self.fc1.bias
-        projection = self.fc2.weight, self.fc2.bias
         if torch.is_grad_enabled() or not fits(x):
-            return keeping()
-        return fastest([keeping, recomputing], x, "selnext_block")()
+            return self.keeping(x, gamma, shortcut)
+        forms = [partial(form, x, gamma, shortcut) for form in (self.keeping, self.recomputing)]
+        return fastest(forms, x, "selnext_block")()
+
+    def keeping(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        """Return what `fused` does, with the hidden features written once and read once."""
+        h, mean = expand(x, self.fc1.weight, self.fc1.bias)
+        scale = self._scale(mean.to(h.dtype))
+        return project(h, scale, self.fc2.weight, self.fc2.bias, gamma, shortcut)
+
+    def recomputing(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        """Return what `fused` does, with the hidden features computed twice and never written."""
+        expansion, projection = ((fc.weight, fc.bias) for fc in (self.fc1, self.fc2))
+        scale = self._scale(squeeze(x, *expansion).to(x.dtype))
+        return recompute(x, scale, expansion, projection, gamma, shortcut)
 
     def _scale(self, mean: Tensor) -> Tensor:
         # A map of one position is its own mean: the gate gives what it gives for all of h.
