@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.authors import as_authors
-from convgate.fold import fold
-from convgate.insert import insert
+from convgate.folding import fold
+from convgate.insertion import insert
 from convgate.models import create_model
 
 IMAGE_PX = 224

@@ -20,8 +20,8 @@ from benchmarks.record import RESULTS, rows_of, write
 from benchmarks.targets import BEST, EACH, STEP, TARGETS, table
 from convgate.deploy.engines import open_engine
 from convgate.errors import InputError
-from convgate.fold import fold
-from convgate.insert import insert
+from convgate.folding import fold
+from convgate.insertion import insert
 from convgate.measure import LatencyReport, compare_latency
 from convgate.models import create_model
 

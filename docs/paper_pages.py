@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gate_pages import table
 
+from convgate.papers import COUNTERS, PaperTable, Row, list_tables, load_table
+from convgate.papers.properties import PROPERTIES
+from convgate.papers.run import counter_of, note_of
+from convgate.papers.table import COUNTED
 from convgate.studies.markdown import cell
-from convgate.studies.papers import COUNTERS, PaperTable, Row, list_tables, load_table
-from convgate.studies.papers.properties import PROPERTIES
-from convgate.studies.papers.run import counter_of, note_of
-from convgate.studies.papers.table import COUNTED
 
 HEAD = """# The papers' tables, one by one
 

@@ -8,3 +8,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 torch.set_num_threads(1)
+
+# Fixtures that the tests of several packages use.
+pytest_plugins = ["fixtures.trees", "fixtures.shipped", "fixtures.fake_study"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convgate.gates import GATES, create_gate, list_gates
-from convgate.studies.papers import list_tables, run_table
+from convgate.papers import list_tables, run_table
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -42,7 +42,7 @@ def test_importing_the_package_loads_no_torch():
     assert ran.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("module", ["gates", "insert", "kernels", "measure"])
+@pytest.mark.parametrize("module", ["gates", "insertion", "kernels", "measure"])
 def test_the_core_loads_torch_and_nothing_heavier(module):
     heavy = ["timm", "torchvision", "lightning", "optuna", "plotly", "matplotlib", "sklearn"]
     code = f"import convgate.{module}, sys; print([m for m in {heavy} if m in sys.modules])"

@@ -1,6 +1,6 @@
 """Cheap attention for ConvNets: choose, insert, train, measure, see and ship gates.
 
-The rest lives in the packages: `convgate.insert`, `convgate.measure`, `convgate.models`,
+The rest lives in the packages: `convgate.insertion`, `convgate.measure`, `convgate.models`,
 `convgate.train`, `convgate.studies`.
 """
 

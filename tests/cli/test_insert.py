@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import convgate.cli.insert  # noqa: F401  enters the verb
 from convgate.cli.main import app
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.models import create_model
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import convgate.cli.papers
 import convgate.cli.train  # noqa: F401  both enter their verbs
 from convgate.cli.main import app
-from convgate.studies.papers.table import Build, load_table
+from convgate.papers.table import Build, load_table
 from convgate.train.recipe import GateSpec
 
 
@@ -142,8 +142,8 @@ def trained(tmp_path, monkeypatch):
         build=Build(model="resnet20", gate=GateSpec(name="se", options={"reduction": 8})),
     )
     short = replace(table, row=(row,))
-    monkeypatch.setattr("convgate.studies.papers.run.load_table", lambda name: short)
-    monkeypatch.setattr("convgate.studies.papers.trained.load_table", lambda name: short)
+    monkeypatch.setattr("convgate.papers.run.load_table", lambda name: short)
+    monkeypatch.setattr("convgate.papers.trained.load_table", lambda name: short)
     words = ["train", "digits/demo", "--model", "resnet20", "--set"]
     words += ['gate={name="se", options={reduction=8}}', "--set", "schedule.epochs=2", "--out"]
     for seed in (0, 1):

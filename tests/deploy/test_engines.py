@@ -8,7 +8,7 @@ from torch import nn
 
 from convgate.deploy import ENGINES, open_engine
 from convgate.deploy.checks import check_engine
-from convgate.deploy.race import Course
+from convgate.deploy.engine_config import Course
 from convgate.errors import InputError
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

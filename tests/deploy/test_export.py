@@ -19,9 +19,9 @@ from convgate.deploy import (
     predict,
 )
 from convgate.deploy.export import has_fixed_size
-from convgate.deploy.images import spec_of_timm
 from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model
+from convgate.networks.preprocessing import spec_of_timm
 
 X = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
 FILE = {"onnx": "net.onnx", "openvino": "net.xml"}

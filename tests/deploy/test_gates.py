@@ -14,7 +14,7 @@ from convgate.deploy.runtimes import read_graph, run_onnx, run_openvino
 from convgate.deploy.verify import check_deterministic, inputs_to_compare, verify
 from convgate.errors import InputError
 from convgate.gates import list_gates
-from convgate.insert import insert
+from convgate.insertion import insert
 
 SMALL = {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 128)}
 NETWORKS = {

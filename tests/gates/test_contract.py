@@ -11,7 +11,7 @@ from torch.export import Dim
 
 from convgate.errors import InputError
 from convgate.gates import GATES, Gate, PooledGate, create_gate, list_gates
-from convgate.insert import start_as_identity
+from convgate.insertion import start_as_identity
 
 CHANNELS = 128  # the smallest count that every gate takes with its default options
 SIZES = [(1, 1), (1, 6), (6, 1), (5, 3), (4, 9)]

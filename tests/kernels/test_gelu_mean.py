@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from convgate import kernels
-from convgate.fold import fold, folded
-from convgate.fold.hidden import IDENTITY
+from convgate.folding import fold, folded
+from convgate.folding.gelu_mean import IDENTITY
 from convgate.gates import CA, SE
 from convgate.kernels.gelu_mean import gelu_mean, reference
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
@@ -73,7 +73,7 @@ def test_a_folded_network_takes_the_mean_with_the_gelu(device, monkeypatch, name
     made = fold(net, x)
     assert [f.identity for f in folded(made).folds].count(IDENTITY) == times
     monkeypatch.setattr(
-        "convgate.fold.hidden.gelu_mean", lambda *a: seen.append(1) or gelu_mean(*a)
+        "convgate.folding.gelu_mean.gelu_mean", lambda *a: seen.append(1) or gelu_mean(*a)
     )
     with kernels.use("reference"):
         wanted = net(x)

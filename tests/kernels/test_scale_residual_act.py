@@ -7,8 +7,8 @@ from torch import nn
 
 from convgate import kernels
 from convgate.errors import InputError
-from convgate.fold import fold
-from convgate.insert import insert
+from convgate.folding import fold
+from convgate.insertion import insert
 from convgate.kernels.scale_residual_act import reference, scale_residual_act
 
 both = pytest.mark.parametrize("act", ["none", "relu"])
@@ -76,7 +76,7 @@ def test_a_folded_block_ends_in_the_kernel(device, monkeypatch, gate, kernels_ca
         wanted, made = net(x), fold(net, x)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "convgate.fold.residual.scale_residual_act",
+            "convgate.folding.residual.scale_residual_act",
             lambda *a: seen.append(a[3]) or scale_residual_act(*a),
         )
         got = made(x)

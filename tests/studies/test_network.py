@@ -12,7 +12,7 @@ from convgate.studies.network import (
     read_network,
     write_network,
 )
-from convgate.studies.storage import Record
+from convgate.studies.trial_records import Record
 from convgate.train.recipe import GateSpec, ModelSpec, StudySpec
 
 

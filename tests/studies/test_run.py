@@ -17,15 +17,15 @@ from convgate import spec
 from convgate.errors import Diverged, InputError
 from convgate.studies import run_study
 from convgate.studies.report import write_report
-from convgate.studies.store import Store
+from convgate.studies.trials import Store
 from convgate.train.fit import fit
 
-HELP = Path(__file__).parent / "conftest.py"
+HELP = Path(__file__).parents[1] / "fixtures/fake_study.py"
 CHOICES = {"gates": ["se", "eca"], "seeds": 2, "progress": False}
 
 
 def start(code, *args):
-    """Run code in another process, with everything of conftest at hand."""
+    """Run code in another process, with everything of the fixtures at hand."""
     head = f"import runpy, sys; h = runpy.run_path({str(HELP)!r}); from convgate.studies import *\n"
     return subprocess.Popen([sys.executable, "-c", head + code, *map(str, args)])
 

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from convgate.errors import InputError
+from convgate.papers.preset import open_preset
 from convgate.studies import run_study
-from convgate.studies.choose import check_variants, choose
+from convgate.studies.plan import check_variants, choose
 from convgate.studies.series import sweeps_of
 
 GROUPS = "gate.options.groups=16,2,4"
@@ -24,7 +25,8 @@ def test_each_gated_variant_becomes_one_for_each_value(recipe):
 
 def test_the_other_options_stay_as_they_are():
     sweep = "gate.options.reduction=4,8"
-    plan = choose(None, {"preset": "ean.2", "rows": ["resnet50+cbam"], "sweep": sweep})
+    preset = open_preset("ean.2", ["resnet50+cbam"], any_recipe=False)
+    plan = choose(None, {"preset": preset, "sweep": sweep})
     swept = [(v.label, n.options) for v, n in plan.networks.items() if not v.is_base]
     assert swept == [
         ("resnet50+cbam reduction=4", {"bias": False, "norm": False, "reduction": 4}),

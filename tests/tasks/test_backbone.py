@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import insert, replace
+from convgate.insertion import insert, replace
 from convgate.models import create_model
 from convgate.tasks.backbone import Backbone, create_backbone
 

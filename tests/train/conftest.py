@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convgate.train.annotated import Orders, SceneSpec, Wanted, open_scenes
 from convgate.train.data import DataSpec
 from convgate.train.recipe import load_recipe, override
-from convgate.train.scenes import Orders, SceneSpec, Wanted, open_scenes
 
 TINY = (
     "data.train_count=200",

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from convgate.gates import EAN, ELA, GATES, SELN
-from convgate.insert import inserted
+from convgate.insertion import inserted
 from convgate.models import create_model
 from convgate.train.build import add_gate, build_model
 from convgate.train.recipe import GateSpec, list_recipes, load_recipe

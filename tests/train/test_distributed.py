@@ -4,7 +4,7 @@ import sys
 import torch
 
 from convgate import spec
-from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
+from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.fit import fit
 
 COMMAND = """

@@ -4,7 +4,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from convgate.errors import CorruptFile, InputError
-from convgate.train.checkpoint import WEIGHTS, load_weights
+from convgate.storage import WEIGHTS, load_weights
 from convgate.train.evaluate import evaluate
 from convgate.train.fit import fit
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from convgate.errors import CorruptFile, InputError
+from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.tasks.classify import Classifier
 from convgate.train import fit as package_fit
-from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.data import Batches
 from convgate.train.fit import fit
 from convgate.train.record import METRICS, RESULT

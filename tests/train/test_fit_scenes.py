@@ -9,8 +9,8 @@ import torch
 
 from convgate import spec
 from convgate.errors import InputError
+from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.tasks.detect.yolox import YOLOX
-from convgate.train.checkpoint import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.evaluate import evaluate
 from convgate.train.evaluate_scenes import evaluate_scenes
 from convgate.train.fit import fit

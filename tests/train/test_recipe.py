@@ -5,7 +5,7 @@ import pytest
 from convgate import spec
 from convgate.errors import InputError
 from convgate.gates import list_gates
-from convgate.insert import inserted
+from convgate.insertion import inserted
 from convgate.train.build import build_model
 from convgate.train.recipe import (
     FOLDER,

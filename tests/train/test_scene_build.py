@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from convgate.errors import InputError
-from convgate.insert import inserted
+from convgate.insertion import inserted
 from convgate.models import create_model
 from convgate.train.build import add_gate
 from convgate.train.recipe import list_recipes, load_recipe, override

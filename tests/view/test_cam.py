@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from convgate.errors import InputError
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view import activation_map, list_methods
 from convgate.view.cam import ask

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convgate.errors import InputError
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view import measure_diversity
 from convgate.view.diversity import choose_places

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view.maps import last_maps, named_maps, trace_maps
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from convgate.errors import InputError
-from convgate.train.checkpoint import WEIGHTS, load_weights
+from convgate.storage import WEIGHTS, load_weights
 from convgate.train.fit import fit
 from convgate.train.recipe import load_recipe, override
 from convgate.view import open_networks

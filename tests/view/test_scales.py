@@ -10,7 +10,7 @@ from torchvision.ops import SqueezeExcitation
 
 from convgate.errors import InputError
 from convgate.gates import create_gate, list_gates
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view import find_gates, measure_scales
 from convgate.view.activations import run_watched, scale_of

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from convgate.cli.rivals import random_images
 from convgate.errors import InputError
-from convgate.insert import InsertReport, insert
-from convgate.insert.trace import noted_size
+from convgate.insertion import InsertReport, insert
+from convgate.insertion.trace import noted_size
 from convgate.models import create_model, load_weights
-from convgate.train.checkpoint import save_weights
+from convgate.storage import save_weights
 
 SECONDS = 5.0  # of timing, after the warm-up
 

@@ -49,7 +49,7 @@ def sites(
     as_json: Json = False,
 ) -> None:
     """Places for a gate in a network: `convgate ls sites resnet50`; --json has every path."""
-    from convgate.insert import list_sites
+    from convgate.insertion import list_sites
     from convgate.models import create_model
 
     columns = ("name", "path", "stage", "channels", "layout", "where")

@@ -41,7 +41,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
     from convgate.cli.rivals import build_rivals, random_images, with_folded
     from convgate.cli.survey import print_survey, progress, take_survey
-    from convgate.deploy.race import Course
+    from convgate.deploy.engine_config import Course
 
     course = Course(engine, dtype, threads, compile_mode, channels_last, parts)
     images = random_images(batch, image_px, device)

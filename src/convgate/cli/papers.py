@@ -34,11 +34,11 @@ def table(  # noqa: PLR0913 - one argument an option
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
-    from convgate.deploy.race import Course
-    from convgate.studies.papers.plot import check_plot, write_plot
-    from convgate.studies.papers.run import run_table
-    from convgate.studies.papers.text import check_format, render, render_list
-    from convgate.studies.papers.trained import with_results
+    from convgate.deploy.engine_config import Course
+    from convgate.papers.plot import check_plot, write_plot
+    from convgate.papers.run import run_table
+    from convgate.papers.text import check_format, render, render_list
+    from convgate.papers.trained import with_results
 
     check_format(form)
     if name == "ls":
@@ -65,7 +65,7 @@ def table(  # noqa: PLR0913 - one argument an option
 
 
 def _show(text: str, out: Path | None) -> None:
-    from convgate.studies.papers.text import write
+    from convgate.papers.text import write
 
     if out is None:
         typer.echo(text)

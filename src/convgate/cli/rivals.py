@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.fold import fold
-from convgate.insert import insert
+from convgate.folding import fold
+from convgate.insertion import insert
 from convgate.models import create_model
 
 
@@ -36,7 +36,7 @@ def with_folded(rivals: Mapping[str, nn.Module], images: Tensor) -> dict[str, nn
     """Return each network and, after it, its copy folded for inference on ``images``.
 
     Raises:
-        InputError: for a network that `convgate.fold.fold` refuses.
+        InputError: for a network that `convgate.folding.fold` refuses.
     """
     both: dict[str, nn.Module] = {}
     for name, model in rivals.items():

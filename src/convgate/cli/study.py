@@ -45,8 +45,9 @@ def study(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
     from convgate.deploy.checks import check_engine
+    from convgate.papers.preset import chosen_preset
     from convgate.studies import Steps, run_study, short_table
-    from convgate.studies.bench import measure_runs
+    from convgate.studies.measurement import measure_runs
 
     check_engine(engine, dtype)  # before hours of training, not after
     result = run_study(
@@ -57,8 +58,7 @@ def study(  # noqa: PLR0913 - one argument an option
         models=_names(model),
         seeds=seeds,
         budget=budget,
-        preset=preset,
-        rows=_names(rows),
+        preset=chosen_preset(preset, _names(rows), any_recipe=recipe is not None),
         sweep=sweep,
         settings=settings,
         data=data,

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
-from convgate.deploy.race import Course
+from convgate.deploy.engine_config import Course
 from convgate.errors import unknown
 from convgate.measure import (
     PRESETS,

@@ -1,14 +1,14 @@
 """Ship a network: the hub layout, verified exports, engines to run them, predictions."""
 
-from convgate.deploy.about import About, read_about
 from convgate.deploy.accuracy import calibration_images, open_labelled, top1
 from convgate.deploy.checks import ENGINES
 from convgate.deploy.engines import Engine, open_engine
 from convgate.deploy.export import Exported, export
-from convgate.deploy.hub import load_hub, save_hub
-from convgate.deploy.images import ImageSpec
 from convgate.deploy.predict import Classifier, Prediction, open_classifier, predict
-from convgate.deploy.source import Source, open_source
+from convgate.networks.card import About, read_about
+from convgate.networks.hub import load_hub, save_hub
+from convgate.networks.opening import Source, open_source
+from convgate.networks.preprocessing import ImageSpec
 
 __all__ = [
     "ENGINES",

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convgate.deploy.about import About
-from convgate.deploy.images import ImageSpec
 from convgate.deploy.runtimes import Run
 from convgate.errors import InputError
-from convgate.train.data.images import EXTENSIONS, decode
-from convgate.train.data.sources import Tree, open_tree
+from convgate.networks.card import About
+from convgate.networks.preprocessing import ImageSpec
+from convgate.pictures.archives import Tree, open_tree
+from convgate.pictures.decoding import EXTENSIONS, decode
 
 LEAST_CALIBRATION = 32
 MOST_CALIBRATION = 300  # the quantiser's own number

@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.about import About
 from convgate.deploy.accuracy import Labelled, top1
 from convgate.deploy.checks import check_size
-from convgate.deploy.files import staging
 from convgate.deploy.formats import FORMATS
-from convgate.deploy.images import ImageSpec
 from convgate.deploy.runtimes import Run
-from convgate.deploy.source import Source
 from convgate.deploy.verify import check_deterministic, check_range, inputs_to_compare, verify
 from convgate.errors import InputError, unknown
-from convgate.fold import fold, folded
+from convgate.folding import fold, folded
+from convgate.networks.card import About
+from convgate.networks.opening import Source
+from convgate.networks.preprocessing import ImageSpec
+from convgate.storage import staging
 
 LEAST = 3  # images to compare on
 _KIND = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}

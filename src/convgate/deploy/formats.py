@@ -6,12 +6,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.about import KEY, About, read_about
 from convgate.deploy.convert import EXAMPLE_BATCH, HalfPrecision, to_onnx
 from convgate.deploy.extras import need
 from convgate.deploy.quantise import quantise
 from convgate.deploy.runtimes import Run, openvino_core, read_graph, run_onnx, run_openvino
 from convgate.errors import CorruptFile
+from convgate.networks.card import KEY, About, read_about
 
 
 class Format(Protocol):

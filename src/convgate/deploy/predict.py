@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from convgate.deploy.about import About
 from convgate.deploy.formats import FORMATS
-from convgate.deploy.labels import described
 from convgate.deploy.runtimes import Run
-from convgate.deploy.source import open_source
 from convgate.errors import InputError
+from convgate.networks.card import About
+from convgate.networks.labels import described
+from convgate.networks.opening import open_source
 
 TOP = 5
 BATCH = 16

@@ -50,7 +50,7 @@ class Gate(nn.Module):
         """Set the parameters so that y = x exactly while gradients still flow.
 
         Returns:
-            False where no such parameters exist; `convgate.insert.IdentityStart` then does it.
+            False where no such parameters exist; `convgate.insertion.IdentityStart` then does it.
         """
         return False
 

@@ -14,7 +14,7 @@ class PooledGate(Gate):
         gate(x) = product of scales(*pool(x))
 
     `pool` treats every channel alike, so it exchanges with a 1x1 convolution, bias included:
-    pool(W h + b) = W pool(h) + b. `convgate.fold` builds on that.
+    pool(W h + b) = W pool(h) + b. `convgate.folding` builds on that.
 
     Shape: x (N, C, H, W) -> each of pool(x) (N, C, H', W').
 

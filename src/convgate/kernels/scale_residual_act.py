@@ -22,7 +22,7 @@ def scale_residual_act(x: Tensor, scale: Tensor, shortcut: Tensor, act: str = "n
 
     The backward pass reads the gradient and x (and y under `relu`, for its sign) and writes the
     gradients of x and r while it sums that of s; it saves nothing else. Blocks that
-    `convgate.fold.fold` gave end in it on CUDA.
+    `convgate.folding.fold` gave end in it on CUDA.
 
     Shape: x, shortcut (N, C, H, W); scale (N, C, 1, 1) or (1, C, 1, 1) -> y (N, C, H, W).
     Source: arXiv 1709.01507, figure 3 (a gate at the end of a residual block).

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from convgate.studies.circumstances import (
+from convgate.studies.provenance import (
     Pairs,
     data_pairs,
     failures,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from convgate.errors import CorruptFile
+from convgate.storage import write_text
 from convgate.studies.grid import Cell, Variant, read_variant
-from convgate.train.checkpoint import write_text
 
 
 @dataclass(frozen=True)

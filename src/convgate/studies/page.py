@@ -8,7 +8,9 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from convgate.studies.charts import accuracy_latency
-from convgate.studies.circumstances import (
+from convgate.studies.line_charts import curves, option
+from convgate.studies.points import names
+from convgate.studies.provenance import (
     Pairs,
     data_pairs,
     failures,
@@ -16,8 +18,6 @@ from convgate.studies.circumstances import (
     machine_pairs,
     notes,
 )
-from convgate.studies.line_charts import curves, option
-from convgate.studies.points import names
 from convgate.studies.result import StudyResult
 from convgate.studies.series import sweeps_of
 from convgate.studies.style import STYLE

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from convgate.studies.grid import Cell
 from convgate.studies.notation import duration
-from convgate.studies.storage import Record
+from convgate.studies.trial_records import Record
 
 
 class Voice:

@@ -1,11 +1,11 @@
 """Writing a study's report: the page, the Markdown, the picture and the tables."""
 
+from convgate.storage import write_text
 from convgate.studies.line_pictures import write_curves, write_sweeps
 from convgate.studies.markdown import render_markdown
 from convgate.studies.page import render_page
 from convgate.studies.picture import write_picture
 from convgate.studies.result import StudyResult, write_tables
-from convgate.train.checkpoint import write_text
 
 
 def write_report(result: StudyResult, stamp: int) -> None:

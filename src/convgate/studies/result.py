@@ -10,11 +10,11 @@ from typing import Any
 
 from convgate import spec
 from convgate.measure import environment
+from convgate.storage import write_text
 from convgate.studies.answer import answer
 from convgate.studies.measurements import Measurements
-from convgate.studies.storage import Record
 from convgate.studies.summary import Row, summarise
-from convgate.train.checkpoint import write_text
+from convgate.studies.trial_records import Record
 from convgate.train.recipe import Recipe
 
 SUMMARY = "summary.json"

@@ -10,18 +10,18 @@ from filelock import Timeout
 
 from convgate import spec
 from convgate.errors import InputError
-from convgate.studies.bench import measure_runs
-from convgate.studies.choose import Choices, check_variants, choose
+from convgate.storage import write_text
 from convgate.studies.grid import Cell, Variant
+from convgate.studies.loop import train_cells
+from convgate.studies.measurement import measure_runs
 from convgate.studies.measurements import Measurements, read_measurements
 from convgate.studies.network import Network, essence
+from convgate.studies.plan import Choices, check_variants, choose
 from convgate.studies.progress import Voice
 from convgate.studies.report import write_report
 from convgate.studies.result import StudyResult, conclude, is_fresh
-from convgate.studies.storage import Record
-from convgate.studies.store import Store
-from convgate.studies.work import train_cells
-from convgate.train.checkpoint import write_text
+from convgate.studies.trial_records import Record
+from convgate.studies.trials import Store
 from convgate.train.fit import fit
 from convgate.train.recipe import Recipe
 from convgate.train.record import FitResult

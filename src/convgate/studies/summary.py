@@ -8,7 +8,7 @@ from convgate.studies.compare import Difference, mean_and_std, paired_difference
 from convgate.studies.grid import Variant, unique
 from convgate.studies.measurements import Facts, Measurements
 from convgate.studies.pareto import pareto_front
-from convgate.studies.storage import Record
+from convgate.studies.trial_records import Record
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import inserted
+from convgate.insertion import inserted
 
 
 def freeze_stages(body: nn.Module, info: Sequence[dict[str, Any]], count: int) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.insert import inserted
+from convgate.insertion import inserted
 from convgate.models import from_authors, load_checkpoint_file
 
 

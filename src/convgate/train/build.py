@@ -7,7 +7,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insert import insert, inserted, remove, replace
+from convgate.insertion import insert, inserted, remove, replace
 from convgate.models import create_model
 from convgate.train.data import ImageData, open_data
 from convgate.train.recipe import GateSpec, Recipe

@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from torch.utils.tensorboard import SummaryWriter
 
 from convgate.errors import Diverged
-from convgate.train.checkpoint import LAST, STATE
+from convgate.storage import LAST, STATE
 from convgate.train.record import Epoch, write_metrics
 
 OnEpoch = Callable[[Any], None]

@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from convgate import spec
+from convgate import spec, storage
 from convgate.errors import InputError
 from convgate.tasks.task import Optimise, Task
-from convgate.train import checkpoint
+from convgate.train.annotated import SceneData
 from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
 from convgate.train.data import ImageData
 from convgate.train.optim import create_optimizer, create_schedule
@@ -29,7 +29,6 @@ from convgate.train.record import (
     write_metrics,
     write_result,
 )
-from convgate.train.scenes import SceneData
 from convgate.train.trainer import Epochs, process, quiet, run_trainer
 
 __all__ = ["Job", "carry_out", "check_free"]
@@ -85,7 +84,7 @@ def check_free(recipe: Recipe, out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose a folder for the run")
-    if not (out / checkpoint.LAST).exists() and not (out / RESULT).exists():
+    if not (out / storage.LAST).exists() and not (out / RESULT).exists():
         return
     if not (out / RECIPE).is_file():
         raise InputError(f"{out}: holds a checkpoint but no {RECIPE}; choose another folder")
@@ -96,7 +95,7 @@ def check_free(recipe: Recipe, out: Path) -> None:
 def _claim(recipe: Recipe, out: Path) -> None:
     if process().rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(out / RECIPE, spec.dump(recipe))
+        storage.write_text(out / RECIPE, spec.dump(recipe))
 
 
 def _train(
@@ -107,8 +106,8 @@ def _train(
     display: Sequence[Lines],
     on_epoch: OnEpoch | None,
 ) -> Sequence[E]:
-    last = out / checkpoint.LAST
-    earlier = checkpoint.load_checkpoint(last)[checkpoint.STATE] if last.is_file() else {}
+    last = out / storage.LAST
+    earlier = storage.load_checkpoint(last)[storage.STATE] if last.is_file() else {}
     done = [records.epoch(**record) for record in earlier.get("records", [])]
     if len(done) >= recipe.schedule.epochs:
         return done
@@ -168,7 +167,7 @@ def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: S
         out=out,
     )
     if process().rank == 0:
-        state = checkpoint.load_checkpoint(out / checkpoint.LAST)
+        state = storage.load_checkpoint(out / storage.LAST)
         portable = replace(recipe, data=replace(recipe.data, path=None))
         metadata = {
             "recipe": spec.dump(portable),
@@ -177,8 +176,8 @@ def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: S
             **_statistics(data),
             **{name: json.dumps(score) for name, score in scores.items() if name in _KEPT},
         }
-        weights = checkpoint.network_weights(state)
-        checkpoint.save_weights(out / checkpoint.WEIGHTS, weights, metadata)
+        weights = storage.network_weights(state)
+        storage.save_weights(out / storage.WEIGHTS, weights, metadata)
         write_metrics(out, done)
         write_result(result)
     return result

@@ -7,8 +7,8 @@ from typing import Any
 
 from convgate import spec
 from convgate.errors import InputError, unknown
+from convgate.train.annotated import SceneSpec
 from convgate.train.data import SCENES, AugmentSpec, DataSpec
-from convgate.train.scenes import SceneSpec
 from convgate.train.sections import (
     DetectorSpec,
     GateSpec,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from convgate.errors import CorruptFile
-from convgate.train.checkpoint import write_text
+from convgate.storage import write_text
 
 RESULT = "result.json"
 METRICS = "metrics.csv"

@@ -8,17 +8,17 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import CorruptFile, InputError
-from convgate.insert import SITES
+from convgate.insertion import SITES
 from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.segment import create_segmenter
 from convgate.tasks.task import Optimise, Task
+from convgate.train.annotated import Orders, SceneData, Wanted, open_scenes
+from convgate.train.annotated.voc import VOC_SETS
 from convgate.train.build import add_gate, images_per_pass, share_gate_statistics
 from convgate.train.metrics import AveragePrecision
 from convgate.train.modules import Detection, Segmentation
 from convgate.train.recipe import DetectorSpec, GateSpec, ModelSpec, Recipe, SceneSpec
-from convgate.train.scenes import Orders, SceneData, Wanted, open_scenes
-from convgate.train.scenes.voc import VOC_SETS
 from convgate.train.trainer import process
 
 __all__ = [

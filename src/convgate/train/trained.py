@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
+from convgate.storage import LAST, WEIGHTS, load_weights
 from convgate.train.build import build_model, open_run_data
-from convgate.train.checkpoint import LAST, WEIGHTS, load_weights
 from convgate.train.data import ImageData
 from convgate.train.recipe import Recipe
 from convgate.train.trainer import quiet

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from convgate.errors import InputError, unknown
-from convgate.train.data.images import square, to_tensor
+from convgate.pictures.decoding import square, to_tensor
 from convgate.view.cam import Answer, activation_map, ask, list_methods
 from convgate.view.cam_picture import Cell, short
 from convgate.view.maps import FeatureMap, last_maps, named_maps

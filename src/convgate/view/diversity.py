@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convgate.insert import list_sites
-from convgate.insert.sites import find_blocks
+from convgate.insertion import list_sites
+from convgate.insertion.sites import find_blocks
 from convgate.measure import FeatureDistance, feature_distances
 from convgate.view.maps import last_maps, named_maps
 from convgate.view.network import Network

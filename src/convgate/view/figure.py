@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from convgate.errors import InputError, unknown
-from convgate.train.checkpoint import replacing, write_text
+from convgate.storage import replacing, write_text
 
 COLOURS = (  # readable on white and on near-black alike
     "#3f7fd6",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.insert.tree import Layout
+from convgate.insertion.tree import Layout
 from convgate.measure.state import evaluated
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from convgate.errors import InputError
-from convgate.insert.trace import noted_size
+from convgate.insertion.trace import noted_size
 from convgate.models import create_model, library_of
 from convgate.train.recipe import GateSpec
 from convgate.train.trained import read_trained

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from convgate.errors import InputError, unknown
-from convgate.train.data.images import EXTENSIONS
-from convgate.train.data.listing import VAL_NAMES
+from convgate.pictures.archives import FolderTree, Tree, open_tree
+from convgate.pictures.decoding import EXTENSIONS
+from convgate.pictures.folders import VAL_NAMES
+from convgate.pictures.labelled import FilePictures
+from convgate.pictures.order import ValOrder
 from convgate.train.data.memory import decode_all
-from convgate.train.data.order import ValOrder
-from convgate.train.data.pictures import FilePictures
-from convgate.train.data.sources import FolderTree, Tree, open_tree
 from convgate.train.data.stream import Prepare, StreamSource
 
 OnProgress = Callable[[str, float], None]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convgate.insert import insert, replace
+from convgate.insertion import insert, replace
 from convgate.models import create_model
 from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector

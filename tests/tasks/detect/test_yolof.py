@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.detect.uniform import uniform_match

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from convgate.errors import InputError
-from convgate.insert import insert
+from convgate.insertion import insert
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.segment import create_segmenter, list_segmenters
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from convgate.pictures.order import generator
 from convgate.train.data.augment import draw_erasing, erase_, mirror, pad_crop
-from convgate.train.data.order import generator
 
 
 def naive_window(image, top, left, padding):

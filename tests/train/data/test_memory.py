@@ -7,12 +7,12 @@ from torch.testing import assert_close
 
 from convgate.errors import CorruptFile
 from convgate.models import create_model
+from convgate.pictures.decoding import from_tensor, to_tensor
+from convgate.pictures.labelled import ArrayPictures
+from convgate.pictures.order import TrainOrder
 from convgate.train.data import AugmentSpec, Batches
 from convgate.train.data.batches import Finish, Normalise
-from convgate.train.data.images import from_tensor, to_tensor
 from convgate.train.data.memory import MemorySource, channel_statistics, decode_all
-from convgate.train.data.order import TrainOrder
-from convgate.train.data.pictures import ArrayPictures
 
 IMAGES = torch.randint(256, (600, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(600) % 7

@@ -9,7 +9,7 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from convgate.errors import CorruptFile
-from convgate.train.data.images import to_tensor
+from convgate.pictures.decoding import to_tensor
 from convgate.train.data.official import read_official
 
 np = pytest.importorskip("numpy")

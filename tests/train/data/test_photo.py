@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
+from convgate.pictures.decoding import from_tensor, to_tensor
+from convgate.pictures.order import generator
 from convgate.train.data import AugmentSpec
-from convgate.train.data.images import from_tensor, to_tensor
-from convgate.train.data.order import generator
 from convgate.train.data.photo import RandAugment, _draw_window, resized_crop
 
 

@@ -3,8 +3,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from convgate.errors import InputError
+from convgate.pictures.decoding import to_tensor
 from convgate.train.data import DataSpec
-from convgate.train.data.images import to_tensor
 from convgate.train.data.sets import open_set
 
 

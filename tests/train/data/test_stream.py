@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from convgate.errors import CorruptFile
+from convgate.pictures.decoding import from_tensor, square, to_tensor
+from convgate.pictures.labelled import ArrayPictures, HeldPictures
+from convgate.pictures.order import TrainOrder, ValOrder
 from convgate.train.data import AugmentSpec
-from convgate.train.data.images import from_tensor, square, to_tensor
-from convgate.train.data.order import TrainOrder, ValOrder
-from convgate.train.data.pictures import ArrayPictures, HeldPictures
 from convgate.train.data.stream import Prepare, StreamSource
 
 IMAGES = torch.randint(256, (12, 3, 10, 14), generator=torch.Generator().manual_seed(0)).byte()

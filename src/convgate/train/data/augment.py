@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from convgate.train.data.order import generator
+from convgate.pictures.order import generator
 
 __all__ = ["draw_erasing", "erase_", "mirror", "pad_crop"]
 

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from convgate.errors import CorruptFile
+from convgate.pictures.labelled import Pictures
+from convgate.pictures.order import Share, generator
 from convgate.train.data.augment import mirror, pad_crop
-from convgate.train.data.order import Share, generator
-from convgate.train.data.pictures import Pictures
 from convgate.train.data.specs import AugmentSpec
 
 __all__ = ["MemorySource", "channel_statistics", "decode_all"]

@@ -15,8 +15,8 @@ import torch
 from torchvision import datasets
 
 from convgate.errors import CorruptFile
-from convgate.train.data.pictures import ArrayPictures, FilePictures, Pictures
-from convgate.train.data.sources import FolderTree
+from convgate.pictures.archives import FolderTree
+from convgate.pictures.labelled import ArrayPictures, FilePictures, Pictures
 
 __all__ = ["OFFICIAL_FOLDERS", "read_official"]
 

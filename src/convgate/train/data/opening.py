@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
+from convgate.pictures.labelled import balanced_subset
+from convgate.pictures.order import TrainOrder, ValOrder
 from convgate.train.data.batches import Batches, Finish, Normalise
-from convgate.train.data.order import TrainOrder, ValOrder
-from convgate.train.data.pictures import balanced_subset
 from convgate.train.data.sets import PictureSet, open_set
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.storage import open_sources

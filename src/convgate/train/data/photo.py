@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data.auto_augment import rand_augment_ops
 from torch import Tensor
 
-from convgate.train.data.images import from_tensor, to_tensor
+from convgate.pictures.decoding import from_tensor, to_tensor
 from convgate.train.data.specs import AugmentSpec
 
 __all__ = ["RandAugment", "resized_crop"]

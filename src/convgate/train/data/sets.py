@@ -10,11 +10,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from convgate.errors import InputError
-from convgate.train.data.listing import Listing, read_listing
+from convgate.pictures.archives import Tree, open_tree
+from convgate.pictures.folders import Listing, read_listing
+from convgate.pictures.labelled import ArrayPictures, FilePictures, Pictures
+from convgate.pictures.order import generator
 from convgate.train.data.official import OFFICIAL_FOLDERS, read_official
-from convgate.train.data.order import generator
-from convgate.train.data.pictures import ArrayPictures, FilePictures, Pictures
-from convgate.train.data.sources import Tree, open_tree
 from convgate.train.data.specs import DataSpec
 
 __all__ = ["PictureSet", "open_set"]

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
-from convgate.train.data.images import square, to_tensor
+from convgate.pictures.decoding import square, to_tensor
+from convgate.pictures.labelled import ArrayPictures, HeldPictures, Pictures, positions
 from convgate.train.data.memory import MemorySource, channel_statistics, decode_all
-from convgate.train.data.pictures import ArrayPictures, HeldPictures, Pictures, positions
 from convgate.train.data.sets import PictureSet
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.stream import Prepare, StreamSource

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convgate.errors import CorruptFile
+from convgate.pictures.decoding import square, to_tensor
+from convgate.pictures.labelled import Pictures
+from convgate.pictures.order import Share, generator, seed_of
 from convgate.train.data.augment import mirror, pad_crop
-from convgate.train.data.images import square, to_tensor
-from convgate.train.data.order import Share, generator, seed_of
 from convgate.train.data.photo import RandAugment, resized_crop
-from convgate.train.data.pictures import Pictures
 from convgate.train.data.specs import AugmentSpec
 
 __all__ = ["Prepare", "StreamSource"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from convgate.train.scenes.shapes import coder
+from convgate.pictures.masks import coder
 
 __all__ = ["Findings", "findings", "truth"]
 

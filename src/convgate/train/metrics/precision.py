@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, distributed
 
+from convgate.pictures.masks import coder
 from convgate.train.metrics.coco import coco_scores
 from convgate.train.metrics.findings import Findings, findings, truth
 from convgate.train.metrics.voc import voc_scores
-from convgate.train.scenes.shapes import coder
 
 __all__ = ["AveragePrecision"]
 

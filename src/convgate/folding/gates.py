@@ -1,0 +1,101 @@
+"""A gate as steps: what it sees of x, the scale that follows from it, and the product.
+
+    gate(x) x = multiply(multiply(x, s), t)  with s, t = scales(pool(x)),   or multiply(x, gate(x))
+
+The steps compute what the gate did; the other folds exchange them with their neighbours. An
+`IdentityStart` with alpha = 0 is x itself: (1 + 0 (s - 1)) x = x for every finite s.
+"""
+
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.folding.net import Net, Step, numel, sole_user
+from convgate.folding.pointwise import multiply
+from convgate.gates import GRN, Gate, PooledGate
+from convgate.insertion import IdentityStart
+
+IDENTITY = "gate that is still the identity"
+OWN_MAP = "its scale is a map of every position of its own input"
+NO_PRODUCT = "it is more than a product"
+NOT_POOLED = "its squeeze is not linear in its input"
+
+
+def blend(s: Tensor, alpha: Tensor) -> Tensor:
+    """Return the scale of a gate that is blended in by alpha."""
+    return 1 + alpha.to(s.dtype) * (s - 1)
+
+
+def open_gates(net: Net) -> None:
+    """Write every gate that scales whole channels, rows or columns as steps."""
+    for step, module in net.steps(nn.Module):
+        if isinstance(module, IdentityStart) and not module.alpha.any() and _drop(net, step):
+            continue
+        gate = module.gate if isinstance(module, IdentityStart) else module
+        if isinstance(gate, Gate):
+            reason = _open(net, step, module, gate)
+            if reason:
+                net.keep(step.target, f"{gate.name}: {reason}")
+    net.settle()
+
+
+def _drop(net: Net, step: Step) -> bool:
+    x = step.args[0]
+    if sole_user(x) is not step:  # what changes its output in place would change x for others
+        return False
+    net.did(step.target, IDENTITY, 3 * numel(step), 0)
+    step.replace_all_uses_with(x)  # type: ignore[arg-type]
+    return True
+
+
+def _open(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
+    """Replace a gate by its steps; return why something of it stays as it was."""
+    shifted = isinstance(gate, GRN)
+    if not gate.is_product and (not shifted or module is not gate):
+        return NO_PRODUCT
+    if not isinstance(gate, PooledGate) and not _scales_channels(gate):
+        return OWN_MAP
+    y: Any = step.args[0]
+    with net.graph.inserting_before(step):
+        for s in _scales(net, step, module, gate):
+            y = net.graph.call_function(multiply, (y, s))
+        if shifted:
+            beta = net.parameter(f"{step.target}.shift", gate.beta[:, None, None])  # type: ignore[index]
+            y = net.graph.call_function(torch.add, (y, beta))
+    step.replace_all_uses_with(y)
+    return "" if isinstance(gate, PooledGate) else NOT_POOLED
+
+
+def _scales(net: Net, step: Step, module: nn.Module, gate: Gate) -> list[Step]:
+    """Add the steps that give the scale of a gate, or its factors one by one."""
+    blended = module is not gate
+    owner = net.graph.get_attr(f"{step.target}.gate" if blended else str(step.target))
+    scales = _factors(net, owner, gate, step.args[0])
+    if not blended:
+        return scales
+    alpha = net.graph.get_attr(f"{step.target}.alpha")
+    whole = reduce(lambda s, t: net.graph.call_function(torch.mul, (s, t)), scales)
+    return [net.graph.call_function(blend, (whole, alpha))]
+
+
+def _factors(net: Net, owner: Step, gate: Gate, x: Any) -> list[Step]:
+    if not isinstance(gate, PooledGate):
+        return [net.graph.call_method("gate", (owner, x))]
+    probe = gate.pool(_probe(gate))
+    pooled = net.graph.call_method("pool", (owner, x))
+    parts = [net.item(pooled, index) for index in range(len(probe))]
+    scales = net.graph.call_method("scales", (owner, *parts))
+    return [net.item(scales, index) for index in range(len(gate.scales(*probe)))]
+
+
+def _scales_channels(gate: Gate) -> bool:
+    with torch.no_grad():
+        return gate.gate(_probe(gate)).shape[2:] == (1, 1)
+
+
+def _probe(gate: Gate) -> Tensor:
+    """Return an input of the gate, small and not square."""
+    like = next(gate.parameters(), torch.empty(0))
+    return torch.rand(1, gate.channels, 2, 3, dtype=like.dtype, device=like.device)

@@ -1,0 +1,153 @@
+"""The graph that the folds work on: its steps, their shapes, and what was done to them."""
+
+import operator
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, fx, nn
+
+from convgate.folding.report import Fold, Kept
+
+Step = fx.Node
+READS = ("call_module", "get_attr")
+FOLDED = "_folded"  # after the name of what took a module's place
+M = TypeVar("M", bound=nn.Module)
+
+
+class Net:
+    """A network being folded.
+
+    Args:
+        module: Its graph.
+        example: An image, (1, C, H, W), for the shapes of all steps.
+    """
+
+    def __init__(self, module: fx.GraphModule, example: Tensor) -> None:
+        self.module = module
+        self.example = example
+        self.folds: list[Fold] = []
+        self.kept: list[Kept] = []
+        self.settle()
+
+    @property
+    def graph(self) -> fx.Graph:
+        return self.module.graph
+
+    def settle(self) -> None:
+        """Drop steps that nothing uses, and note the shapes of the others."""
+        self.graph.eliminate_dead_code()
+        self.graph.lint()
+        self.module.recompile()
+        with torch.no_grad():
+            _Shapes(self.module).run(self.example)
+
+    def drop_unused(self) -> None:
+        """Drop the layers, and the numbers of layers, that no step calls or reads any more."""
+        targets = [str(step.target) for step in self.graph.nodes if step.op in READS]
+        used = [f"{target}." for target in targets]
+        for path, module in list(self.module.named_modules()):
+            own = f"{path}." if path else ""
+            if any(own.startswith(each) for each in used):
+                continue
+            if path and not any(each.startswith(own) for each in used):
+                if _taken(self.module, path):
+                    self.module.delete_submodule(path)
+                continue
+            for name in [*module._parameters, *module._buffers]:  # it only holds other layers
+                if f"{own}{name}" not in targets:
+                    delattr(module, name)
+
+    def steps(self, kind: type[M]) -> Iterator[tuple[Step, M]]:
+        """Yield the steps that call a module of a kind, with the module, in order."""
+        for step in list(self.graph.nodes):
+            module = self.called(step, kind)
+            if module is not None:
+                yield step, module
+
+    def called(self, step: object, kind: type[M]) -> M | None:
+        """Return the module that a step calls, if it is of a kind and nothing hangs on it."""
+        if not isinstance(step, fx.Node) or step.op != "call_module":
+            return None
+        module = self.module.get_submodule(str(step.target))
+        hooked = module._forward_hooks or module._forward_pre_hooks
+        return module if isinstance(module, kind) and not hooked else None
+
+    def constant(self, step: object) -> Tensor | None:
+        """Return the parameter or buffer that a step reads; None for any other step."""
+        if not isinstance(step, fx.Node) or step.op != "get_attr":
+            return None
+        value: Any = self.module
+        for name in str(step.target).split("."):
+            value = getattr(value, name)
+        return value if isinstance(value, Tensor) else None
+
+    def add_module(self, path: str, module: nn.Module) -> str:
+        """Put a module into the network and return its path; the old one at ``path`` may stay."""
+        name = path
+        while _taken(self.module, name):
+            name += FOLDED
+        self.module.add_submodule(name, module)
+        return name
+
+    def swap(self, step: Step, module: nn.Module) -> None:
+        """Let a step call or read another module in the place of its own."""
+        step.target = self.add_module(str(step.target), module)
+
+    def item(self, step: Step, index: int) -> Step:
+        """Add a step that takes one of what another gives."""
+        return self.graph.call_function(operator.getitem, (step, index))
+
+    def parameter(self, path: str, value: Tensor) -> Step:
+        """Put a constant into the network; return the step, at the insertion point, to read it."""
+        above, _, name = path.rpartition(".")
+        host = self.module.get_submodule(above)
+        while hasattr(host, name):
+            name += FOLDED
+        host.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
+        return self.graph.get_attr(f"{above}.{name}" if above else name)
+
+    def did(self, path: object, identity: str, before: int, after: int) -> None:
+        """Note a fold; ``before`` and ``after`` count numbers of feature maps."""
+        size = self.example.element_size()
+        self.folds.append(Fold(_original(path), identity, before * size, after * size))
+
+    def keep(self, path: object, reason: str) -> None:
+        """Note that something stays as it is."""
+        self.kept.append(Kept(_original(path), reason))
+
+
+class _Shapes(fx.Interpreter):
+    def run_node(self, n: Step) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
+        return result
+
+
+def shape(step: object) -> tuple[int, ...]:
+    """Return the shape of what a step gives; empty for anything but a tensor."""
+    return (step.meta.get("shape") or ()) if isinstance(step, fx.Node) else ()
+
+
+def numel(step: object) -> int:
+    """Return how many numbers a step gives."""
+    return torch.Size(shape(step)).numel()
+
+
+def sole_user(step: object) -> Step | None:
+    """Return the one step that uses another; None where there are none or more."""
+    if not isinstance(step, fx.Node) or len(step.users) != 1:
+        return None
+    return next(iter(step.users))
+
+
+def _original(path: object) -> str:
+    return str(path).replace(FOLDED, "")
+
+
+def _taken(root: nn.Module, path: str) -> bool:
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True

@@ -1,0 +1,25 @@
+"""Attention into any backbone, without changing what it computes or what its weights are called."""
+
+from convgate.insertion.attach import Insertion, inserted
+from convgate.insertion.identity import IdentityStart, start_as_identity
+from convgate.insertion.report import InsertReport, Row
+from convgate.insertion.rules import SITES
+from convgate.insertion.select import find_sites
+from convgate.insertion.sites import Site, list_sites
+from convgate.insertion.surgery import insert, remove, replace
+
+__all__ = [
+    "SITES",
+    "IdentityStart",
+    "InsertReport",
+    "Insertion",
+    "Row",
+    "Site",
+    "find_sites",
+    "insert",
+    "inserted",
+    "list_sites",
+    "remove",
+    "replace",
+    "start_as_identity",
+]

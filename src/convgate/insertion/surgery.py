@@ -1,0 +1,196 @@
+"""Insert, replace and remove gates in place; a refusal leaves the network untouched."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from convgate.errors import InputError, unknown
+from convgate.gates import GATES
+from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
+from convgate.insertion.build import Start, build_gate
+from convgate.insertion.report import InsertReport, report_row
+from convgate.insertion.select import find_sites, in_stages
+from convgate.insertion.sites import Site, list_sites, with_shape
+from convgate.insertion.trace import known_input, record_shapes
+from convgate.insertion.tree import MARK
+
+Target = tuple[str, Site, Literal["site", "slot"]]
+"""The path of a module that goes, its site, and whether a gate beside the path or in it."""
+
+
+def insert(
+    model: nn.Module,
+    gate: str,
+    *,
+    at: str = "block_end",
+    stages: Iterable[int] | int | None = None,
+    start: Start = "identity",
+    example_input: Tensor | None = None,
+    **gate_options: Any,
+) -> InsertReport:
+    """Put a gate on every chosen site of a network, in place, before or after loading weights.
+
+    With ``start="identity"`` the network computes bit for bit what it computed, in evaluation and
+    in training, and the gates learn from the first step on (`pdfam_gmm` draws random numbers at
+    every forward, so dropout after it draws others). No key of the state dict changes: the
+    network's own checkpoints load strictly before and after, and leave the gates as they are; a
+    gated checkpoint loads strictly into an equally gated network.
+
+    The gate is a child ("gate" or "input_gate") of the module it follows or precedes, run by a
+    hook. What builds that module anew, as the conversion to SyncBatchNorm does, drops the hook and
+    has to come first; `torch.compile` has to come after, for it looks for hooks once.
+
+    Args:
+        model: The network.
+        gate: A registered gate.
+        at: A site of `list_sites`, or a pattern for dotted module paths ("layer[34].*.bn2"), or
+            several with commas between.
+        stages: The stages to take, from 1, as in (2, 3); the stem is 0. All by default.
+        start: "identity", or "paper" for the gate's own initial values.
+        example_input: An input of the network, to tell shapes and MACs; timm's networks note their
+            input size, which serves where this is absent.
+        gate_options: The gate's options.
+
+    Returns:
+        One row for each gate, in the network's order under each name.
+
+    Raises:
+        InputError: for an unknown gate, option, site or stage (with the nearest), a channel count
+            that the gate cannot take, or a site that has a gate.
+    """
+    if at == "se":
+        raise InputError(
+            "the network's own attention is at 'se'; "
+            f"use replace(model, 'se', {gate!r}) to exchange it"
+        )
+    sites = find_sites(model, at, stages, example_input)
+    for site in sites:
+        check_free(model, site)
+    made = [build_gate(model, site, gate, start, gate_options) for site in sites]
+    rows = [report_row(site, gate, module) for site, module in zip(sites, made, strict=True)]
+    for site, module in zip(sites, made, strict=True):
+        attach(model, module, Insertion(site, gate, gate_options, start))
+    return InsertReport("insert", gate, start, tuple(rows))
+
+
+def replace(
+    model: nn.Module,
+    old: str,
+    new: str,
+    *,
+    stages: Iterable[int] | int | None = None,
+    start: Start = "paper",
+    example_input: Tensor | None = None,
+    **gate_options: Any,
+) -> InsertReport:
+    """Exchange the network's own channel attention, or inserted gates, for another gate, in place.
+
+    The weights of what is replaced go, and so do their keys in the state dict: load a checkpoint
+    that has them before.
+
+    Args:
+        model: The network.
+        old: "se" for the network's own attention, or the name of an inserted gate.
+        new: A registered gate.
+        stages: The stages to take; all by default.
+        start: "paper", or "identity".
+        example_input: An input of the network, to tell shapes and MACs.
+        gate_options: The new gate's options.
+
+    Returns:
+        One row for each gate; its parameters are the difference to what it replaces.
+
+    Raises:
+        InputError: if there is no such attention or gate, or the new gate cannot take a site.
+    """
+    targets = _replaceable(model, old)
+    sites = in_stages([site for _, site, _ in targets], stages)
+    targets = [target for target in targets if target[1] in sites]
+    sites = _with_shapes(model, [path for path, _, _ in targets], sites, example_input)
+    made = [build_gate(model, site, new, start, gate_options) for site in sites]
+    rows = [
+        report_row(site, new, module, model.get_submodule(path))
+        for (path, _, _), site, module in zip(targets, sites, made, strict=True)
+    ]
+    for (path, _, holds), site, module in zip(targets, sites, made, strict=True):
+        mark(module, Insertion(site, new, gate_options, start, holds))
+        put(model, path, module)
+    return InsertReport("replace", new, start, tuple(rows))
+
+
+def remove(model: nn.Module, at: str | None = None) -> InsertReport:
+    """Take gates off a network, in place; the state dict has its original keys again.
+
+    A gate that took the place of the network's own attention leaves `nn.Identity`, for that
+    attention is gone.
+
+    Args:
+        model: The network.
+        at: Only gates inserted there, by the site name or pattern they were inserted with; "se"
+            removes the network's own attention. All inserted gates by default.
+
+    Returns:
+        One row for each removed module; its parameters are negative.
+
+    Raises:
+        InputError: if ``at`` is given and nothing is there.
+    """
+    targets = [
+        (path, insertion.site, insertion.holds)
+        for path, _, insertion in inserted(model)
+        if at in (None, insertion.site.name)
+    ]
+    targets += _own_attention(model) if at == "se" else []
+    if at is not None and not targets:
+        raise InputError(f"{type(model).__name__} has nothing to remove at {at!r}")
+    rows = [report_row(site, "none", None, model.get_submodule(path)) for path, site, _ in targets]
+    for path, _, holds in targets:
+        if holds == "site":
+            detach(model, path)
+        else:
+            put(model, path, nn.Identity())
+    return InsertReport("remove", "none", "", tuple(rows))
+
+
+def _replaceable(model: nn.Module, old: str) -> list[Target]:
+    """Return what ``old`` names: the network's own attention, or inserted gates.
+
+    Raises:
+        InputError: if there is neither, or both.
+    """
+    own = _own_attention(model) if old == "se" else []
+    found = list(inserted(model))
+    gates = [(path, record.site, record.holds) for path, _, record in found if record.gate == old]
+    if own and gates:
+        raise InputError("'se' names the network's own attention and inserted gates; remove one")
+    if own or gates:
+        return own or gates
+    if old != "se" and old not in GATES:
+        raise unknown("gate", old, GATES)
+    kind, names = type(model).__name__, sorted({record.gate for _, _, record in found})
+    raise InputError(
+        f"{kind} has no {old!r} to replace; its inserted gates are: {', '.join(names) or 'none'}"
+    )
+
+
+def _own_attention(model: nn.Module) -> list[Target]:
+    return [
+        (site.path, site, "slot")
+        for site in list_sites(model)
+        if site.name == "se" and MARK not in vars(model.get_submodule(site.path))
+    ]
+
+
+def _with_shapes(
+    model: nn.Module, paths: list[str], sites: list[Site], example_input: Tensor | None
+) -> list[Site]:
+    """Note what the modules at ``paths`` receive, where an input or its size is known."""
+    x = example_input if example_input is not None else known_input(model)
+    if x is None:
+        return sites
+    shapes = record_shapes(model, [(path, "input") for path in paths], x)
+    return [
+        with_shape(site, found[0], "NCHW") if found else site
+        for site, found in zip(sites, shapes, strict=True)
+    ]

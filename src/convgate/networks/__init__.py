@@ -1,0 +1,1 @@
+"""Networks that a user names: opened, described, prepared for pictures."""

@@ -1,0 +1,128 @@
+"""From a picture to what a network takes, as its file says and never as a guess."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor
+
+from convgate.errors import CorruptFile, InputError
+from convgate.models.create import TORCHVISION
+from convgate.pictures.decoding import decode, square, to_tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """How a picture becomes an input.
+
+    Args:
+        input_size: C, H, W.
+        mean: Of each channel in 0 .. 1, taken off before dividing by ``std``.
+        std: Of each channel in 0 .. 1.
+        resize: "square" as this package's training does (a picture of exactly the size stays as
+            it is), or "timm" with the three values below.
+        crop_pct: Share of the resized picture's side that the crop keeps.
+        crop_mode: "center", "squash" or "border".
+        interpolation: Of the resizing.
+    """
+
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: Literal["square", "timm"]
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        """Check that the numbers describe an image."""
+        channels, *sides = self.input_size
+        if channels not in (1, 3) or min(sides) < 1 or not 0 < self.crop_pct <= 1:
+            raise InputError(f"images of {self.input_size}, crop {self.crop_pct}, cannot be made")
+        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
+            raise InputError(f"mean {self.mean} and std {self.std} are not of {channels} channels")
+
+    def tensor(self, picture: Image.Image) -> Tensor:
+        """Return one upright RGB picture as an input.
+
+        Shape: (C, H, W), float32.
+        """
+        picture = picture.convert("L") if self.input_size[0] == 1 else picture
+        if self.resize == "timm":
+            return self._timm(picture)
+        pixels = to_tensor(square(picture, self.input_size[-1])).float() / 255
+        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def batch(self, paths: Sequence[Path]) -> Tensor:
+        """Read image files.
+
+        Shape: (N, C, H, W), float32.
+
+        Raises:
+            InputError: for a file that is not there.
+            CorruptFile: for one that is no image.
+        """
+        return torch.stack([self.tensor(read_picture(path)) for path in paths])
+
+    @cached_property
+    def _timm(self) -> Any:
+        return create_transform(
+            input_size=self.input_size,
+            mean=self.mean,
+            std=self.std,
+            crop_pct=self.crop_pct,
+            crop_mode=self.crop_mode,
+            interpolation=self.interpolation,
+        )
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Read one image file as an upright RGB picture.
+
+    Raises:
+        InputError: if there is no such file.
+        CorruptFile: if it is damaged or no image.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        return decode(path.read_bytes(), str(path))
+    except CorruptFile as error:  # its way out is meant for a whole set of pictures
+        raise CorruptFile(f"{str(error).partition(';')[0]}; give another file") from None
+
+
+def spec_of_timm(config: dict[str, Any]) -> ImageSpec:
+    """Return what a timm configuration (`pretrained_cfg`) says of images."""
+    found = resolve_data_config({}, pretrained_cfg=config)  # type: ignore[no-untyped-call]
+    return ImageSpec(
+        input_size=tuple(found["input_size"]),
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
+        resize="timm",
+        crop_pct=float(found["crop_pct"]),
+        crop_mode=found["crop_mode"],
+        interpolation=found["interpolation"],
+    )
+
+
+def spec_of_torchvision(name: str) -> ImageSpec:
+    """Return how torchvision prepares images for its default weights of a network."""
+    weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
+    found = weights.DEFAULT.transforms()
+    side, resized = found.crop_size[0], found.resize_size[0]
+    return ImageSpec(
+        input_size=(3, side, side),
+        mean=tuple(found.mean),
+        std=tuple(found.std),
+        resize="timm",
+        crop_pct=side / resized,
+        interpolation=found.interpolation.value,
+    )

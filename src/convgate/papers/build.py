@@ -1,0 +1,104 @@
+"""Networks for the rows of a printed table."""
+
+import copy
+import json
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.errors import InputError
+from convgate.insertion import inserted
+from convgate.insertion.attach import put
+from convgate.models import create_model
+from convgate.papers.table import Build, PaperTable, Row
+from convgate.tasks.detect.fixed import FixedWork
+from convgate.train.build import add_gate
+from convgate.train.recipe import DetectorSpec, ModelSpec
+from convgate.train.scene_build import add_scene_gate, assemble
+
+
+def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
+    """Return the network of a row, without trained weights, in evaluation mode.
+
+    Args:
+        table: The table.
+        row: One of its rows.
+        device: Where to; on "meta" it has shapes and no numbers.
+
+    Raises:
+        InputError: if the row names no network, or one that does not exist.
+    """
+    spec = row.build
+    if spec is None or not spec.model:
+        raise InputError(f"row {row.name!r} names no network; its numbers are as reported")
+    classes = spec.num_classes or table.num_classes
+    if spec.detector is not None:
+        return _scene(spec, spec.detector, classes, device).eval()
+    model = _backbone(spec.model, classes, device, spec.options)
+    if spec.gate is not None:
+        add_gate(model, spec.gate)
+    if spec.tied_stem:
+        tie_stem(model)
+    return model.eval()
+
+
+def fixed_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
+    """Return the network of a row as it is counted and timed: detectors with fixed work.
+
+    Raises:
+        InputError: as `build_row`.
+    """
+    model = build_row(table, row, device)
+    return FixedWork(model).eval() if row.build and row.build.task == "detect" else model
+
+
+def example_input(table: PaperTable, row: Row, *, batch: int = 1, device: str = "cpu") -> Tensor:
+    """Return images of the row's size, (batch, 3, H, W): the same noise every time.
+
+    Raises:
+        InputError: if there is no image.
+    """
+    if batch < 1:
+        raise InputError(f"batch={batch} leaves no image; give at least 1")
+    shape = batch, 3, *table.image_px_of(row)
+    if device == "meta":
+        return torch.empty(shape, device="meta")
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator).to(device)
+
+
+def tie_stem(model: nn.Module) -> None:
+    """Let the gate on the stem be the first gate of the first stage, as one module in two places.
+
+    Raises:
+        InputError: if there is no gate at one of the places, or their channels differ.
+    """
+    gates = list(inserted(model))
+    stem = next((entry for entry in gates if entry[2].site.stage == 0), None)
+    first = next((entry for entry in gates if entry[2].site.stage == 1), None)
+    if stem is None or first is None or stem[2].site.channels != first[2].site.channels:
+        raise InputError("tied_stem needs gates of one width on the stem and in the first stage")
+    put(model, stem[0], first[1])
+
+
+def _scene(build: Build, detector: DetectorSpec, classes: int, device: str) -> nn.Module:
+    with torch.device("meta" if device == "meta" else "cpu"):
+        backbone = ModelSpec(name=build.model, options=build.options)
+        model = assemble(build.task, backbone, detector, num_classes=classes)
+        if build.gate is not None:
+            add_scene_gate(model, build.gate)
+    return model.to(device)
+
+
+def _backbone(name: str, classes: int, device: str, options: dict[str, Any]) -> nn.Module:
+    if device == "meta":
+        return copy.deepcopy(_shapes(name, classes, json.dumps(options)))
+    return create_model(name, num_classes=classes, **options).to(device)
+
+
+@lru_cache(maxsize=4)  # a table's rows come backbone by backbone
+def _shapes(name: str, classes: int, options: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(name, num_classes=classes, **json.loads(options))

@@ -1,0 +1,194 @@
+"""The printed tables: what was reported, cell by cell, and apart from it how to build each row."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from convgate import spec
+from convgate.errors import InputError, unknown
+from convgate.papers.count import COUNTERS
+from convgate.tasks.segment import SEGMENTERS
+from convgate.train.recipe import DetectorSpec, GateSpec
+
+FOLDER = Path(__file__).parent / "tables"
+COUNTED = ("params", "weights", "flops")
+Sides = int | tuple[int, int]
+"""Of an image in pixels: a square's, or height and width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """How to build what a row names.
+
+    Args:
+        model: A name that `create_model` knows; empty where the row is about a gate alone.
+        num_classes: Width of the head, or classes of objects; None takes the table's.
+        image_px: Of the image; None takes the table's.
+        options: The model's options.
+        detector: What sits on the model as its backbone, as in a recipe: a detector or a segmenter.
+        gate: The gate, and where; "none" with `replaces` takes the model's own away.
+        tied_stem: The stem's gate is the first stage's first gate, weights and all.
+    """
+
+    model: str = ""
+    num_classes: int | None = None
+    image_px: Sides | None = None
+    options: dict[str, object] = field(default_factory=dict)
+    detector: DetectorSpec | None = None
+    gate: GateSpec | None = None
+    tied_stem: bool = False
+
+    @property
+    def task(self) -> str:
+        """What the network does, as a recipe's [task] says it."""
+        if self.detector is None:
+            return "classify"
+        return "segment" if self.detector.name in SEGMENTERS else "detect"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a printed table.
+
+    Args:
+        name: What `--rows` selects by.
+        label: What the table calls it; `--rows` takes it, too.
+        reported: Column to cell, with the printed digits; a dash or nothing is left out.
+        base: The row that its latency is compared with; empty for a base.
+        build: Its configuration; None where only the numbers are known.
+        counter: One of `COUNTERS`; empty takes the table's.
+        units: Where a unit is not the table's.
+        truncated: Columns whose last digit is cut and not rounded.
+        differs: Column to the known reason why what is built does not give the printed number.
+        recipe: What trains it; None takes the table's, and empty means that nothing here does.
+        settings: What to change in the recipe, as in "run.drop_path=0.4".
+        note: A remark on the printed row.
+        family: The networks of several sizes that it is one of, which a picture joins by a line.
+        size: Which of them, in a letter.
+    """
+
+    name: str
+    label: str
+    reported: dict[str, str]
+    base: str = ""
+    build: Build | None = None
+    counter: str = ""
+    units: dict[str, str] = field(default_factory=dict)
+    truncated: tuple[str, ...] = ()
+    differs: dict[str, str] = field(default_factory=dict)
+    recipe: str | None = None
+    settings: tuple[str, ...] = ()
+    note: str = ""
+    family: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """One printed table.
+
+    Args:
+        caption: What it is about.
+        source: Paper and table.
+        units: Columns in order, each with its unit; a row may have another. A count that no row
+            reports is one that the paper does not print.
+        row: The rows in order.
+        counter: One of `COUNTERS`, for the columns params and flops; empty where there are none.
+        num_classes: Of every row that does not say otherwise.
+        image_px: The same.
+        scores: Column to the score of a run of detection or segmentation that belongs in it.
+        recipe: What trains its rows.
+        protocol: The published way of timing, where the paper names one.
+        note: A remark on the table.
+    """
+
+    caption: str
+    source: str
+    units: dict[str, str]
+    row: tuple[Row, ...]
+    counter: str = ""
+    num_classes: int = 1000
+    image_px: Sides = 224
+    scores: dict[str, str] = field(default_factory=dict)
+    recipe: str = ""
+    protocol: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what the rows say against each other and against the columns."""
+        names = [row.name for row in self.row]
+        for row in self.row:
+            if names.count(row.name) > 1:
+                raise InputError(f"row {row.name!r} is there twice; give it another name")
+            _check("base", row, [row.base] if row.base else [], names)
+            _check("column", row, [*row.reported, *row.units, *row.truncated], self.units)
+            _check("column", row, row.differs, row.reported)
+            _check("score", row, self.scores, self.units)
+            _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
+
+    def select(self, pattern: str = "*") -> tuple[Row, ...]:
+        """Return the rows whose names, or labels as they are printed, match a shell pattern.
+
+        Raises:
+            InputError: if there is none (with the nearest name).
+        """
+        chosen = tuple(
+            row
+            for row in self.row
+            if fnmatchcase(row.name, pattern) or fnmatchcase(row.label, pattern)
+        )
+        if not chosen:
+            names = [row.name for row in self.row]
+            if any(sign in pattern for sign in "*?["):
+                raise InputError(
+                    f"no row matches {pattern!r}; the rows are {', '.join(names[:8])}"
+                    f"{', ...' if len(names) > 8 else ''}"
+                )
+            raise unknown("row", pattern, names)
+        return chosen
+
+    def find(self, name: str) -> Row:
+        """Return the row of that name."""
+        return next(row for row in self.row if row.name == name)
+
+    def image_px_of(self, row: Row) -> tuple[int, int]:
+        """Return height and width of the row's image."""
+        px = (row.build.image_px if row.build else None) or self.image_px
+        return (px, px) if isinstance(px, int) else px
+
+    def unprinted(self) -> tuple[str, ...]:
+        """Return the counts that no row reports."""
+        columns = [c for c in self.units if c in COUNTED]
+        return tuple(c for c in columns if not any(c in row.reported for row in self.row))
+
+    def unit(self, row: Row, column: str) -> str:
+        """Return the unit of a cell."""
+        return row.units.get(column, self.units[column])
+
+
+def list_tables() -> list[str]:
+    """Return the names of all tables, as in "selnext.2"."""
+    files = FOLDER.glob("*/table*.toml")
+    return sorted(f"{f.parent.name}.{f.stem.removeprefix('table')}" for f in files)
+
+
+@cache
+def load_table(name: str) -> PaperTable:
+    """Read a table by its name.
+
+    Raises:
+        InputError: for an unknown name (with the nearest one).
+    """
+    if name not in list_tables():
+        raise unknown("table", name, list_tables())
+    paper, _, number = name.partition(".")
+    path = FOLDER / paper / f"table{number}.toml"
+    return spec.load(PaperTable, path, name=f"{paper}/table{number}.toml")
+
+
+def _check(kind: str, row: Row, words: Iterable[str], known: Collection[str]) -> None:
+    for word in words:
+        if word not in known:
+            raise unknown(f"{kind} of row {row.name!r}:", word, known)

@@ -1,0 +1,142 @@
+"""What was trained here for the cells of a table: accuracy and feature distance over the seeds."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from convgate.errors import InputError
+from convgate.measure.rounds import Progress
+from convgate.papers.commands import row_recipe
+from convgate.papers.distance import DISTANCE, mean_distances
+from convgate.papers.match import dataset_of, trains
+from convgate.papers.result import Cell, RowResult, TableResult, Trained
+from convgate.papers.runs import Run, gather
+from convgate.papers.table import PaperTable, Row, load_table
+from convgate.studies.compare import mean_and_std
+from convgate.studies.network import essence
+from convgate.train.recipe import Recipe
+
+Value = Callable[[Run], float | None]
+
+
+def with_results(
+    result: TableResult,
+    folders: Iterable[Path] = (),
+    *,
+    images: Path | None = None,
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+) -> TableResult:
+    """Put what was trained into the cells that have to be trained.
+
+    Runs are found by what they built. Those of one recipe and several seeds are averaged; those
+    of other recipes stand for themselves, that of the table first.
+
+    Args:
+        result: A table, or some of its rows.
+        folders: Runs of `convgate train`, studies, or folders of them; runs/TABLE is always
+            looked at.
+        images: Data whose validation images the feature distance is measured on.
+        device: Where to measure it.
+        on_progress: Called with a word and the share that is done.
+
+    Raises:
+        InputError: if a folder has no run of the table, or the images serve no row.
+    """
+    table = load_table(result.name)
+    runs = gather(result.name, table, folders)
+    rows = [table.find(row.name) for row in result.rows]
+    distances: dict[Path, float] = {}
+    if images is not None:
+        wanted = [
+            r for r in runs for row in rows if DISTANCE in row.reported and _is(table, row, r)
+        ]
+        if not wanted:
+            raise InputError(
+                f"--images {images}: no trained run of a row of {result.name} with a feature "
+                "distance; name one with --results"
+            )
+        distances = mean_distances(wanted, images, device, on_progress)
+    filled = [
+        _filled(table, row, shown, runs, distances)
+        for row, shown in zip(rows, result.rows, strict=True)
+    ]
+    return replace(result, rows=tuple(filled))
+
+
+def _filled(
+    table: PaperTable,
+    row: Row,
+    shown: RowResult,
+    runs: Sequence[Run],
+    distances: dict[Path, float],
+) -> RowResult:
+    def fill(cell: Cell) -> Cell:
+        value = _value(table, cell.column, distances)
+        if value is None:
+            return cell
+        mine = [r for r in runs if _is(table, row, r, dataset_of(cell.column))]
+        return replace(cell, trained=_averages(table, row, cell, mine, value))
+
+    return replace(shown, cells=tuple(map(fill, shown.cells)))
+
+
+def _value(table: PaperTable, column: str, distances: dict[Path, float]) -> Value | None:
+    """Return what a column takes of a run; None where it takes nothing."""
+    if column == DISTANCE:
+        return lambda run: distances.get(run.folder)
+    score = column.partition("_")[0] if column.startswith("top") else table.scores.get(column)
+    return None if score is None else lambda run: run.scores.get(score)
+
+
+def _is(table: PaperTable, row: Row, run: Run, dataset: str = "") -> bool:
+    return trains(table, row, run.recipe, dataset)
+
+
+def _averages(
+    table: PaperTable, row: Row, cell: Cell, runs: Sequence[Run], value: Value
+) -> tuple[Trained, ...]:
+    groups: dict[str, dict[int, Run]] = defaultdict(dict)
+    for run in runs:
+        if value(run) is not None:
+            groups[_seedless(run.recipe)].setdefault(run.recipe.run.seed, run)
+    printed = _table_recipe(table, row, dataset_of(cell.column))
+    found = []
+    for key, seeds in groups.items():
+        numbers = [number for run in seeds.values() if (number := value(run)) is not None]
+        mean, std = mean_and_std(numbers)
+        first = next(iter(seeds.values()))
+        same = key == printed
+        words = _words(first, same, row, table)
+        found.append(Trained(mean, std, len(numbers), tuple(sorted(seeds)), words, same))
+    return tuple(sorted(found, key=lambda trained: not trained.same_recipe))
+
+
+def _words(run: Run, same: bool, row: Row, table: PaperTable) -> str:
+    """Say in few words what was trained: data, images, epochs."""
+    data, result = run.recipe.data, run.result
+    epochs = len(result.epochs)
+    parts = [data.name, f"{result.train_images:,} images", f"{epochs} epoch{'s'[: epochs != 1]}"]
+    if data.image_px != _usual_px(table, row):
+        parts.insert(1, f"{data.image_px} px")
+    return ", ".join([*parts, *(["the table's recipe"] if same else [])])
+
+
+def _usual_px(table: PaperTable, row: Row) -> int:
+    """Return the side of the table's images; of scenes, the longer side that its recipe reads."""
+    recipe = row_recipe(table, row)
+    scenes = recipe is not None and recipe.detector is not None
+    return recipe.data.image_px if recipe and scenes else table.image_px_of(row)[0]
+
+
+def _table_recipe(table: PaperTable, row: Row, dataset: str) -> str:
+    recipe = row_recipe(table, row)
+    if recipe is None:
+        return ""
+    data = replace(recipe.data, name=dataset) if dataset else recipe.data
+    return _seedless(replace(recipe, data=data))
+
+
+def _seedless(recipe: Recipe) -> str:
+    return essence(replace(recipe, run=replace(recipe.run, seed=0)))

@@ -1,0 +1,1 @@
+"""Pictures in files: archives, decoding, folders, order."""

@@ -1,0 +1,130 @@
+"""Files of a run that survive a crash: written whole or not at all, read as data and never as code.
+
+Every file is written beside its place, flushed to the disk, and then renamed over the old one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from convgate.errors import CorruptFile, InputError
+
+LAST = "last.ckpt"
+WEIGHTS = "weights.safetensors"
+STATE = "convgate"
+"""The key of a checkpoint under which a run keeps its recipe and its epochs."""
+_PREFIX = "model."
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` when the block ends without an error."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint onto the CPU.
+
+    Raises:
+        CorruptFile: for a file that is truncated, or that convgate did not write.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can make the reader raise nearly anything
+        raise CorruptFile(
+            f"{path}: truncated or not a checkpoint ({type(error).__name__}); "
+            "delete it to start the run anew"
+        ) from None
+    if not isinstance(state, dict) or STATE not in state:
+        raise CorruptFile(f"{path}: not a checkpoint of convgate; choose another --out")
+    return state
+
+
+def network_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights to evaluate and ship (the averaged ones with EMA) of a checkpoint."""
+    entries = state["state_dict"].items()
+    return {k.removeprefix(_PREFIX): v for k, v in entries if k.startswith(_PREFIX)}
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file; tensors that share memory are written once each."""
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(own, {"format": STATE, **metadata}))
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read weights and metadata that `save_weights` wrote.
+
+    Raises:
+        InputError: if there is no such file.
+        CorruptFile: if it is truncated or was not written by convgate.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise CorruptFile(f"{path}: truncated or not a safetensors file ({error})") from None
+    if metadata.get("format") != STATE:
+        raise CorruptFile(f"{path}: carries no recipe, so convgate did not write it")
+    return weights, metadata
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``target``, and take it away at the end, whatever happened.
+
+    Raises:
+        InputError: if the folder that shall hold ``target`` does not exist.
+    """
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.parent}; create it")
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Ask that ``folder`` is not there, or empty.
+
+    Raises:
+        InputError: if it is a file or holds something.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists():
+        raise InputError(f"{folder}: exists already; choose a new folder or empty this one")

@@ -1,0 +1,159 @@
+"""Cost, latency and feature distance of a study's networks, once they are trained."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.deploy.engine_config import Course
+from convgate.insertion.sites import find_blocks
+from convgate.measure import (
+    LatencyReport,
+    LatencyRow,
+    count_cost,
+    environment,
+    feature_distances,
+)
+from convgate.storage import WEIGHTS, load_weights
+from convgate.studies.grid import Variant, unique
+from convgate.studies.measurements import Facts, Measurements
+from convgate.studies.network import cell_recipe, network_of
+from convgate.studies.trial_records import Record
+from convgate.train.build import build_model, open_run_data
+from convgate.train.data import ImageData
+from convgate.train.recipe import Recipe
+
+DISTANCE_IMAGES = 512
+"""Validation images that the feature distance is averaged over."""
+
+SECONDS = 20.0
+SECONDS_EACH = 2.0
+
+
+def measure_runs(
+    recipe: Recipe,
+    records: Sequence[Record],
+    folder: Path,
+    seconds: float | None = None,
+    *,
+    engine: str = "eager",
+    dtype: str | None = None,
+) -> Measurements:
+    """Measure every finished run of a study and its network.
+
+    Latency is of one image, in eval mode, on the GPU where there is one; all that
+    share a base take turns in every round. The feature distance is that of each block's output,
+    averaged over the blocks.
+
+    Args:
+        recipe: The study's recipe.
+        records: Its cells; those without a result are left out.
+        folder: The study's folder, which holds the trained weights.
+        seconds: Cap on the rounds of one base, in seconds; None for 20, or 2 a variant.
+        engine: One of `convgate.deploy.ENGINES`, for the latency.
+        dtype: Of its arithmetic; None for the networks' own.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    course = Course(engine, dtype)
+    course = replace(course, channels_last=recipe.run.channels_last and course.in_torch)
+    done = [record for record in records if record.top1 is not None]
+    data = open_run_data(recipe)
+
+    def load(record: Record) -> nn.Module:
+        return _trained(recipe, record, folder, data).to(device)
+
+    x = _example(data).to(device)
+    first = {record.cell.variant: record for record in reversed(done)}
+    facts: dict[Variant, Facts] = {}
+    conditions: dict[str, Any] = {}
+    for group in unique([variant.group for variant in first]):
+        networks = {v: load(record) for v, record in first.items() if v.group == group}
+        found, told = _time(networks, x, course, seconds)
+        facts |= found
+        conditions[group] = told
+    images = _images(data, device)
+    distances = {record.cell: mean_distance(load(record), images) for record in done}
+    conditions["distance_images"] = sum(map(len, images))
+    return Measurements(facts, distances, conditions, environment(device))
+
+
+def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
+    """Return the mean feature distance of the blocks' outputs; of the last map where none is known.
+
+    Shape: each of ``images`` (N, C, H, W) -> a number in [0, 1/2].
+    Source: doi 10.32604/cmc.2025.059966, eq. 4.
+    """
+    layers = [block.path for block in find_blocks(model)] or None
+    found = feature_distances(model, images, layers)
+    return sum(layer.distance for layer in found.values()) / len(found)
+
+
+def _trained(recipe: Recipe, record: Record, folder: Path, data: ImageData) -> nn.Module:
+    chosen = cell_recipe(recipe, record.cell, network_of(recipe, record))
+    model = build_model(chosen, num_classes=len(data.classes), in_chans=data.in_chans)
+    weights, _ = load_weights(folder / "trials" / record.cell.folder / WEIGHTS)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _example(data: ImageData) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, data.in_chans, data.image_px, data.image_px, generator=generator)
+
+
+def _images(data: ImageData, device: torch.device) -> list[Tensor]:
+    batches: list[Tensor] = []
+    for x, _ in data.val:
+        left = DISTANCE_IMAGES - sum(map(len, batches))
+        if left <= 0:
+            break
+        batches.append(x[:left].to(device))
+    return batches
+
+
+def _time(
+    networks: dict[Variant, nn.Module], x: Tensor, course: Course, seconds: float | None
+) -> tuple[dict[Variant, Facts], dict[str, Any]]:
+    base = next((v for v in networks if v.is_base), None)
+    if base is None:  # its runs failed, and there is nothing to compare with
+        return {}, {}
+    models = {variant.label: network for variant, network in networks.items()}
+    report = course.compare(
+        models,
+        x,
+        base=base.label,
+        seconds=seconds or max(SECONDS, SECONDS_EACH * len(models)),
+    )
+    base_ms = report.row(base.label).median_ms
+    facts = {v: _facts(net, x, report.row(v.label), base_ms) for v, net in networks.items()}
+    return facts, _told(report)
+
+
+def _facts(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> Facts:
+    cost = count_cost(network, x)
+    return Facts(
+        params=cost.params,
+        macs=cost.macs,
+        elementwise_ops=cost.elementwise_ops,
+        bytes_moved=cost.bytes_moved,
+        median_ms=row.median_ms,
+        q05_ms=row.q05_ms,
+        q95_ms=row.q95_ms,
+        ratio=row.ratio,
+        ratio_low=row.ratio_low,
+        ratio_high=row.ratio_high,
+        paired_ms=row.ratio * base_ms,
+        verdict=row.verdict,
+        uncounted=cost.uncounted,
+    )
+
+
+def _told(report: LatencyReport) -> dict[str, Any]:
+    """Return how the latency was taken: what a reader needs to believe it or not."""
+    told = report.to_dict()
+    told.pop("rows")
+    circumstances = told.pop("environment")
+    return told | {"engine": f"{circumstances['engine']}, {circumstances['dtype']}"}

@@ -1,0 +1,169 @@
+"""What a study trains: its recipe, with the caller's choices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+from convgate.errors import InputError, unknown
+from convgate.gates import list_gates
+from convgate.studies.grid import BASE, Cell, Variant, make_cells, make_grid
+from convgate.studies.network import Network, cell_recipe, grid_network
+from convgate.studies.sweep import sweep
+from convgate.train.build import build_model
+from convgate.train.recipe import GateSpec, Recipe, StudySpec, chosen, load_recipe, override
+
+GRID = ("gates", "models", "sites")
+
+
+class Preset(Protocol):
+    """Variants that are chosen elsewhere, such as the rows of a printed table."""
+
+    @property
+    def remark(self) -> str: ...
+    def recipe(self) -> Recipe: ...
+    def networks(self, recipe: Recipe) -> dict[Variant, Network]: ...
+
+
+class Choices(TypedDict, total=False):
+    """What a caller may choose beside the recipe; what is absent or None stays the recipe's.
+
+    Args:
+        gates: Gate names; "none" is always added.
+        models: Backbones.
+        sites: Site names or module path patterns.
+        seeds: How many seeds.
+        budget: The latency a gate may cost, as a multiple of its backbone's.
+        preset: Rows of a printed table (`convgate.papers.open_preset`), which are the variants in
+            place of gates, models and sites.
+        sweep: An option of the gates and its values, as in "gate.options.groups=1,2,4".
+        settings: Single keys of the recipe to change, as in "schedule.epochs=5".
+        data: Another path of the data.
+        skip_bad: Whether damaged images are left out.
+    """
+
+    gates: Sequence[str] | None
+    models: Sequence[str] | None
+    sites: Sequence[str] | None
+    seeds: int | None
+    budget: float | None
+    preset: Preset | None
+    sweep: str | None
+    settings: Sequence[str] | None
+    data: str | Path | None
+    skip_bad: bool | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study trains.
+
+    Args:
+        recipe: What all its runs share.
+        networks: What each variant builds.
+        seeds: How many runs of each variant; they count up from the recipe's own.
+        budget: The latency a gate may cost, as a multiple of its base's.
+    """
+
+    recipe: Recipe
+    networks: Mapping[Variant, Network]
+    seeds: int
+    budget: float
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every run, seed by seed."""
+        return make_cells(self.networks, self.seeds, self.recipe.run.seed)
+
+
+def choose(recipe: Recipe | str | Path | None, choices: Choices) -> Plan:
+    """Return what a study trains, by its recipe and the caller's choices.
+
+    Args:
+        recipe: A recipe, its name or its file; None for the one of a preset's rows.
+        choices: What the caller chose.
+
+    Raises:
+        InputError: if nothing names the gates, if choices exclude each other, or if the budget
+            leaves no room.
+    """
+    given: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
+    for key in GRID:
+        if key in given:
+            given[key] = _names(key, given[key])
+    preset, axis = (given.pop(key, None) for key in ("preset", "sweep"))
+    changes = {key: given.pop(key) for key in ("settings", "data", "skip_bad") if key in given}
+    if preset is not None and (named := [key for key in GRID if key in given]):
+        raise InputError(f"a preset brings its own {named[0]}; leave yours out")
+    if recipe is None:
+        if preset is None:
+            raise InputError("name a recipe, or a printed table with --preset")
+        recipe = preset.recipe()
+    recipe = _changed(recipe, **changes)
+    study = _study(recipe, given, any_gate=preset is not None)
+    if preset is None:
+        networks = _grid(recipe, study)
+    else:
+        networks = preset.networks(recipe)
+        recipe = replace(recipe, note=recipe.note | {"study": preset.remark})
+    if axis is not None:
+        networks = sweep(networks, axis)
+    return Plan(recipe, networks, study.seeds, study.budget)
+
+
+def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, Network]:
+    variants = make_grid(study.models, study.gates, study.sites)
+    return {v: grid_network(recipe, v, study.options.get(v.gate, {})) for v in variants}
+
+
+def _changed(
+    recipe: Recipe | str | Path,
+    settings: Sequence[str] = (),
+    data: str | Path | None = None,
+    skip_bad: bool = False,
+) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    return chosen(override(recipe, *settings), data=data, skip_bad=skip_bad)
+
+
+def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpec:
+    if recipe.study is None and "gates" not in given and not any_gate:
+        raise InputError("the recipe has no [study] section; name the gates to compare")
+    study = replace(recipe.study or _study_of(recipe), **given)
+    if not 1 < study.budget < float("inf"):
+        raise InputError(
+            f"budget={study.budget}: a multiple of the base's latency, which must be above 1"
+        )
+    for gate in study.options:
+        if gate not in list_gates():
+            raise InputError(f"study.options: {unknown('gate', gate, list_gates())}")
+    return replace(study, models=study.models or (recipe.model.name,))
+
+
+def _study_of(recipe: Recipe) -> StudySpec:
+    """The study of a recipe that has none of its own: its gate, where it puts it."""
+    gate = recipe.gate or GateSpec(name=BASE)
+    return StudySpec(gates=(gate.name,), sites=(gate.replaces or gate.at,))
+
+
+def _names(key: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise InputError(f"{key}={given!r}: give a list of names")
+    return tuple(given)
+
+
+def check_variants(recipe: Recipe, networks: Mapping[Variant, Network]) -> None:
+    """Build each network once, before any of them is trained.
+
+    Raises:
+        InputError: naming the first variant that cannot be built, and why.
+    """
+    for variant, network in networks.items():
+        mine = cell_recipe(recipe, Cell(variant, 0), network)
+        try:
+            build_model(mine, num_classes=2, in_chans=3)
+        except InputError as error:
+            if variant.is_base:
+                raise
+            raise InputError(f"{variant.label.replace(' @ ', ' at ')}: {error}") from None

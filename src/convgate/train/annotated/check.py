@@ -1,0 +1,114 @@
+"""What is wrong with annotations, found before the first step: all of it, each with its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from convgate.errors import CorruptFile, InputError
+from convgate.pictures.masks import read_numbers, shape_fault
+from convgate.train.annotated.scene import Scene, Scenes, Thing
+
+__all__ = ["check"]
+
+_ROUNDING_PX = 1.0  # how far a box may pass the border; it is cut off there
+_LISTED = 100
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A scene without its faults (None where the whole picture is bad), and the faults."""
+
+    scene: Scene | None
+    faults: tuple[str, ...]
+
+
+def check(
+    splits: Mapping[str, Scenes], *, classes: int, masks: bool, skip_bad: bool, workers: int
+) -> tuple[dict[str, Scenes], tuple[str, ...]]:
+    """Decode every picture once and hold its annotations against it.
+
+    A picture without objects is fine. Faults are: a picture that is missing or damaged, an
+    annotation without its picture, a size or mask that is not the picture's, a box of no area or
+    beyond the border by more than a pixel.
+
+    Returns:
+        The splits without what is faulty, and one sentence a fault.
+
+    Raises:
+        InputError: naming all faults, unless ``skip_bad``.
+    """
+    kept: dict[str, Scenes] = {}
+    faults: list[str] = []
+    for split, scenes in splits.items():
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            one = partial(_check, scenes, masks=masks, classes=classes)
+            found = list(pool.map(one, range(len(scenes))))
+        good = [checked.scene for checked in found if checked.scene is not None]
+        kept[split] = replace(scenes, items=good)
+        faults += [*scenes.faults, *(fault for checked in found for fault in checked.faults)]
+    if faults and not skip_bad:
+        where = next(iter(splits.values())).tree.where
+        raise InputError(_sentence(where, faults))
+    for split, scenes in kept.items():
+        if not len(scenes):
+            raise InputError(f"{scenes.tree.where}: no {split} picture without a fault is left")
+    return kept, tuple(faults)
+
+
+def _sentence(where: str, faults: Sequence[str]) -> str:
+    shown = "; ".join(faults[:_LISTED])
+    more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+    return f"{where}: {count}: {shown}{more}; mend them or leave them out with --skip-bad"
+
+
+def _check(scenes: Scenes, index: int, *, masks: bool, classes: int) -> _Checked:
+    scene = scenes.items[index]
+    if scene.fault:
+        return _Checked(None, (f"{scene.file}: {scene.fault}",))
+    try:
+        size = scenes.picture(index).size
+        whole = _whole_fault(scenes, scene, size, classes)
+    except CorruptFile as error:
+        return _Checked(None, (str(error),))
+    if whole:
+        return _Checked(None, (f"{scene.file}: {whole}",))
+    bad = [_thing_fault(thing, size, masks) for thing in scene.things]
+    faults = [f"{scene.file}: object {i} {fault}" for i, fault in enumerate(bad, 1) if fault]
+    things = tuple(thing for thing, fault in zip(scene.things, bad, strict=True) if not fault)
+    return _Checked(replace(scene, things=things), tuple(faults))
+
+
+def _whole_fault(scenes: Scenes, scene: Scene, size: tuple[int, int], classes: int) -> str:
+    """Return what makes the whole picture unusable: sizes that do not agree, unknown classes."""
+    if scene.size not in (None, size):
+        return f"is {_times(size)}, but its annotation or mask says {_times(scene.size)}"
+    if scene.class_file is None:
+        return ""
+    numbers = read_numbers(scenes.tree.read(scene.class_file), scene.class_file)
+    found = numbers.shape[1], numbers.shape[0]
+    if found != size:
+        return f"is {_times(size)}, but its mask {scene.class_file} is {_times(found)}"
+    strange = numbers[(numbers > classes) & (numbers < 255)]
+    return f"has the unknown class {int(strange[0])} in {scene.class_file}" if len(strange) else ""
+
+
+def _times(size: tuple[int, int] | None) -> str:
+    return " x ".join(map(str, size or ()))
+
+
+def _thing_fault(thing: Thing, size: tuple[int, int], masks: bool) -> str:
+    left, top, right, bottom = thing.box
+    text = f"({left:g}, {top:g}, {right:g}, {bottom:g})"
+    if not (right > left and bottom > top):  # also what is not a number
+        return f"has a box of no area {text}"
+    width, height = size
+    beyond = max(-left, -top, right - width, bottom - height)
+    if not beyond <= _ROUNDING_PX or min(width - left, height - top, right, bottom) <= 0:
+        return f"has a box {text} outside the picture of {_times(size)}"
+    if masks and thing.shape is None:
+        return "has no mask"
+    return shape_fault(thing.shape, size) if masks else ""

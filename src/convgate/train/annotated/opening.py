@@ -1,0 +1,158 @@
+"""From what a recipe says to checked scenes, and from those to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from convgate.errors import InputError
+from convgate.pictures.archives import Tree, open_tree
+from convgate.pictures.order import TrainOrder, ValOrder, generator
+from convgate.train.annotated.batches import ClassBatches, ObjectBatches, SceneBatches
+from convgate.train.annotated.check import check
+from convgate.train.annotated.coco import read_coco
+from convgate.train.annotated.pennfudan import read_pennfudan
+from convgate.train.annotated.prepare import ClassTrain, ClassView, ObjectTrain, ObjectView
+from convgate.train.annotated.scene import Scenes
+from convgate.train.annotated.specs import SceneSpec
+from convgate.train.annotated.voc import VOC_SETS, read_voc
+from convgate.train.data.specs import DataSpec
+
+__all__ = ["Orders", "SceneData", "Wanted", "open_scenes"]
+
+Splits = tuple[tuple[str, ...], Scenes, Scenes]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a task takes of a picture: boxes, boxes and masks, or the class of each pixel.
+
+    Without ``training`` only the validation split is checked. From the epoch ``single_from`` on,
+    counted from 0, a training picture is never a mosaic.
+    """
+
+    masks: bool = False
+    pixels: bool = False
+    training: bool = True
+    single_from: int | None = None
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How pictures are dealt to this process: ``batch_size`` each, ``batches`` an epoch or all."""
+
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    batches: int = 0
+
+    def train(self, count: int) -> TrainOrder:
+        """Return shuffled batches of the training pictures."""
+        return TrainOrder(
+            count,
+            self.batch_size,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+            batches=self.batches,
+        )
+
+    def val(self, count: int, batch_size: int) -> ValOrder:
+        """Return each validation picture once."""
+        return ValOrder(count, batch_size, rank=self.rank, world_size=self.world_size)
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """A training and a validation split.
+
+    Args:
+        classes: names of the objects' classes; a label is a position in it, plus 1.
+        train: shuffled and augmented.
+        val: each picture once, in order.
+        train_images: pictures used for training, of all processes.
+        val_images: pictures used for validation, of all processes.
+        skipped: one sentence for each fault that was left out.
+    """
+
+    classes: tuple[str, ...]
+    train: SceneBatches
+    val: SceneBatches
+    train_images: int
+    val_images: int
+    skipped: tuple[str, ...]
+
+
+def open_scenes(spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders) -> SceneData:
+    """Read the annotations of a set, check all of them, and prepare its batches.
+
+    As for classification, a batch is a pure function of (seed, epoch, batch number).
+
+    Raises:
+        InputError: if the path or layout does not fit, or for faults (unless ``spec.skip_bad``),
+            all of them in one sentence.
+        CorruptFile: for a damaged archive or annotation file.
+    """
+    if spec.path is None:
+        raise InputError(f"{spec.name}: no path given; set path in [data] or use --data PATH")
+    tree = open_tree(Path(spec.path).expanduser())
+    classes, train, val = _read(tree, spec.name, wanted.pixels)
+    checked, faults = check(
+        {"training": train, "validation": val} if wanted.training else {"validation": val},
+        classes=len(classes),
+        masks=wanted.masks or wanted.pixels,
+        skip_bad=spec.skip_bad,
+        workers=spec.workers,
+    )
+    train, val = checked.get("training", train), checked["validation"]
+    if not wanted.pixels and not any(scene.things for scene in val.items):
+        raise InputError(f"{spec.path}: no validation picture has an object to be found")
+    if spec.train_count:
+        train = _subset(train, spec.train_count)
+    make = _class_batches if wanted.pixels else _object_batches
+    train_batches, val_batches = make(train, val, spec, scene, wanted, orders)
+    return SceneData(classes, train_batches, val_batches, len(train), len(val), faults)
+
+
+def _read(tree: Tree, name: str, pixels: bool) -> Splits:
+    if name in VOC_SETS:
+        return read_voc(tree, name, segment=pixels)
+    readers: dict[str, Callable[[Tree], Splits]] = {"coco": read_coco, "pennfudan": read_pennfudan}
+    return readers[name](tree)
+
+
+def _subset(scenes: Scenes, count: int) -> Scenes:
+    """Return ``count`` pictures, the same ones for every training seed."""
+    if count > len(scenes):
+        raise InputError(f"train_count is {count}, but there are {len(scenes)} training pictures")
+    chosen = torch.randperm(len(scenes), generator=generator("subset"))[:count]
+    return replace(scenes, items=[scenes.items[i] for i in sorted(chosen.tolist())])
+
+
+def _object_batches(
+    train: Scenes, val: Scenes, spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
+) -> tuple[SceneBatches, SceneBatches]:
+    changed = ObjectTrain(
+        spec.image_px, scene, orders.seed, masks=wanted.masks, single_from=wanted.single_from
+    )
+    plain = ObjectView(spec.image_px, masks=wanted.masks)
+    val_order = orders.val(len(val), orders.batch_size)
+    return (
+        ObjectBatches(train, orders.train(len(train)), changed, spec.workers),
+        ObjectBatches(val, val_order, plain, spec.workers),
+    )
+
+
+def _class_batches(
+    train: Scenes, val: Scenes, spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
+) -> tuple[SceneBatches, SceneBatches]:
+    changed = ClassTrain(spec.image_px, scene, orders.seed)
+    plain, one_by_one = ClassView(spec.image_px), orders.val(len(val), 1)  # each of its own size
+    return (
+        ClassBatches(train, orders.train(len(train)), changed, spec.workers),
+        ClassBatches(val, one_by_one, plain, spec.workers),
+    )

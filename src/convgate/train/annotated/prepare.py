@@ -1,0 +1,125 @@
+"""One picture as a network takes it: a pure function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+from convgate.pictures.decoding import to_tensor
+from convgate.pictures.order import seed_of
+from convgate.train.annotated.augment import Sample, create_transform, sample_of, sanitize
+from convgate.train.annotated.mosaic import mosaic
+from convgate.train.annotated.scene import Scenes
+from convgate.train.annotated.specs import SceneSpec
+
+__all__ = ["ClassTrain", "ClassView", "ObjectTrain", "ObjectView", "Prepare", "Target"]
+
+Target = dict[str, Tensor]
+
+
+class Prepare(Protocol):
+    """Makes pixels, uint8 (3, H, W), and a target of one picture."""
+
+    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]: ...
+
+
+class ObjectView:
+    """A picture as it is, with what scores need: also crowds, difficult objects and areas."""
+
+    def __init__(self, longest_px: int, *, masks: bool) -> None:
+        self.longest_px, self.masks = longest_px, masks
+
+    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
+        view = scenes.view(index, self.longest_px, masks=self.masks)
+        target = {
+            "boxes": view.boxes,
+            "labels": view.labels,
+            "crowd": view.crowd,
+            "difficult": view.difficult,
+            "area": view.area,
+            "shrunk": torch.tensor(view.shrunk),
+        }
+        if view.masks is not None:
+            target["masks"] = view.masks
+        return to_tensor(view.image), target
+
+
+class ObjectTrain:
+    """A picture with its objects, augmented."""
+
+    def __init__(
+        self,
+        longest_px: int,
+        spec: SceneSpec,
+        seed: int,
+        *,
+        masks: bool,
+        single_from: int | None = None,
+    ) -> None:
+        self.longest_px, self.spec, self.seed, self.masks = longest_px, spec, seed, masks
+        self.single_from = single_from
+        self.transform = create_transform(spec)
+
+    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
+        with seeded(seed_of(self.seed, epoch, "scene", index)):
+            mixed = self._mixed(epoch)
+            sample = self._mosaic(scenes, index) if mixed else self._sample(scenes, index)
+            sample = sanitize(self.transform(sample))
+        plain = {key: value.as_subclass(Tensor) for key, value in sample.items()}
+        return plain.pop("image"), plain
+
+    def _mixed(self, epoch: int) -> bool:
+        if self.spec.name != "mosaic" or float(torch.rand(())) >= self.spec.mosaic:
+            return False
+        return self.single_from is None or epoch < self.single_from
+
+    def _sample(self, scenes: Scenes, index: int) -> Sample:
+        return sample_of(scenes.view(index, self.longest_px, masks=self.masks))
+
+    def _mosaic(self, scenes: Scenes, index: int) -> Sample:
+        others = torch.randint(len(scenes), (3,)).tolist()
+        parts = [self._sample(scenes, i) for i in (index, *others)]
+        return mosaic(parts, self.spec.window_px, self.spec.scale)
+
+
+class ClassView:
+    """A picture and the class of each pixel, uint8 (H, W)."""
+
+    def __init__(self, longest_px: int) -> None:
+        self.longest_px = longest_px
+
+    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
+        image, classes = scenes.class_map(index, self.longest_px)
+        return to_tensor(image), {"classes": classes}
+
+
+class ClassTrain:
+    """A picture and the class of each pixel, augmented."""
+
+    def __init__(self, longest_px: int, spec: SceneSpec, seed: int) -> None:
+        self.longest_px, self.seed = longest_px, seed
+        self.transform = create_transform(spec)
+
+    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
+        image, classes = scenes.class_map(index, self.longest_px)
+        sample = {
+            "image": tv_tensors.Image(to_tensor(image)),
+            "classes": tv_tensors.Mask(classes.unsqueeze(0)),
+        }
+        with seeded(seed_of(self.seed, epoch, "scene", index)):
+            sample = self.transform(sample)
+        pixels = sample["image"].as_subclass(Tensor)
+        return pixels, {"classes": sample["classes"].as_subclass(Tensor)[0]}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator, which torchvision's transforms draw from, for one block."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed & 0xFFFFFFFF)
+        yield

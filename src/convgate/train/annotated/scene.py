@@ -1,0 +1,168 @@
+"""Pictures with the objects in them, read one at a time."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from convgate.pictures.archives import Tree
+from convgate.pictures.decoding import decode
+from convgate.pictures.masks import draw, read_numbers
+
+__all__ = ["Scene", "Scenes", "Shape", "Thing", "View"]
+
+Shape = tuple["array[float]", ...] | dict[str, Any] | int
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object.
+
+    Args:
+        box: left, top, right, bottom in pixels of the picture; right and bottom are exclusive.
+        label: from 1; 0 is the background.
+        crowd: stands for many objects: left out of training, ignored in scores (COCO).
+        difficult: kept in training, ignored in scores (VOC).
+        area: by which COCO tells small from large; 0 for that of the mask or box.
+        shape: polygons, a run-length code, or the number of the object in the picture's mask file.
+    """
+
+    box: tuple[float, float, float, float]
+    label: int
+    crowd: bool = False
+    difficult: bool = False
+    area: float = 0.0
+    shape: Shape | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One annotated picture.
+
+    Args:
+        file: its path in the tree.
+        things: its objects; there may be none.
+        size: width and height that the annotation claims, if it does.
+        mask_file: a picture of the objects' numbers.
+        class_file: a picture of the classes of the pixels.
+        fault: why it cannot be used, if reading the annotation already told.
+    """
+
+    file: str
+    things: tuple[Thing, ...] = ()
+    size: tuple[int, int] | None = None
+    mask_file: str | None = None
+    class_file: str | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """A decoded picture and its objects: boxes (n, 4), masks uint8 (n, H, W), one flag each.
+
+    ``area`` is in pixels of the file. ``shrunk`` is the side of a pixel in pixels of the file, 1
+    unless the picture was scaled down.
+    """
+
+    image: Image.Image
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    difficult: Tensor
+    area: Tensor
+    masks: Tensor | None
+    shrunk: float
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """A split: scenes of a tree. ``faults`` are those that belong to no picture of it."""
+
+    tree: Tree
+    items: Sequence[Scene]
+    faults: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def select(self, indices: Sequence[int]) -> Scenes:
+        return replace(self, items=[self.items[i] for i in indices])
+
+    def name(self, index: int) -> str:
+        return f"{self.tree.where}/{self.items[index].file}"
+
+    def picture(self, index: int) -> Image.Image:
+        """Decode one picture; raises CorruptFile, which names it."""
+        return decode(self.tree.read(self.items[index].file), self.name(index))
+
+    def view(self, index: int, longest_px: int, *, masks: bool) -> View:
+        """Read a picture with its objects, scaled down until no side exceeds ``longest_px``."""
+        scene, whole = self.items[index], self.picture(index)
+        image = shrink(whole, longest_px)
+        things = scene.things
+        boxes = torch.tensor([thing.box for thing in things], dtype=torch.float32).reshape(-1, 4)
+        across, down = (new / old for new, old in zip(image.size, whole.size, strict=True))
+        return View(
+            image,
+            _within(boxes * torch.tensor([across, down, across, down]), image.size),
+            torch.tensor([thing.label for thing in things], dtype=torch.int64),
+            torch.tensor([thing.crowd for thing in things], dtype=torch.bool),
+            torch.tensor([thing.difficult for thing in things], dtype=torch.bool),
+            torch.tensor([thing.area for thing in things], dtype=torch.float32),
+            self._masks(scene, whole.size, image.size) if masks else None,
+            max(whole.size) / max(image.size),
+        )
+
+    def class_map(self, index: int, longest_px: int) -> tuple[Image.Image, Tensor]:
+        """Read a picture and the class of each of its pixels, uint8 (H, W); 255 is ignored.
+
+        Objects are painted over one another in order where there is no picture of classes.
+        """
+        scene, whole = self.items[index], self.picture(index)
+        image = shrink(whole, longest_px)
+        if scene.class_file is not None:
+            return image, _resize(self._numbers(scene.class_file), image.size)
+        painted = torch.zeros(image.height, image.width, dtype=torch.uint8)
+        masks = self._masks(scene, whole.size, image.size)
+        for thing, mask in zip(scene.things, masks, strict=True):
+            painted[mask.bool()] = 255 if thing.crowd else thing.label
+        return image, painted
+
+    def _masks(self, scene: Scene, size: tuple[int, int], target: tuple[int, int]) -> Tensor:
+        numbers = self._numbers(scene.mask_file) if scene.mask_file else None
+        drawn = [_resize(draw(thing.shape, numbers, size), target) for thing in scene.things]
+        return torch.stack(drawn) if drawn else torch.zeros(0, *target[::-1], dtype=torch.uint8)
+
+    def _numbers(self, file: str) -> Tensor:
+        return read_numbers(self.tree.read(file), f"{self.tree.where}/{file}")
+
+
+def shrink(image: Image.Image, longest_px: int) -> Image.Image:
+    """Return a picture of which no side exceeds ``longest_px``."""
+    longest = max(image.size)
+    if longest <= longest_px:
+        return image
+    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _within(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut off what lies beyond the border; annotations often pass it by a rounding."""
+    width, height = size
+    limits = torch.tensor([width, height, width, height], dtype=torch.float32)
+    return boxes.clamp(min=torch.zeros(4), max=limits)
+
+
+def _resize(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale numbers (H, W) to a width and height, each pixel taking its nearest."""
+    target = size[::-1]
+    if mask.shape == target:
+        return mask
+    return interpolate(mask[None, None], target, mode="nearest-exact")[0, 0]

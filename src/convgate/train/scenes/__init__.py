@@ -1,6 +1,0 @@
-"""Pictures with objects in them: boxes, masks, and the class of every pixel."""
-
-from convgate.train.scenes.opening import Orders, SceneData, Wanted, open_scenes
-from convgate.train.scenes.specs import SceneSpec
-
-__all__ = ["Orders", "SceneData", "SceneSpec", "Wanted", "open_scenes"]

@@ -1,0 +1,68 @@
+"""Batch norms into convolutions."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from convgate.folding.norms import IDENTITY
+from convgate.insertion import insert
+
+X = torch.randn(2, 8, 6, 7, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("bias", [True, False])
+def test_after_any_convolution(groups, bias, check, where):
+    conv = nn.Conv2d(8, 8, 3, 2, padding=1, groups=groups, bias=bias)
+    made, report = check(nn.Sequential(conv, nn.BatchNorm2d(8, eps=0.1), nn.ReLU()), X)
+    assert where(report, IDENTITY) == ["0"]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
+
+
+def test_without_weight_and_bias(check, where):
+    _, report = check(nn.Sequential(nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4, affine=False)), X)
+    assert where(report, IDENTITY) == ["0"]
+
+
+def test_frozen_and_with_its_activation(check, where):
+    norms = (torchvision.ops.FrozenBatchNorm2d(8), timm.layers.BatchNormAct2d(8))
+    for norm in norms:
+        made, report = check(nn.Sequential(nn.Conv2d(8, 8, 1), norm), X)
+        assert where(report, IDENTITY) == ["0"]
+        assert any(isinstance(m, nn.ReLU) for m in made.modules()) == (norm is norms[1])
+
+
+def test_not_across_a_gate(check, where):
+    net = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    insert(net, "se", at="0", reduction=2)
+    _, report = check(net, X)
+    assert where(report, IDENTITY) == []
+    assert [kept.path for kept in report.kept] == ["1"]
+    assert "gate stands between" in report.kept[0].reason
+
+
+def test_not_across_an_activation_nor_in_front(check, where):
+    _, report = check(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.BatchNorm2d(8)), X)
+    assert where(report, IDENTITY) == []
+    _, report = check(nn.Sequential(nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1)), X)
+    assert where(report, IDENTITY) == []
+
+
+class Twice(nn.Module):
+    """A convolution whose output two steps use, or that is called twice."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.conv, self.norm, self.calls = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), calls
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + (y if self.calls == 1 else self.conv(2 * x))
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_not_where_others_see_the_convolution(calls, check, where):
+    _, report = check(Twice(calls), X)
+    assert where(report, IDENTITY) == []

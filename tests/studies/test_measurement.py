@@ -1,0 +1,67 @@
+"""Measuring with the real networks: counts and distances against independent ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convgate.models import create_model
+from convgate.studies import run_study
+from convgate.studies.measurement import mean_distance, measure_runs
+from convgate.studies.measurements import Measurements, read_measurements
+from convgate.train.fit import fit
+
+
+def test_a_real_study_end_to_end(recipe, tmp_path, fake):
+    recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=1))
+
+    def measure(recipe, records, folder, seconds):
+        return measure_runs(recipe, records, folder, 0.5)
+
+    steps = replace(fake, fit=fit, measure=measure)
+    result = run_study(recipe, tmp_path, steps=steps, gates=["se"], seeds=1, progress=False)
+    base, se = result.rows
+    plain = create_model("resnet8", num_classes=10, in_chans=1)
+    assert base.facts.params == sum(p.numel() for p in plain.parameters())
+    # SE: two 1x1 layers with bias around C // 16 units, in three blocks of 16, 32 and 64
+    added = sum(c * (c // 16) * 2 + c // 16 + c for c in (16, 32, 64))
+    assert se.facts.params - base.facts.params == added
+    assert (base.facts.ratio, base.facts.ratio_low, base.facts.ratio_high) == (1, 1, 1)
+    assert se.facts.ratio_low <= se.facts.ratio <= se.facts.ratio_high
+    assert 0 < se.distance < 0.5
+    told = result.latency["resnet8"]
+    assert told["input_shape"] == [1, 1, 8, 8] and "self_test" in told
+    assert read_measurements(tmp_path / "latency.json") == result.measured
+
+
+def test_distance_is_that_of_the_block_outputs():
+    torch.manual_seed(0)
+    model = create_model("resnet8", num_classes=10, in_chans=1).eval()
+    images = torch.randn(3, 1, 8, 8)
+    outputs = []
+    blocks = [m for m in model.modules() if type(m).__name__.endswith("Block")]
+    handles = [b.register_forward_hook(lambda m, a, out: outputs.append(out)) for b in blocks]
+    with torch.no_grad():
+        model(images)
+    for handle in handles:
+        handle.remove()
+    assert len(outputs) == 3
+    expected = []
+    for features in outputs:
+        for maps in features.flatten(2).double():
+            cosines = torch.nn.functional.cosine_similarity(maps[:, None], maps[None], dim=2)
+            expected.append(((1 - cosines) / 2).mean())
+    assert mean_distance(model, [images[:2], images[2:]]) == pytest.approx(
+        float(torch.stack(expected).mean()), abs=1e-6
+    )
+
+
+def test_measurements_survive_their_file(tmp_path, facts):
+    from convgate.studies.grid import Cell, Variant
+
+    variant = Variant("net", "se", "block_end")
+    written = Measurements({variant: facts(1.1)}, {Cell(variant, 0): 0.3}, {"a": 1}, {"b": "c"})
+    written.write(tmp_path / "m.json")
+    assert read_measurements(tmp_path / "m.json") == written
+    assert written.covers({Cell(variant, 0)}) and not written.covers({Cell(variant, 1)})
+    assert read_measurements(tmp_path / "none.json") is None

@@ -1,0 +1,91 @@
+import errno
+
+import pytest
+import torch
+
+from convgate.errors import CorruptFile, InputError
+from convgate.storage import (
+    load_checkpoint,
+    load_weights,
+    replacing,
+    save_weights,
+)
+from convgate.train.trainer import AtomicCheckpointIO
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half of the new")
+        file.flush()
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class FullFile:
+    """A file on a disk with room for a thousand bytes."""
+
+    def __init__(self):
+        self.room = 1000
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+
+def test_a_full_disk_is_an_oserror_even_where_torch_hides_it(tmp_path, monkeypatch):
+    real = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: real(state, FullFile()))
+    with pytest.raises(OSError, match="No space left") as caught:
+        AtomicCheckpointIO().save_checkpoint({"w": torch.zeros(1000)}, tmp_path / "last.ckpt")
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+class Rogue:
+    def __reduce__(self):
+        return (exec, ("import convgate; convgate.rogue_ran = True",))
+
+
+def test_a_checkpoint_never_runs_code(tmp_path):
+    import convgate
+
+    torch.save({"convgate": Rogue()}, tmp_path / "rogue.ckpt")
+    with pytest.raises(CorruptFile, match=r"rogue\.ckpt: truncated or not a checkpoint"):
+        load_checkpoint(tmp_path / "rogue.ckpt")
+    assert "rogue_ran" not in vars(convgate)
+
+
+def test_weights_carry_their_metadata_and_shared_tensors(tmp_path):
+    shared = torch.arange(6.0)
+    weights = {"a": shared, "b": shared, "c": torch.randn(3, 4).t(), "n": torch.tensor(3)}
+    save_weights(tmp_path / "w.safetensors", weights, {"recipe": "x = 'ü'"})
+    read, metadata = load_weights(tmp_path / "w.safetensors")
+    assert metadata["recipe"] == "x = 'ü'"
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in weights.items())
+
+
+def test_weights_that_are_absent_damaged_or_foreign_are_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match=r"w\.safetensors: there is no such file"):
+        load_weights(path)
+    save_weights(path, {"a": torch.zeros(100)}, {})
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(CorruptFile, match=r"w\.safetensors: truncated or not a safetensors file"):
+        load_weights(path)
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(CorruptFile, match=r"w\.safetensors: carries no recipe"):
+        load_weights(path)
