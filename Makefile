@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 export MPLBACKEND := Agg
+# A process for each core; a worker that runs out of tests takes some of another's.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 
 DEVICE ?= cpu
 
@@ -26,10 +28,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-slow: $(STAMP)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest $(PARALLEL) -m slow
 
 test-cuda: $(STAMP)
 	$(BIN)/pytest -m cuda
