@@ -83,7 +83,8 @@ def pedestrians(tmp_path):
 
 TINY_DETECTOR = (
     "schedule.epochs=1", "schedule.warmup_epochs=0", "detector.options.min_size=64",
-    "detector.options.max_size=64", "scene.window_px=64", "run.batch_size=2", "data.workers=0",
+    "detector.options.max_size=64", "augment_objects.window_px=64", "run.batch_size=2",
+    "data.workers=0",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convgate.train.annotated import Orders, SceneSpec, Wanted, open_scenes
+from convgate.train.annotated import BatchPlan, ObjectAugmentSpec, TargetKinds, open_annotated
 from convgate.train.data import DataSpec
 from convgate.train.recipe import load_recipe, override
 
@@ -126,10 +126,12 @@ def opened():
     """Open a set as a run does, in this process alone."""
 
     def open_set(
-        name, path, *, scene=None, wanted=None, batch_size=2, batches=0, longest=64, **options
+        name, path, *, augment=None, kinds=None, batch_size=2, batches=0, longest=64, **options
     ):
         spec = DataSpec(name=name, path=str(path), image_px=longest, workers=0, **options)
-        orders = Orders(batch_size, 3, batches=batches)
-        return open_scenes(spec, scene or SceneSpec(flip=False), wanted or Wanted(), orders)
+        plan = BatchPlan(batch_size, 3, batches=batches)
+        return open_annotated(
+            spec, augment or ObjectAugmentSpec(flip=False), kinds or TargetKinds(), plan
+        )
 
     return open_set

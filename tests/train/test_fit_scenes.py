@@ -35,7 +35,7 @@ def small(make_pennfudan):
             "data.workers=0",
             "detector.options.min_size=64",
             "detector.options.max_size=64",
-            "scene.window_px=64",
+            "augment_objects.window_px=64",
             "run.batch_size=2",
             "schedule.epochs=2",
             "schedule.warmup_epochs=0",
@@ -136,7 +136,7 @@ def segmenting(small, *settings):
     table = spec.to_table(recipe)
     table |= {"task": {"name": "segment"}, "detector": {"name": "deeplabv3"}}
     table["model"] = {"name": "resnet10t", "options": {"output_stride": 16}}
-    table["scene"] = {"name": "window", "window_px": 48, "scale": [0.8, 1.2]}
+    table["augment_objects"] = {"name": "window", "window_px": 48, "scale": [0.8, 1.2]}
     table["schedule"] = {"name": "poly", "epochs": 2, "power": 0.9}
     return override(spec.parse(type(recipe), table, name="segment"), *settings)
 
@@ -153,7 +153,7 @@ def test_segmentation(small, tmp_path):
 def test_a_detector_learns_two_pictures_by_heart(make_pennfudan, tmp_path, small):
     """Three pictures, one of them held out; the score is of the held-out one's like."""
     recipe = small(
-        "schedule.epochs=150", "optimizer.lr=0.02", "scene.name=none", "run.ema_decay=0",
+        "schedule.epochs=150", "optimizer.lr=0.02", "augment_objects.name=none", "run.ema_decay=0",
         "schedule.warmup_epochs=5", "run.batch_size=3",
     )  # fmt: skip
     result = fit_scenes(recipe, tmp_path / "run", progress=False)

@@ -92,7 +92,7 @@ PRINTED = {
 def test_recipes_hold_what_the_papers_print(name):
     recipe = load_recipe(name)
     rule = recipe.optimizer
-    schedule, scene = recipe.schedule, recipe.scene
+    schedule, augment = recipe.schedule, recipe.augment_objects
     epoch = schedule.epoch_updates
     found = dict(
         rate=(rule.name, rule.lr),
@@ -101,8 +101,8 @@ def test_recipes_hold_what_the_papers_print(name):
         milestones=schedule.milestones,
         warmup_updates=schedule.warmup_updates,
         updates=tuple(epoch * n for n in (schedule.epochs, *schedule.milestones)),
-        scale=scene and scene.scale,
-        window_px=scene and scene.window_px,
+        scale=augment and augment.scale,
+        window_px=augment and augment.window_px,
         image_px=recipe.data.image_px,
         optimizer=(rule.name, rule.lr, rule.weight_decay),
         weight_decay=rule.weight_decay,
@@ -235,7 +235,7 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("optimizer.layer_decay=0", "optimizer.layer_decay=0.0 must lie above 0 and up to 1"),
         ("task.name=detect", "[task] name='detect': [detector] is missing"),
         ("detector.name=yolox", "[detector] is for the tasks detect and segment"),
-        ("scene.name=ssd", "[scene] is for the tasks detect and segment"),
+        ("augment_objects.name=ssd", "[augment_objects] is for the tasks detect and segment"),
         ("data.name=coco", "data.name='coco' holds objects"),
         ("optimizer.backbone_scale=0.5", "are for a backbone below a detector"),
         ("data.name=digit", "[data] unknown name 'digit'; did you mean 'digits'?"),
@@ -250,16 +250,19 @@ def test_a_wrong_setting_is_explained(setting, said):
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("augment.mixup=0.5", "[augment] is for classification; use [scene]"),
+        ("augment.mixup=0.5", "[augment] is for classification; use [augment_objects]"),
         ("data.name=cifar10", "data.name='cifar10' has no objects; use one of coco"),
         ("data.storage=memory", "data.storage='memory' is for classification"),
         ("run.compile=true", "run.compile is for classification"),
         ('study.gates=["se"]', "[study] is for classification"),
-        ("scene.name=mosiac", "must be one of 'none', 'crop', 'ssd', 'mosaic', 'window'"),
-        ("scene.scale=[1.5, 0.5]", "scene.scale=[1.5, 0.5] must rise from above 0"),
-        ("scene.mosaic=2", "scene.mosaic=2.0 must lie in 0..1"),
-        ("scene.sides=[]", "scene.sides=[] must be lengths"),
-        ("scene.window_px=0", "scene.window_px=0 must be 1 or more"),
+        ("augment_objects.name=mosiac", "must be one of 'none', 'crop', 'ssd', 'mosaic', 'window'"),
+        (
+            "augment_objects.scale=[1.5, 0.5]",
+            "augment_objects.scale=[1.5, 0.5] must rise from above 0",
+        ),
+        ("augment_objects.mosaic=2", "augment_objects.mosaic=2.0 must lie in 0..1"),
+        ("augment_objects.sides=[]", "augment_objects.sides=[] must be lengths"),
+        ("augment_objects.window_px=0", "augment_objects.window_px=0 must be 1 or more"),
     ],
 )
 def test_a_wrong_setting_of_detection_is_explained(setting, said):

@@ -95,10 +95,10 @@ def recipes(as_json: Json = False) -> None:
 @ls.command()
 def data(as_json: Json = False) -> None:
     """Names of data sets, and where each comes from: `convgate ls data`."""
-    from convgate.train.data import DATASETS, SCENES
+    from convgate.train.data import DATASETS, DETECTION_DATASETS
 
     place = {"digits": "scikit-learn, always there"}
-    names = (*DATASETS, *SCENES)
+    names = (*DATASETS, *DETECTION_DATASETS)
     show([{"data": name, "from": place.get(name, "--data PATH")} for name in names], as_json)
 
 

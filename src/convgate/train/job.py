@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from convgate import spec, storage
 from convgate.errors import InputError
 from convgate.tasks.task import Optimise, Task
-from convgate.train.annotated import SceneData
+from convgate.train.annotated import DetectionData
 from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
 from convgate.train.data import ImageData
 from convgate.train.optim import create_optimizer, create_schedule
@@ -41,7 +41,7 @@ _KEPT = ("top1", "scores")  # of the last epoch, in the description of the weigh
 class Job:
     """The data and the network of a run, and the module that trains it."""
 
-    data: ImageData | SceneData
+    data: ImageData | DetectionData
     model: nn.Module
     task: Callable[[Optimise], Task]
     in_chans: int
@@ -183,7 +183,7 @@ def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: S
     return result
 
 
-def _statistics(data: ImageData | SceneData) -> dict[str, str]:
-    if isinstance(data, SceneData):  # detectors normalise by themselves
+def _statistics(data: ImageData | DetectionData) -> dict[str, str]:
+    if isinstance(data, DetectionData):  # detectors normalise by themselves
         return {}
     return {"mean": json.dumps(data.mean), "std": json.dumps(data.std)}

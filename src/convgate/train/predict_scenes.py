@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convgate.errors import InputError
 from convgate.pictures.decoding import decode, to_tensor
 from convgate.storage import replacing
-from convgate.train.annotated.scene import shrink
+from convgate.train.annotated.images import shrink
 from convgate.train.drawing import Found, draw_classes, draw_objects
 from convgate.train.scene_build import build_scene_model
 from convgate.train.trained import Trained, read_trained

@@ -7,8 +7,8 @@ from typing import Any
 
 from convgate import spec
 from convgate.errors import InputError, unknown
-from convgate.train.annotated import SceneSpec
-from convgate.train.data import SCENES, AugmentSpec, DataSpec
+from convgate.train.annotated import ObjectAugmentSpec
+from convgate.train.data import DETECTION_DATASETS, AugmentSpec, DataSpec
 from convgate.train.sections import (
     DetectorSpec,
     GateSpec,
@@ -24,10 +24,10 @@ __all__ = [
     "DetectorSpec",
     "GateSpec",
     "ModelSpec",
+    "ObjectAugmentSpec",
     "OptimizerSpec",
     "Recipe",
     "RunSpec",
-    "SceneSpec",
     "ScheduleSpec",
     "StudySpec",
     "TaskSpec",
@@ -60,11 +60,11 @@ class Recipe:
     study: StudySpec | None = None
     task: TaskSpec = field(default_factory=TaskSpec)
     detector: DetectorSpec | None = None
-    scene: SceneSpec | None = None
+    augment_objects: ObjectAugmentSpec | None = None
 
     def __post_init__(self) -> None:
         classify = self.task.name == "classify"
-        wrong = _wrong_for_classes(self) if classify else _wrong_for_scenes(self)
+        wrong = _wrong_for_classes(self) if classify else _wrong_for_objects(self)
         if wrong:
             raise InputError(f"[task] name={self.task.name!r}: {'; '.join(wrong)}")
 
@@ -82,8 +82,10 @@ class Recipe:
 def _wrong_for_classes(recipe: Recipe) -> list[str]:
     rules = {
         "[detector] is for the tasks detect and segment": recipe.detector is None,
-        "[scene] is for the tasks detect and segment; use [augment]": recipe.scene is None,
-        f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in SCENES,
+        "[augment_objects] is for the tasks detect and segment; use [augment]": (
+            recipe.augment_objects is None
+        ),
+        f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in DETECTION_DATASETS,
         "schedule.closing_epochs is for the task detect": not recipe.schedule.closing_epochs,
         "optimizer.layer_decay and backbone_scale are for a backbone below a detector": (
             recipe.optimizer.layer_decay == recipe.optimizer.backbone_scale == 1
@@ -92,14 +94,14 @@ def _wrong_for_classes(recipe: Recipe) -> list[str]:
     return [rule for rule, holds in rules.items() if not holds]
 
 
-def _wrong_for_scenes(recipe: Recipe) -> list[str]:
+def _wrong_for_objects(recipe: Recipe) -> list[str]:
     data = recipe.data
     rules = {
         "[detector] is missing": recipe.detector is not None,
-        "[augment] is for classification; use [scene]": recipe.augment == AugmentSpec(),
+        "[augment] is for classification; use [augment_objects]": recipe.augment == AugmentSpec(),
         "[study] is for classification": recipe.study is None,
-        f"data.name={data.name!r} has no objects; use one of {', '.join(SCENES)}": (
-            data.name in SCENES
+        f"data.name={data.name!r} has no objects; use one of {', '.join(DETECTION_DATASETS)}": (
+            data.name in DETECTION_DATASETS
         ),
         "data.storage='memory' is for classification": data.storage != "memory",
         "run.compile is for classification": not recipe.run.compile,

@@ -13,12 +13,12 @@ from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.segment import create_segmenter
 from convgate.tasks.task import Optimise, Task
-from convgate.train.annotated import Orders, SceneData, Wanted, open_scenes
+from convgate.train.annotated import BatchPlan, DetectionData, TargetKinds, open_annotated
 from convgate.train.annotated.voc import VOC_SETS
 from convgate.train.build import add_gate, images_per_pass, share_gate_statistics
 from convgate.train.metrics import AveragePrecision
 from convgate.train.modules import Detection, Segmentation
-from convgate.train.recipe import DetectorSpec, GateSpec, ModelSpec, Recipe, SceneSpec
+from convgate.train.recipe import DetectorSpec, GateSpec, ModelSpec, ObjectAugmentSpec, Recipe
 from convgate.train.trainer import process
 
 __all__ = [
@@ -49,7 +49,7 @@ def has_masks(recipe: Recipe) -> bool:
     return "mask" in spec.name and bool(spec.options.get("masks", True))
 
 
-def open_scene_data(recipe: Recipe, *, training: bool = True) -> SceneData:
+def open_scene_data(recipe: Recipe, *, training: bool = True) -> DetectionData:
     """Open the data of a run as this process sees it.
 
     Args:
@@ -57,20 +57,20 @@ def open_scene_data(recipe: Recipe, *, training: bool = True) -> SceneData:
         training: Check the training split too.
     """
     here = process()
-    orders = Orders(
+    plan = BatchPlan(
         images_per_pass(recipe),
         recipe.run.seed,
         here.rank,
         here.world_size,
         recipe.schedule.epoch_updates * recipe.run.accumulate,
     )
-    wanted = Wanted(
+    kinds = TargetKinds(
         masks=has_masks(recipe),
         pixels=recipe.task.name == "segment",
         training=training,
         single_from=_closing_from(recipe),
     )
-    return open_scenes(recipe.data, recipe.scene or SceneSpec(), wanted, orders)
+    return open_annotated(recipe.data, recipe.augment_objects or ObjectAugmentSpec(), kinds, plan)
 
 
 def build_scene_model(recipe: Recipe, *, num_classes: int) -> nn.Module:

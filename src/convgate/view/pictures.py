@@ -14,7 +14,7 @@ from convgate.pictures.folders import VAL_NAMES
 from convgate.pictures.labelled import FilePictures
 from convgate.pictures.order import ValOrder
 from convgate.train.data.memory import decode_all
-from convgate.train.data.stream import Prepare, StreamSource
+from convgate.train.data.stream import PreparePicture, StreamSource
 
 OnProgress = Callable[[str, float], None]
 BATCH = 32
@@ -67,7 +67,7 @@ def stream(
     if batch < 1 or workers < 0:
         raise InputError(f"batch={batch}, workers={workers}: give at least 1 and 0")
     shares = ValOrder(len(pictures), batch).shares(0)
-    source = StreamSource(pictures, Prepare(image_px), workers)
+    source = StreamSource(pictures, PreparePicture(image_px), workers)
     done = 0
     for pixels, _ in source.load(shares, 0):
         yield pixels

@@ -16,7 +16,7 @@ from convgate.tasks.detect.cascade_heads import CascadeRoIHeads
 SHAPES = [(64, 96), (80, 64)]
 
 
-def scene(tiny, seed=0):
+def sample(tiny, seed=0):
     torch.manual_seed(seed)
     _, targets = tiny.pictures()
     sides = [(96 // s, 96 // s) for s in (4, 8, 16, 32)]
@@ -42,7 +42,7 @@ def plain(tiny):
 
 def test_one_stage_trains_as_mask_rcnn(tiny, plain):
     cascade = CascadeRoIHeads([copy.deepcopy(plain)], [1.0], box_loss="smooth_l1").train()
-    features, proposals, targets = scene(tiny)
+    features, proposals, targets = sample(tiny)
     torch.manual_seed(2)
     _, expected = plain.train()(features, list(proposals), SHAPES, targets)
     torch.manual_seed(2)
@@ -58,7 +58,7 @@ def test_one_stage_trains_as_mask_rcnn(tiny, plain):
 
 def test_one_stage_detects_as_mask_rcnn(tiny, plain):
     cascade = CascadeRoIHeads([plain], [1.0]).eval()
-    features, proposals, _ = scene(tiny)
+    features, proposals, _ = sample(tiny)
     with torch.no_grad():
         expected, _ = plain.eval()(features, proposals, SHAPES)
         found, _ = cascade(features, proposals, SHAPES)
@@ -123,7 +123,7 @@ def test_boxes_pass_from_stage_to_stage_and_logits_are_averaged(tiny, plain):
     first = stage_that_says(plain, [0.0, 1.0, 2.0, 0.0], [0.0, 0.5, 0.25, 9.0], 1)
     second = stage_that_says(plain, [0.0, 5.0, 0.0, 0.0], [0.0, 0.5, 0.0, 9.0], 2)
     cascade = CascadeRoIHeads([first, second], [1.0, 0.5]).eval()
-    features, _, _ = scene(tiny)
+    features, _, _ = sample(tiny)
     start = torch.tensor([[8.0, 8, 16, 24]])
     with torch.no_grad():
         found, _ = cascade(features, [start, start[:0]], SHAPES)
@@ -158,7 +158,7 @@ def test_later_stages_draw_refined_boxes_and_the_objects_again(tiny, plain, monk
 
     monkeypatch.setattr(RoIHeads, "select_training_samples", look)
     cascade = CascadeRoIHeads([plain, copy.deepcopy(plain)], [1.0, 0.5]).train()
-    features, proposals, targets = scene(tiny)
+    features, proposals, targets = sample(tiny)
     cascade(features, list(proposals), SHAPES, targets)
     for given, first, second in zip(proposals, *seen, strict=True):
         assert torch.equal(first, given)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from convgate.train.annotated import SceneSpec, Wanted
+from convgate.train.annotated import ObjectAugmentSpec, TargetKinds
 from convgate.train.annotated.mosaic import mosaic
 
 
@@ -20,16 +20,18 @@ def box_of(mask):
 
 
 SPECS = {
-    "none": SceneSpec(name="none"),
-    "crop": SceneSpec(name="crop", sides=(60, 80), crop_px=(40, 70)),
-    "mosaic": SceneSpec(name="mosaic", window_px=64, scale=(0.9, 1.2), mosaic=1.0),
+    "none": ObjectAugmentSpec(name="none"),
+    "crop": ObjectAugmentSpec(name="crop", sides=(60, 80), crop_px=(40, 70)),
+    "mosaic": ObjectAugmentSpec(name="mosaic", window_px=64, scale=(0.9, 1.2), mosaic=1.0),
 }
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_masks_follow_the_pixels_and_boxes_the_masks(make_pennfudan, opened, name):
     path = make_pennfudan()
-    data = opened("pennfudan", path, scene=SPECS[name], wanted=Wanted(masks=True), batch_size=6)
+    data = opened(
+        "pennfudan", path, augment=SPECS[name], kinds=TargetKinds(masks=True), batch_size=6
+    )
     seen = 0
     for epoch in range(4):
         data.train.set_epoch(epoch)
@@ -56,7 +58,7 @@ def test_pictures_are_a_function_of_seed_epoch_and_index(make_pennfudan, opened)
     path = make_pennfudan()
 
     def boxes(epoch, **options):
-        data = opened("pennfudan", path, scene=SceneSpec(name="ssd"), **options)
+        data = opened("pennfudan", path, augment=ObjectAugmentSpec(name="ssd"), **options)
         data.train.set_epoch(epoch)
         before = torch.random.get_rng_state()
         found = [target["boxes"] for _, targets in data.train for target in targets]
@@ -103,7 +105,7 @@ def test_the_closing_epochs_have_no_mosaic(make_pennfudan, opened):
     """A mosaic of 64 pixels a side; a single picture keeps its own size."""
     path = make_pennfudan()
     data = opened(
-        "pennfudan", path, scene=SPECS["mosaic"], wanted=Wanted(single_from=2), batch_size=6
+        "pennfudan", path, augment=SPECS["mosaic"], kinds=TargetKinds(single_from=2), batch_size=6
     )
     for epoch, mosaics in ((0, True), (1, True), (2, False), (3, False)):
         data.train.set_epoch(epoch)
@@ -112,8 +114,8 @@ def test_the_closing_epochs_have_no_mosaic(make_pennfudan, opened):
 
 
 def test_a_window_pads_with_pixels_that_do_not_count(make_pennfudan, opened):
-    scene = SceneSpec(name="window", window_px=80, scale=(0.5, 0.5))
-    data = opened("pennfudan", make_pennfudan(), scene=scene, wanted=Wanted(pixels=True))
+    augment = ObjectAugmentSpec(name="window", window_px=80, scale=(0.5, 0.5))
+    data = opened("pennfudan", make_pennfudan(), augment=augment, kinds=TargetKinds(pixels=True))
     x, classes = next(iter(data.train))
     assert x.shape == (2, 3, 80, 80) and classes.shape == (2, 80, 80)
     assert classes.dtype == torch.int64

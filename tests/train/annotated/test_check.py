@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from convgate.errors import InputError
-from convgate.train.annotated import Wanted
+from convgate.train.annotated import TargetKinds
 
 
 def refusal(opened, coco, **options):
@@ -72,7 +72,7 @@ def test_an_annotation_of_another_size(coco, opened):
 )
 def test_a_mask_that_does_not_fit_matters_where_masks_are_wanted(coco, opened, segmentation, said):
     coco.sheets["val"]["annotations"][0]["segmentation"] = segmentation
-    assert said in refusal(opened, coco, wanted=Wanted(masks=True))
+    assert said in refusal(opened, coco, kinds=TargetKinds(masks=True))
     assert opened("coco", coco.write()).val_images == 2
 
 
@@ -98,7 +98,7 @@ def test_one_pixel_and_an_outsize_picture(coco, opened):
         "segmentation": [[1000, 2000, 4000, 2000, 4000, 6000, 1000, 6000]],
     }
     sheet["annotations"][1] |= {"bbox": [0, 0, 1, 1], "segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]}
-    data = opened("coco", coco.write(), wanted=Wanted(masks=True))
+    data = opened("coco", coco.write(), kinds=TargetKinds(masks=True))
     (((large, small), targets),) = data.val
     assert large.shape == (3, 48, 64) and small.shape == (3, 1, 1)
     assert targets[0]["boxes"].tolist() == [[8, 16, 32, 48]]
@@ -120,9 +120,9 @@ def test_a_split_without_anything_to_find(coco, opened):
 
 
 def test_without_a_path(opened):
-    from convgate.train.annotated import Orders, SceneSpec, open_scenes
+    from convgate.train.annotated import BatchPlan, ObjectAugmentSpec, open_annotated
     from convgate.train.data import DataSpec
 
     spec = DataSpec(name="coco", image_px=8)
     with pytest.raises(InputError, match="coco: no path given"):
-        open_scenes(spec, SceneSpec(), Wanted(), Orders(1, 0))
+        open_annotated(spec, ObjectAugmentSpec(), TargetKinds(), BatchPlan(1, 0))

@@ -9,7 +9,7 @@ import torch
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import open_tree
-from convgate.train.annotated import Wanted
+from convgate.train.annotated import TargetKinds
 from convgate.train.annotated.coco import read_coco
 from convgate.train.metrics import AveragePrecision
 
@@ -17,10 +17,10 @@ from convgate.train.metrics import AveragePrecision
 def test_ids_with_gaps_become_labels_in_their_order(coco):
     classes, train, val = read_coco(open_tree(coco.write()))
     assert classes == ("tile", "zebra")  # 7 before 90
-    assert [scene.file for scene in train.items] == [f"train2017/{n}.png" for n in "abc"]
-    assert [len(scene.things) for scene in train.items] == [1, 2, 0]
-    assert val.items[0].things[0].box == (8.0, 8.0, 24.0, 28.0)
-    assert val.items[0].things[0].label == 1
+    assert [item.file for item in train.items] == [f"train2017/{n}.png" for n in "abc"]
+    assert [len(item.annotations) for item in train.items] == [1, 2, 0]
+    assert val.items[0].annotations[0].box == (8.0, 8.0, 24.0, 28.0)
+    assert val.items[0].annotations[0].label == 1
     assert train.faults == ()
 
 
@@ -65,7 +65,7 @@ def test_masks_of_polygons_and_run_lengths_agree_with_the_box(coco, opened):
     copies[0]["segmentation"] = plain
     copies[1]["segmentation"] = {**packed, "counts": packed["counts"].decode()}
     coco.sheets["train"]["annotations"] += copies
-    data = opened("coco", coco.write(), wanted=Wanted(masks=True), batch_size=3)
+    data = opened("coco", coco.write(), kinds=TargetKinds(masks=True), batch_size=3)
     ((_, targets),) = data.train
     masks = next(t["masks"] for t in targets if len(t["boxes"]) == 3)
     expected = torch.zeros(height, width, dtype=torch.uint8)
@@ -110,7 +110,7 @@ def test_all_is_read_as_pycocotools_reads_it(coco, opened):
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(str(root / "annotations" / "instances_val2017.json"))
     order = sorted(theirs.getCatIds())
-    data = opened("coco", root, wanted=Wanted(masks=True), batch_size=1)
+    data = opened("coco", root, kinds=TargetKinds(masks=True), batch_size=1)
     for image, (_, (target,)) in zip(sheet["images"], data.val, strict=True):
         known = theirs.loadAnns(theirs.getAnnIds(imgIds=image["id"]))
         assert len(known) == len(target["masks"]) == 7

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from convgate.errors import InputError
-from convgate.train.annotated import Wanted
+from convgate.train.annotated import TargetKinds
 
 PATH = os.environ.get("CONVGATE_PENNFUDAN", "")
 
 
 def test_boxes_are_those_of_the_masks(make_pennfudan, opened):
-    data = opened("pennfudan", make_pennfudan(), wanted=Wanted(masks=True))
+    data = opened("pennfudan", make_pennfudan(), kinds=TargetKinds(masks=True))
     assert data.classes == ("pedestrian",)
     assert (data.train_images, data.val_images) == (6, 3)
     seen = 0
@@ -54,7 +54,7 @@ def test_another_zip_is_refused(make_pennfudan, opened):
 @pytest.mark.skipif(not os.path.exists(PATH), reason="CONVGATE_PENNFUDAN names no file")
 def test_the_photographs_themselves(opened):
     """170 photographs and 423 pedestrians, as their readme says."""
-    data = opened("pennfudan", PATH, wanted=Wanted(masks=True))
+    data = opened("pennfudan", PATH, kinds=TargetKinds(masks=True))
     assert (data.train_images, data.val_images, data.skipped) == (120, 50, ())
-    things = sum(len(s.things) for b in (data.train, data.val) for s in b.scenes.items)
-    assert things == 423
+    annotations = sum(len(s.annotations) for b in (data.train, data.val) for s in b.images.items)
+    assert annotations == 423

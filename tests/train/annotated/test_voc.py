@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from convgate.errors import InputError
-from convgate.train.annotated import Wanted
+from convgate.train.annotated import TargetKinds
 from convgate.train.annotated.voc import VOC_CLASSES
 
 XML = """<annotation><size><width>{w}</width><height>{h}</height><depth>3</depth></size>{objects}
@@ -95,7 +95,7 @@ def test_the_augmented_set_trains_on_its_own_masks_and_scores_on_vocs(voc, opene
     lists = top / "ImageSets/Segmentation"
     (lists / "train_aug.txt").write_text("000001 \n\n")
     (lists / "val.txt").write_text("000002\n")
-    data = opened("voc2012_aug", top.parent, wanted=Wanted(pixels=True), batch_size=1)
+    data = opened("voc2012_aug", top.parent, kinds=TargetKinds(pixels=True), batch_size=1)
     ((_, trained),) = data.train
     assert torch.equal(trained[0], torch.from_numpy(grey).long())
     ((_, scored),) = data.val
@@ -110,7 +110,7 @@ def test_a_border_of_255_is_kept_when_a_mask_is_made_smaller(voc, opened):
     picture = Image.fromarray(mask, "P")
     picture.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
     picture.save(voc / "SegmentationClass/000002.png")
-    data = opened("voc2007", voc, wanted=Wanted(pixels=True), batch_size=1, longest=16)
+    data = opened("voc2007", voc, kinds=TargetKinds(pixels=True), batch_size=1, longest=16)
     ((x, classes),) = data.val
     assert x.shape[2:] == (12, 16)
     assert classes.unique().tolist() == [0, 15, 255]
@@ -123,7 +123,7 @@ def test_the_years_own_folder_will_do(voc, opened):
 
 
 def test_classes_of_pixels(voc, opened):
-    data = opened("voc2007", voc, wanted=Wanted(pixels=True), batch_size=1)
+    data = opened("voc2007", voc, kinds=TargetKinds(pixels=True), batch_size=1)
     ((x, classes),) = data.val
     assert x.shape == (1, 3, 24, 32) and classes.shape == (1, 24, 32)
     assert classes.unique().tolist() == [0, 15, 255]
@@ -153,10 +153,10 @@ def test_a_class_mask_must_fit_its_picture(voc, opened):
     mask = voc / "SegmentationClass/000002.png"
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
     with pytest.raises(InputError, match=r"is 32 x 24, but its mask .*000002\.png is 6 x 5"):
-        opened("voc2007", voc, wanted=Wanted(pixels=True))
+        opened("voc2007", voc, kinds=TargetKinds(pixels=True))
     Image.fromarray(np.full((24, 32), 21, np.uint8)).save(mask)
     with pytest.raises(InputError, match="unknown class 21"):
-        opened("voc2007", voc, wanted=Wanted(pixels=True))
+        opened("voc2007", voc, kinds=TargetKinds(pixels=True))
     Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(mask)
     with pytest.raises(InputError, match="not a mask of 8-bit numbers"):
-        opened("voc2007", voc, wanted=Wanted(pixels=True))
+        opened("voc2007", voc, kinds=TargetKinds(pixels=True))

@@ -11,7 +11,7 @@ from convgate.train.metrics import AveragePrecision
 from convgate.train.metrics.voc import average_precision
 
 
-def scene(seed, masks=True, size=(120, 160)):
+def sample(seed, masks=True, size=(120, 160)):
     """Return one picture's detections and truth: near misses, doubles, crowds, inventions."""
     rng = torch.Generator().manual_seed(seed)
     height, width = size
@@ -47,21 +47,21 @@ def fill(boxes, size):
     return masks
 
 
-def ours(scenes, **options):
+def ours(samples, **options):
     precision = AveragePrecision(**{"masks": True, "voc": False, **options})
-    for image, detections, target in scenes:
+    for image, detections, target in samples:
         precision.update([image], [detections], [target])
     return precision.compute()
 
 
-def theirs(scenes, kind):
+def theirs(samples, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # its own marks are rounded to float32, which moves recalls that lie on one
         marks = {"rec_thresholds": np.linspace(0, 1, 101).tolist()}
         marks["iou_thresholds"] = np.linspace(0.5, 0.95, 10).tolist()
         metric = MeanAveragePrecision(iou_type=kind, **marks)
-        for _, detections, target in scenes:
+        for _, detections, target in samples:
             found = {**detections, "masks": detections["masks"][:, 0] > 0.5}
             there = {**target, "iscrowd": target["crowd"].int(), "masks": target["masks"].bool()}
             there["area"] = there["masks"].sum((1, 2)).float()
@@ -77,8 +77,8 @@ NAMES = {"": "map", "50": "map_50", "75": "map_75", "_small": "map_small", "_med
 
 @pytest.mark.parametrize(("kind", "word"), [("bbox", "box"), ("segm", "mask")])
 def test_coco_scores_equal_torchmetrics(kind, word):
-    scenes = [scene(seed) for seed in range(12)]
-    found, expected = ours(scenes), theirs(scenes, kind)
+    samples = [sample(seed) for seed in range(12)]
+    found, expected = ours(samples), theirs(samples, kind)
     for ending, name in NAMES.items():
         assert found[f"{word}_ap{ending}"] == pytest.approx(100 * float(expected[name]), abs=1e-3)
     assert 20 < found[f"{word}_ap50"] < 95
@@ -87,7 +87,7 @@ def test_coco_scores_equal_torchmetrics(kind, word):
 
 def test_a_picture_read_smaller_scores_as_if_it_were_whole():
     """Boxes, masks and areas of a picture at half size count as those of the file."""
-    image, detections, target = scene(3, size=(240, 320))
+    image, detections, target = sample(3, size=(240, 320))
     small = dict(target, boxes=target["boxes"] / 2, shrunk=torch.tensor(2.0))
     small["masks"] = target["masks"][:, ::2, ::2]
     seen = dict(detections, boxes=detections["boxes"] / 2, masks=detections["masks"][..., ::2, ::2])
@@ -99,7 +99,7 @@ def test_a_picture_read_smaller_scores_as_if_it_were_whole():
 
 
 def test_perfect_absent_and_crowd_detections():
-    image, _, target = scene(1)
+    image, _, target = sample(1)
     target["crowd"][:] = False
     perfect = {**{k: target[k] for k in ("boxes", "labels")}, "scores": torch.ones(4)}
     perfect["masks"] = target["masks"].unsqueeze(1).float()
@@ -151,21 +151,21 @@ def test_half_is_enough_and_less_is_not():
 
 def test_precision_from_pycocotools_curve():
     """The area below COCO's own curve at an overlap of one half, where no match is contested."""
-    scenes = [scene(seed) for seed in range(12)]
-    for _, _, target in scenes:
+    samples = [sample(seed) for seed in range(12)]
+    for _, _, target in samples:
         target["crowd"][:] = False
     recall = np.array([0.25, 0.25, 0.5, 0.75])
     precision = np.array([1.0, 0.5, 2 / 3, 0.75])
     assert average_precision(recall, precision) == pytest.approx(0.25 + 0.5 * 0.75)
-    found = ours(scenes, voc=True)
+    found = ours(samples, voc=True)
     assert found["voc_ap"] == pytest.approx(found["box_ap50"], abs=2.5)  # 101 points, other ties
 
 
 def test_two_processes_put_their_pictures_in_order(monkeypatch):
-    scenes = [scene(seed) for seed in range(5)]
-    whole = ours(scenes)
+    samples = [sample(seed) for seed in range(5)]
+    whole = ours(samples)
     parts = [AveragePrecision(masks=True, voc=False) for _ in range(2)]
-    for i, (image, detections, target) in enumerate(scenes):
+    for i, (image, detections, target) in enumerate(samples):
         parts[i % 2].update([image], [detections], [target])
 
     def gather(into, own):

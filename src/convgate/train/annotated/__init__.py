@@ -1,6 +1,6 @@
 """Pictures with objects in them: boxes, masks, and the class of every pixel."""
 
-from convgate.train.annotated.opening import Orders, SceneData, Wanted, open_scenes
-from convgate.train.annotated.specs import SceneSpec
+from convgate.train.annotated.opening import BatchPlan, DetectionData, TargetKinds, open_annotated
+from convgate.train.annotated.specs import ObjectAugmentSpec
 
-__all__ = ["Orders", "SceneData", "SceneSpec", "Wanted", "open_scenes"]
+__all__ = ["BatchPlan", "DetectionData", "ObjectAugmentSpec", "TargetKinds", "open_annotated"]

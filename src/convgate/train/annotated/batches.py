@@ -11,20 +11,22 @@ from torch.utils.data import DataLoader, Dataset
 
 from convgate.errors import CorruptFile
 from convgate.pictures.order import generator
-from convgate.train.annotated.prepare import Prepare, Target
-from convgate.train.annotated.scene import Scenes
+from convgate.train.annotated.images import AnnotatedImages
+from convgate.train.annotated.prepare import PrepareSample, Target
 from convgate.train.data.batches import Order
 
-__all__ = ["ClassBatches", "ObjectBatches", "SceneBatches"]
+__all__ = ["AnnotatedBatches", "ClassBatches", "ObjectBatches"]
 
 Prepared = tuple[Tensor, Target] | CorruptFile
 
 
-class SceneBatches:
+class AnnotatedBatches:
     """Batches of one split, the same for the same (seed, epoch)."""
 
-    def __init__(self, scenes: Scenes, order: Order, prepare: Prepare, workers: int) -> None:
-        self.scenes, self.order, self.prepare, self.workers = scenes, order, prepare, workers
+    def __init__(
+        self, images: AnnotatedImages, order: Order, prepare: PrepareSample, workers: int
+    ) -> None:
+        self.images, self.order, self.prepare, self.workers = images, order, prepare, workers
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -38,7 +40,7 @@ class SceneBatches:
     def __iter__(self) -> Iterator[Any]:
         shares = self.order.shares(self.epoch)
         loader: DataLoader[Prepared] = DataLoader(
-            _Epoch(self.scenes, self.prepare, self.epoch),
+            _SampleEpoch(self.images, self.prepare, self.epoch),
             batch_sampler=[share.indices.tolist() for share in shares],
             num_workers=min(self.workers, len(shares)),
             collate_fn=list,
@@ -51,14 +53,14 @@ class SceneBatches:
         raise NotImplementedError
 
 
-class ObjectBatches(SceneBatches):
+class ObjectBatches(AnnotatedBatches):
     """Yields a list of float32 (3, H, W) in 0 .. 1 and a list of targets, sizes as they come."""
 
     def join(self, items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
         return [pixels.float() / 255 for pixels, _ in items], [target for _, target in items]
 
 
-class ClassBatches(SceneBatches):
+class ClassBatches(AnnotatedBatches):
     """Yields float32 (N, 3, H, W) in 0 .. 1 and classes, int64 (N, H, W), of pictures of one size.
 
     A process without a picture left gets a batch of none.
@@ -71,13 +73,13 @@ class ClassBatches(SceneBatches):
         return pixels.float() / 255, torch.stack([t["classes"] for _, t in items]).long()
 
 
-class _Epoch(Dataset[Prepared]):
-    def __init__(self, scenes: Scenes, prepare: Prepare, epoch: int) -> None:
-        self.scenes, self.prepare, self.epoch = scenes, prepare, epoch
+class _SampleEpoch(Dataset[Prepared]):
+    def __init__(self, images: AnnotatedImages, prepare: PrepareSample, epoch: int) -> None:
+        self.images, self.prepare, self.epoch = images, prepare, epoch
 
     def __getitem__(self, index: int) -> Prepared:
         try:
-            return self.prepare(self.scenes, index, self.epoch)
+            return self.prepare(self.images, index, self.epoch)
         except CorruptFile as problem:
             # As a value: an exception would arrive wrapped in the worker's traceback.
             return problem

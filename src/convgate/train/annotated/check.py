@@ -9,7 +9,7 @@ from functools import partial
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.masks import read_numbers, shape_fault
-from convgate.train.annotated.scene import Scene, Scenes, Thing
+from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
 
 __all__ = ["check"]
 
@@ -19,15 +19,20 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class _Checked:
-    """A scene without its faults (None where the whole picture is bad), and the faults."""
+    """A picture without its faults (None where the whole picture is bad), and the faults."""
 
-    scene: Scene | None
+    item: AnnotatedImage | None
     faults: tuple[str, ...]
 
 
 def check(
-    splits: Mapping[str, Scenes], *, classes: int, masks: bool, skip_bad: bool, workers: int
-) -> tuple[dict[str, Scenes], tuple[str, ...]]:
+    splits: Mapping[str, AnnotatedImages],
+    *,
+    classes: int,
+    masks: bool,
+    skip_bad: bool,
+    workers: int,
+) -> tuple[dict[str, AnnotatedImages], tuple[str, ...]]:
     """Decode every picture once and hold its annotations against it.
 
     A picture without objects is fine. Faults are: a picture that is missing or damaged, an
@@ -40,21 +45,21 @@ def check(
     Raises:
         InputError: naming all faults, unless ``skip_bad``.
     """
-    kept: dict[str, Scenes] = {}
+    kept: dict[str, AnnotatedImages] = {}
     faults: list[str] = []
-    for split, scenes in splits.items():
+    for split, images in splits.items():
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            one = partial(_check, scenes, masks=masks, classes=classes)
-            found = list(pool.map(one, range(len(scenes))))
-        good = [checked.scene for checked in found if checked.scene is not None]
-        kept[split] = replace(scenes, items=good)
-        faults += [*scenes.faults, *(fault for checked in found for fault in checked.faults)]
+            one = partial(_check, images, masks=masks, classes=classes)
+            found = list(pool.map(one, range(len(images))))
+        good = [checked.item for checked in found if checked.item is not None]
+        kept[split] = replace(images, items=good)
+        faults += [*images.faults, *(fault for checked in found for fault in checked.faults)]
     if faults and not skip_bad:
         where = next(iter(splits.values())).tree.where
         raise InputError(_sentence(where, faults))
-    for split, scenes in kept.items():
-        if not len(scenes):
-            raise InputError(f"{scenes.tree.where}: no {split} picture without a fault is left")
+    for split, images in kept.items():
+        if not len(images):
+            raise InputError(f"{images.tree.where}: no {split} picture without a fault is left")
     return kept, tuple(faults)
 
 
@@ -65,43 +70,45 @@ def _sentence(where: str, faults: Sequence[str]) -> str:
     return f"{where}: {count}: {shown}{more}; mend them or leave them out with --skip-bad"
 
 
-def _check(scenes: Scenes, index: int, *, masks: bool, classes: int) -> _Checked:
-    scene = scenes.items[index]
-    if scene.fault:
-        return _Checked(None, (f"{scene.file}: {scene.fault}",))
+def _check(images: AnnotatedImages, index: int, *, masks: bool, classes: int) -> _Checked:
+    item = images.items[index]
+    if item.fault:
+        return _Checked(None, (f"{item.file}: {item.fault}",))
     try:
-        size = scenes.picture(index).size
-        whole = _whole_fault(scenes, scene, size, classes)
+        size = images.picture(index).size
+        whole = _whole_fault(images, item, size, classes)
     except CorruptFile as error:
         return _Checked(None, (str(error),))
     if whole:
-        return _Checked(None, (f"{scene.file}: {whole}",))
-    bad = [_thing_fault(thing, size, masks) for thing in scene.things]
-    faults = [f"{scene.file}: object {i} {fault}" for i, fault in enumerate(bad, 1) if fault]
-    things = tuple(thing for thing, fault in zip(scene.things, bad, strict=True) if not fault)
-    return _Checked(replace(scene, things=things), tuple(faults))
+        return _Checked(None, (f"{item.file}: {whole}",))
+    bad = [_annotation_fault(a, size, masks) for a in item.annotations]
+    faults = [f"{item.file}: object {i} {fault}" for i, fault in enumerate(bad, 1) if fault]
+    sound = tuple(a for a, fault in zip(item.annotations, bad, strict=True) if not fault)
+    return _Checked(replace(item, annotations=sound), tuple(faults))
 
 
-def _whole_fault(scenes: Scenes, scene: Scene, size: tuple[int, int], classes: int) -> str:
+def _whole_fault(
+    images: AnnotatedImages, item: AnnotatedImage, size: tuple[int, int], classes: int
+) -> str:
     """Return what makes the whole picture unusable: sizes that do not agree, unknown classes."""
-    if scene.size not in (None, size):
-        return f"is {_times(size)}, but its annotation or mask says {_times(scene.size)}"
-    if scene.class_file is None:
+    if item.size not in (None, size):
+        return f"is {_times(size)}, but its annotation or mask says {_times(item.size)}"
+    if item.class_file is None:
         return ""
-    numbers = read_numbers(scenes.tree.read(scene.class_file), scene.class_file)
+    numbers = read_numbers(images.tree.read(item.class_file), item.class_file)
     found = numbers.shape[1], numbers.shape[0]
     if found != size:
-        return f"is {_times(size)}, but its mask {scene.class_file} is {_times(found)}"
+        return f"is {_times(size)}, but its mask {item.class_file} is {_times(found)}"
     strange = numbers[(numbers > classes) & (numbers < 255)]
-    return f"has the unknown class {int(strange[0])} in {scene.class_file}" if len(strange) else ""
+    return f"has the unknown class {int(strange[0])} in {item.class_file}" if len(strange) else ""
 
 
 def _times(size: tuple[int, int] | None) -> str:
     return " x ".join(map(str, size or ()))
 
 
-def _thing_fault(thing: Thing, size: tuple[int, int], masks: bool) -> str:
-    left, top, right, bottom = thing.box
+def _annotation_fault(annotation: Annotation, size: tuple[int, int], masks: bool) -> str:
+    left, top, right, bottom = annotation.box
     text = f"({left:g}, {top:g}, {right:g}, {bottom:g})"
     if not (right > left and bottom > top):  # also what is not a number
         return f"has a box of no area {text}"
@@ -109,6 +116,6 @@ def _thing_fault(thing: Thing, size: tuple[int, int], masks: bool) -> str:
     beyond = max(-left, -top, right - width, bottom - height)
     if not beyond <= _ROUNDING_PX or min(width - left, height - top, right, bottom) <= 0:
         return f"has a box {text} outside the picture of {_times(size)}"
-    if masks and thing.shape is None:
+    if masks and annotation.shape is None:
         return "has no mask"
-    return shape_fault(thing.shape, size) if masks else ""
+    return shape_fault(annotation.shape, size) if masks else ""

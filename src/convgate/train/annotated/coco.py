@@ -15,7 +15,7 @@ from typing import Any
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import EXTENSIONS
-from convgate.train.annotated.scene import Scene, Scenes, Shape, Thing
+from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation, Shape
 
 __all__ = ["read_coco"]
 
@@ -24,7 +24,7 @@ _OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "image_info")
 _SAMPLED = 200
 
 
-def read_coco(tree: Tree) -> tuple[tuple[str, ...], Scenes, Scenes]:
+def read_coco(tree: Tree) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]:
     """Return the class names and both splits; labels are 1, 2, ... in the order of category ids.
 
     Raises:
@@ -37,7 +37,7 @@ def read_coco(tree: Tree) -> tuple[tuple[str, ...], Scenes, Scenes]:
     val = _load(tree, _annotations(tree, files, ("val", "test")))
     names = _categories(train)
     labels = {name: label for label, name in enumerate(names.values(), 1)}
-    splits = [_scenes(tree, split, labels, pictures) for split in (train, val)]
+    splits = [_images(tree, split, labels, pictures) for split in (train, val)]
     return tuple(labels), splits[0], splits[1]
 
 
@@ -91,40 +91,42 @@ def _categories(sheet: _Sheet) -> dict[int, str]:
     return names
 
 
-def _scenes(tree: Tree, sheet: _Sheet, labels: dict[str, int], pictures: set[str]) -> Scenes:
+def _images(
+    tree: Tree, sheet: _Sheet, labels: dict[str, int], pictures: set[str]
+) -> AnnotatedImages:
     of_category = {number: labels.get(name, 0) for number, name in _categories(sheet).items()}
     folder = _folder(sheet, pictures)
     known = {image["id"] for image in sheet["images"]}
-    things: dict[int, list[Thing]] = defaultdict(list)
+    annotations: dict[int, list[Annotation]] = defaultdict(list)
     faults: list[str] = []
-    for annotation in sheet["annotations"]:
+    for entry in sheet["annotations"]:
         try:
-            where, thing = annotation["image_id"], _thing(annotation, of_category)
+            where, annotation = entry["image_id"], _annotation(entry, of_category)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            number = annotation.get("id") if isinstance(annotation, dict) else annotation
+            number = entry.get("id") if isinstance(entry, dict) else entry
             faults.append(f"{sheet.name}: annotation {number!r} is damaged: {_words(error)}")
             continue
         if where in known:
-            things[where].append(thing)
+            annotations[where].append(annotation)
         else:
-            faults.append(
-                f"{sheet.name}: annotation {annotation.get('id')!r} has no picture {where}"
-            )
-    items = [_scene(image, things[image["id"]], folder, pictures) for image in sheet["images"]]
-    return Scenes(tree, items, tuple(faults))
+            faults.append(f"{sheet.name}: annotation {entry.get('id')!r} has no picture {where}")
+    items = [_image(image, annotations[image["id"]], folder, pictures) for image in sheet["images"]]
+    return AnnotatedImages(tree, items, tuple(faults))
 
 
 def _words(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _scene(image: Any, things: list[Thing], folder: str, pictures: set[str]) -> Scene:
+def _image(
+    image: Any, annotations: list[Annotation], folder: str, pictures: set[str]
+) -> AnnotatedImage:
     name = str(image.get("file_name"))
     file = f"{folder}{name}"
-    fault = "" if file in pictures else f"no such picture, but {len(things)} annotations"
+    fault = "" if file in pictures else f"no such picture, but {len(annotations)} annotations"
     size = image.get("width"), image.get("height")
     claimed = (size[0], size[1]) if all(isinstance(side, int) for side in size) else None
-    return Scene(file, tuple(things), claimed, fault=fault)
+    return AnnotatedImage(file, tuple(annotations), claimed, fault=fault)
 
 
 def _folder(sheet: _Sheet, pictures: set[str]) -> str:
@@ -143,20 +145,20 @@ def _folder(sheet: _Sheet, pictures: set[str]) -> str:
     return max(hits, key=lambda folder: (hits[folder], folder.rstrip("/") == own), default="")
 
 
-def _thing(annotation: Any, of_category: Mapping[int, int]) -> Thing:
-    left, top, width, height = map(float, annotation["bbox"])
-    category = annotation["category_id"]
+def _annotation(entry: Any, of_category: Mapping[int, int]) -> Annotation:
+    left, top, width, height = map(float, entry["bbox"])
+    category = entry["category_id"]
     if category not in of_category:
         raise ValueError(f"its file lists no category {category!r}")
     label = of_category[category]
     if not label:
         raise ValueError("its category is not among those of the training split")
-    return Thing(
+    return Annotation(
         (left, top, left + width, top + height),
         label,
-        crowd=bool(annotation.get("iscrowd", 0)),
-        area=float(annotation.get("area", 0)),
-        shape=_shape(annotation.get("segmentation")),
+        crowd=bool(entry.get("iscrowd", 0)),
+        area=float(entry.get("area", 0)),
+        shape=_shape(entry.get("segmentation")),
     )
 
 

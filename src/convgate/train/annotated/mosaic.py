@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from convgate.train.annotated.augment import Sample
+from convgate.train.annotated.augment import SampleDict
 
 __all__ = ["mosaic"]
 
@@ -22,7 +22,7 @@ _GREY = 114
 _ANGLE, _SHEAR, _SHIFT = 10.0, 2.0, 0.1
 
 
-def mosaic(samples: Sequence[Sample], side: int, scale: tuple[float, float]) -> Sample:
+def mosaic(samples: Sequence[SampleDict], side: int, scale: tuple[float, float]) -> SampleDict:
     """Lay four samples around a random point of a double canvas; turn, scale and cut its middle.
 
     Each picture is first scaled to fit ``side`` x ``side``; ``scale`` bounds the second factor.
@@ -56,7 +56,7 @@ def mosaic(samples: Sequence[Sample], side: int, scale: tuple[float, float]) -> 
     )
 
 
-def _fitted(sample: Sample, side: int) -> Sample:
+def _fitted(sample: SampleDict, side: int) -> SampleDict:
     factor = side / max(sample["image"].shape[1:])
     size = [max(1, int(edge * factor)) for edge in sample["image"].shape[1:]]
     return _each(sample, lambda value: functional.resize(value, size))
@@ -73,7 +73,7 @@ def _paste(canvas: Tensor, part: Tensor, left: int, top: int) -> None:
     canvas[..., rows, columns] = inner
 
 
-def _turned(sample: Sample, side: int, scale: tuple[float, float]) -> Sample:
+def _turned(sample: SampleDict, side: int, scale: tuple[float, float]) -> SampleDict:
     draws = (2 * torch.rand(5) - 1).tolist()
     factor = scale[0] + (scale[1] - scale[0]) * float(torch.rand(()))
     turn: dict[str, Any] = {
@@ -90,6 +90,6 @@ def _turned(sample: Sample, side: int, scale: tuple[float, float]) -> Sample:
     return _each(sample, change)
 
 
-def _each(sample: Sample, change: Any) -> Sample:
+def _each(sample: SampleDict, change: Any) -> SampleDict:
     """Change what lies on the picture: pixels, boxes and masks, but not labels."""
     return {k: change(v) if isinstance(v, tv_tensors.TVTensor) else v for k, v in sample.items()}

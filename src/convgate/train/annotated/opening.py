@@ -1,4 +1,4 @@
-"""From what a recipe says to checked scenes, and from those to batches."""
+"""From what a recipe says to checked annotations, and from those to batches."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from convgate.errors import InputError
 from convgate.pictures.archives import Tree, open_tree
 from convgate.pictures.order import TrainOrder, ValOrder, generator
-from convgate.train.annotated.batches import ClassBatches, ObjectBatches, SceneBatches
+from convgate.train.annotated.batches import AnnotatedBatches, ClassBatches, ObjectBatches
 from convgate.train.annotated.check import check
 from convgate.train.annotated.coco import read_coco
+from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.annotated.pennfudan import read_pennfudan
-from convgate.train.annotated.prepare import ClassTrain, ClassView, ObjectTrain, ObjectView
-from convgate.train.annotated.scene import Scenes
-from convgate.train.annotated.specs import SceneSpec
+from convgate.train.annotated.prepare import ClassTrain, ClassVal, ObjectTrain, ObjectVal
+from convgate.train.annotated.specs import ObjectAugmentSpec
 from convgate.train.annotated.voc import VOC_SETS, read_voc
 from convgate.train.data.specs import DataSpec
 
-__all__ = ["Orders", "SceneData", "Wanted", "open_scenes"]
+__all__ = ["BatchPlan", "DetectionData", "TargetKinds", "open_annotated"]
 
-Splits = tuple[tuple[str, ...], Scenes, Scenes]
+Splits = tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetKinds:
     """What a task takes of a picture: boxes, boxes and masks, or the class of each pixel.
 
     Without ``training`` only the validation split is checked. From the epoch ``single_from`` on,
@@ -41,7 +41,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Orders:
+class BatchPlan:
     """How pictures are dealt to this process: ``batch_size`` each, ``batches`` an epoch or all."""
 
     batch_size: int
@@ -67,7 +67,7 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class SceneData:
+class DetectionData:
     """A training and a validation split.
 
     Args:
@@ -80,14 +80,16 @@ class SceneData:
     """
 
     classes: tuple[str, ...]
-    train: SceneBatches
-    val: SceneBatches
+    train: AnnotatedBatches
+    val: AnnotatedBatches
     train_images: int
     val_images: int
     skipped: tuple[str, ...]
 
 
-def open_scenes(spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders) -> SceneData:
+def open_annotated(
+    spec: DataSpec, augment: ObjectAugmentSpec, kinds: TargetKinds, plan: BatchPlan
+) -> DetectionData:
     """Read the annotations of a set, check all of them, and prepare its batches.
 
     As for classification, a batch is a pure function of (seed, epoch, batch number).
@@ -100,22 +102,22 @@ def open_scenes(spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
     if spec.path is None:
         raise InputError(f"{spec.name}: no path given; set path in [data] or use --data PATH")
     tree = open_tree(Path(spec.path).expanduser())
-    classes, train, val = _read(tree, spec.name, wanted.pixels)
+    classes, train, val = _read(tree, spec.name, kinds.pixels)
     checked, faults = check(
-        {"training": train, "validation": val} if wanted.training else {"validation": val},
+        {"training": train, "validation": val} if kinds.training else {"validation": val},
         classes=len(classes),
-        masks=wanted.masks or wanted.pixels,
+        masks=kinds.masks or kinds.pixels,
         skip_bad=spec.skip_bad,
         workers=spec.workers,
     )
     train, val = checked.get("training", train), checked["validation"]
-    if not wanted.pixels and not any(scene.things for scene in val.items):
+    if not kinds.pixels and not any(item.annotations for item in val.items):
         raise InputError(f"{spec.path}: no validation picture has an object to be found")
     if spec.train_count:
         train = _subset(train, spec.train_count)
-    make = _class_batches if wanted.pixels else _object_batches
-    train_batches, val_batches = make(train, val, spec, scene, wanted, orders)
-    return SceneData(classes, train_batches, val_batches, len(train), len(val), faults)
+    make = _class_batches if kinds.pixels else _object_batches
+    train_batches, val_batches = make(train, val, spec, augment, kinds, plan)
+    return DetectionData(classes, train_batches, val_batches, len(train), len(val), faults)
 
 
 def _read(tree: Tree, name: str, pixels: bool) -> Splits:
@@ -125,34 +127,44 @@ def _read(tree: Tree, name: str, pixels: bool) -> Splits:
     return readers[name](tree)
 
 
-def _subset(scenes: Scenes, count: int) -> Scenes:
+def _subset(images: AnnotatedImages, count: int) -> AnnotatedImages:
     """Return ``count`` pictures, the same ones for every training seed."""
-    if count > len(scenes):
-        raise InputError(f"train_count is {count}, but there are {len(scenes)} training pictures")
-    chosen = torch.randperm(len(scenes), generator=generator("subset"))[:count]
-    return replace(scenes, items=[scenes.items[i] for i in sorted(chosen.tolist())])
+    if count > len(images):
+        raise InputError(f"train_count is {count}, but there are {len(images)} training pictures")
+    chosen = torch.randperm(len(images), generator=generator("subset"))[:count]
+    return replace(images, items=[images.items[i] for i in sorted(chosen.tolist())])
 
 
 def _object_batches(
-    train: Scenes, val: Scenes, spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
-) -> tuple[SceneBatches, SceneBatches]:
+    train: AnnotatedImages,
+    val: AnnotatedImages,
+    spec: DataSpec,
+    augment: ObjectAugmentSpec,
+    kinds: TargetKinds,
+    plan: BatchPlan,
+) -> tuple[AnnotatedBatches, AnnotatedBatches]:
     changed = ObjectTrain(
-        spec.image_px, scene, orders.seed, masks=wanted.masks, single_from=wanted.single_from
+        spec.image_px, augment, plan.seed, masks=kinds.masks, single_from=kinds.single_from
     )
-    plain = ObjectView(spec.image_px, masks=wanted.masks)
-    val_order = orders.val(len(val), orders.batch_size)
+    plain = ObjectVal(spec.image_px, masks=kinds.masks)
+    val_order = plan.val(len(val), plan.batch_size)
     return (
-        ObjectBatches(train, orders.train(len(train)), changed, spec.workers),
+        ObjectBatches(train, plan.train(len(train)), changed, spec.workers),
         ObjectBatches(val, val_order, plain, spec.workers),
     )
 
 
 def _class_batches(
-    train: Scenes, val: Scenes, spec: DataSpec, scene: SceneSpec, wanted: Wanted, orders: Orders
-) -> tuple[SceneBatches, SceneBatches]:
-    changed = ClassTrain(spec.image_px, scene, orders.seed)
-    plain, one_by_one = ClassView(spec.image_px), orders.val(len(val), 1)  # each of its own size
+    train: AnnotatedImages,
+    val: AnnotatedImages,
+    spec: DataSpec,
+    augment: ObjectAugmentSpec,
+    kinds: TargetKinds,
+    plan: BatchPlan,
+) -> tuple[AnnotatedBatches, AnnotatedBatches]:
+    changed = ClassTrain(spec.image_px, augment, plan.seed)
+    plain, one_by_one = ClassVal(spec.image_px), plan.val(len(val), 1)  # each of its own size
     return (
-        ClassBatches(train, orders.train(len(train)), changed, spec.workers),
+        ClassBatches(train, plan.train(len(train)), changed, spec.workers),
         ClassBatches(val, one_by_one, plain, spec.workers),
     )

@@ -16,7 +16,7 @@ from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
 from convgate.pictures.masks import read_numbers
 from convgate.pictures.order import generator
-from convgate.train.annotated.scene import Scene, Scenes, Thing
+from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
 
 __all__ = ["PENNFUDAN_CLASSES", "read_pennfudan"]
 
@@ -24,7 +24,7 @@ PENNFUDAN_CLASSES = ("pedestrian",)
 _HELD_OUT = 50 / 170
 
 
-def read_pennfudan(tree: Tree) -> tuple[tuple[str, ...], Scenes, Scenes]:
+def read_pennfudan(tree: Tree) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]:
     """Return the class and both splits, drawn once by a fixed seed: 120 and 50 of the 170.
 
     Raises:
@@ -37,39 +37,39 @@ def read_pennfudan(tree: Tree) -> tuple[tuple[str, ...], Scenes, Scenes]:
             f"{tree.where}: not the Penn-Fudan pedestrians; expected PNGImages/*.png and "
             "PedMasks/*_mask.png"
         )
-    scenes = [_scene(tree, picture, set(files)) for picture in pictures]
-    order = torch.randperm(len(scenes), generator=generator("pennfudan")).tolist()
-    count = max(1, round(len(scenes) * _HELD_OUT))
+    items = [_annotated(tree, picture, set(files)) for picture in pictures]
+    order = torch.randperm(len(items), generator=generator("pennfudan")).tolist()
+    count = max(1, round(len(items) * _HELD_OUT))
     return (
         PENNFUDAN_CLASSES,
-        _split(tree, scenes, order[count:]),
-        _split(tree, scenes, order[:count]),
+        _split(tree, items, order[count:]),
+        _split(tree, items, order[:count]),
     )
 
 
-def _split(tree: Tree, scenes: Sequence[Scene], chosen: Sequence[int]) -> Scenes:
-    return Scenes(tree, [scenes[i] for i in sorted(chosen)])
+def _split(tree: Tree, items: Sequence[AnnotatedImage], chosen: Sequence[int]) -> AnnotatedImages:
+    return AnnotatedImages(tree, [items[i] for i in sorted(chosen)])
 
 
-def _scene(tree: Tree, picture: str, files: set[str]) -> Scene:
+def _annotated(tree: Tree, picture: str, files: set[str]) -> AnnotatedImage:
     mask = picture.replace("PNGImages", "PedMasks")[: -len(".png")] + "_mask.png"
     if mask not in files:
-        return Scene(picture, fault=f"its mask {mask} is missing")
+        return AnnotatedImage(picture, fault=f"its mask {mask} is missing")
     try:
         numbers = read_numbers(tree.read(mask), f"{tree.where}/{mask}")
     except CorruptFile as error:
-        return Scene(picture, fault=str(error))
+        return AnnotatedImage(picture, fault=str(error))
     size = numbers.shape[1], numbers.shape[0]
-    return Scene(picture, _things(numbers), size, mask)
+    return AnnotatedImage(picture, _annotations(numbers), size, mask)
 
 
-def _things(numbers: Tensor) -> tuple[Thing, ...]:
+def _annotations(numbers: Tensor) -> tuple[Annotation, ...]:
     ids = [number for number in torch.unique(numbers).tolist() if number]
     if not ids:
         return ()
     masks = numbers.unsqueeze(0) == torch.tensor(ids).view(-1, 1, 1)
     boxes = (masks_to_boxes(masks) + torch.tensor([0.0, 0.0, 1.0, 1.0])).tolist()
     return tuple(
-        Thing((box[0], box[1], box[2], box[3]), 1, shape=number)
+        Annotation((box[0], box[1], box[2], box[3]), 1, shape=number)
         for box, number in zip(boxes, ids, strict=True)
     )

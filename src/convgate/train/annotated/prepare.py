@@ -12,41 +12,44 @@ from torchvision import tv_tensors
 
 from convgate.pictures.decoding import to_tensor
 from convgate.pictures.order import seed_of
-from convgate.train.annotated.augment import Sample, create_transform, sample_of, sanitize
+from convgate.train.annotated.augment import SampleDict, create_transform, sample_dict, sanitize
+from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.annotated.mosaic import mosaic
-from convgate.train.annotated.scene import Scenes
-from convgate.train.annotated.specs import SceneSpec
+from convgate.train.annotated.specs import ObjectAugmentSpec
 
-__all__ = ["ClassTrain", "ClassView", "ObjectTrain", "ObjectView", "Prepare", "Target"]
+__all__ = ["ClassTrain", "ClassVal", "ObjectTrain", "ObjectVal", "PrepareSample", "Target"]
 
 Target = dict[str, Tensor]
+_STREAM = "scene"  # part of every seed: another word would be another augmentation
 
 
-class Prepare(Protocol):
+class PrepareSample(Protocol):
     """Makes pixels, uint8 (3, H, W), and a target of one picture."""
 
-    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]: ...
+    def __call__(
+        self, images: AnnotatedImages, index: int, epoch: int
+    ) -> tuple[Tensor, Target]: ...
 
 
-class ObjectView:
+class ObjectVal:
     """A picture as it is, with what scores need: also crowds, difficult objects and areas."""
 
     def __init__(self, longest_px: int, *, masks: bool) -> None:
         self.longest_px, self.masks = longest_px, masks
 
-    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
-        view = scenes.view(index, self.longest_px, masks=self.masks)
+    def __call__(self, images: AnnotatedImages, index: int, epoch: int) -> tuple[Tensor, Target]:
+        sample = images.sample(index, self.longest_px, masks=self.masks)
         target = {
-            "boxes": view.boxes,
-            "labels": view.labels,
-            "crowd": view.crowd,
-            "difficult": view.difficult,
-            "area": view.area,
-            "shrunk": torch.tensor(view.shrunk),
+            "boxes": sample.boxes,
+            "labels": sample.labels,
+            "crowd": sample.crowd,
+            "difficult": sample.difficult,
+            "area": sample.area,
+            "shrunk": torch.tensor(sample.shrunk),
         }
-        if view.masks is not None:
-            target["masks"] = view.masks
-        return to_tensor(view.image), target
+        if sample.masks is not None:
+            target["masks"] = sample.masks
+        return to_tensor(sample.image), target
 
 
 class ObjectTrain:
@@ -55,7 +58,7 @@ class ObjectTrain:
     def __init__(
         self,
         longest_px: int,
-        spec: SceneSpec,
+        spec: ObjectAugmentSpec,
         seed: int,
         *,
         masks: bool,
@@ -65,10 +68,10 @@ class ObjectTrain:
         self.single_from = single_from
         self.transform = create_transform(spec)
 
-    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
-        with seeded(seed_of(self.seed, epoch, "scene", index)):
+    def __call__(self, images: AnnotatedImages, index: int, epoch: int) -> tuple[Tensor, Target]:
+        with seeded(seed_of(self.seed, epoch, _STREAM, index)):
             mixed = self._mixed(epoch)
-            sample = self._mosaic(scenes, index) if mixed else self._sample(scenes, index)
+            sample = self._mosaic(images, index) if mixed else self._sample(images, index)
             sample = sanitize(self.transform(sample))
         plain = {key: value.as_subclass(Tensor) for key, value in sample.items()}
         return plain.pop("image"), plain
@@ -78,40 +81,40 @@ class ObjectTrain:
             return False
         return self.single_from is None or epoch < self.single_from
 
-    def _sample(self, scenes: Scenes, index: int) -> Sample:
-        return sample_of(scenes.view(index, self.longest_px, masks=self.masks))
+    def _sample(self, images: AnnotatedImages, index: int) -> SampleDict:
+        return sample_dict(images.sample(index, self.longest_px, masks=self.masks))
 
-    def _mosaic(self, scenes: Scenes, index: int) -> Sample:
-        others = torch.randint(len(scenes), (3,)).tolist()
-        parts = [self._sample(scenes, i) for i in (index, *others)]
+    def _mosaic(self, images: AnnotatedImages, index: int) -> SampleDict:
+        others = torch.randint(len(images), (3,)).tolist()
+        parts = [self._sample(images, i) for i in (index, *others)]
         return mosaic(parts, self.spec.window_px, self.spec.scale)
 
 
-class ClassView:
+class ClassVal:
     """A picture and the class of each pixel, uint8 (H, W)."""
 
     def __init__(self, longest_px: int) -> None:
         self.longest_px = longest_px
 
-    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
-        image, classes = scenes.class_map(index, self.longest_px)
+    def __call__(self, images: AnnotatedImages, index: int, epoch: int) -> tuple[Tensor, Target]:
+        image, classes = images.class_map(index, self.longest_px)
         return to_tensor(image), {"classes": classes}
 
 
 class ClassTrain:
     """A picture and the class of each pixel, augmented."""
 
-    def __init__(self, longest_px: int, spec: SceneSpec, seed: int) -> None:
+    def __init__(self, longest_px: int, spec: ObjectAugmentSpec, seed: int) -> None:
         self.longest_px, self.seed = longest_px, seed
         self.transform = create_transform(spec)
 
-    def __call__(self, scenes: Scenes, index: int, epoch: int) -> tuple[Tensor, Target]:
-        image, classes = scenes.class_map(index, self.longest_px)
+    def __call__(self, images: AnnotatedImages, index: int, epoch: int) -> tuple[Tensor, Target]:
+        image, classes = images.class_map(index, self.longest_px)
         sample = {
             "image": tv_tensors.Image(to_tensor(image)),
             "classes": tv_tensors.Mask(classes.unsqueeze(0)),
         }
-        with seeded(seed_of(self.seed, epoch, "scene", index)):
+        with seeded(seed_of(self.seed, epoch, _STREAM, index)):
             sample = self.transform(sample)
         pixels = sample["image"].as_subclass(Tensor)
         return pixels, {"classes": sample["classes"].as_subclass(Tensor)[0]}

@@ -1,4 +1,4 @@
-"""What a recipe says about the augmentation of pictures with objects: the ``[scene]`` section."""
+"""The ``[augment_objects]`` section of a recipe: augmentation of pictures with objects."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 
 from convgate.errors import InputError
 
-__all__ = ["SceneSpec"]
+__all__ = ["ObjectAugmentSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneSpec:
+class ObjectAugmentSpec:
     """What happens to training pictures of detection and segmentation.
 
     Several input sizes are not here: they are a detector's own (``detector.options.min_size``).

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
-from convgate.train.annotated.scene import Scene, Scenes, Thing
+from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
 
 __all__ = ["VOC_CLASSES", "VOC_SETS", "read_voc"]
 
@@ -35,7 +35,9 @@ VOC_SETS = {
 }
 
 
-def read_voc(tree: Tree, name: str, *, segment: bool) -> tuple[tuple[str, ...], Scenes, Scenes]:
+def read_voc(
+    tree: Tree, name: str, *, segment: bool
+) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]:
     """Return the 20 classes and both splits.
 
     Boxes of VOC count pixels from 1 and include the last one; here they begin at 0 and exclude it.
@@ -64,7 +66,7 @@ def read_voc(tree: Tree, name: str, *, segment: bool) -> tuple[tuple[str, ...], 
             items = [_masked(top, stem, folder, files) for stem in stems]
         else:
             items = [_boxed(tree, top, stem, files) for stem in stems]
-        splits.append(Scenes(tree, items))
+        splits.append(AnnotatedImages(tree, items))
     return VOC_CLASSES, splits[0], splits[1]
 
 
@@ -93,23 +95,27 @@ def _stems(tree: Tree, files: set[str], file: str) -> list[str]:
     return stems
 
 
-def _masked(top: str, stem: str, folder: str, files: set[str]) -> Scene:
+def _masked(top: str, stem: str, folder: str, files: set[str]) -> AnnotatedImage:
     picture, mask = f"{top}JPEGImages/{stem}.jpg", f"{top}{folder}/{stem}.png"
     missing = next((file for file in (picture, mask) if file not in files), None)
-    return Scene(picture, class_file=mask, fault=f"{missing} is missing" if missing else "")
+    return AnnotatedImage(
+        picture, class_file=mask, fault=f"{missing} is missing" if missing else ""
+    )
 
 
-def _boxed(tree: Tree, top: str, stem: str, files: set[str]) -> Scene:
+def _boxed(tree: Tree, top: str, stem: str, files: set[str]) -> AnnotatedImage:
     picture, sheet = f"{top}JPEGImages/{stem}.jpg", f"{top}Annotations/{stem}.xml"
     for file in (picture, sheet):
         if file not in files:
-            return Scene(picture, fault=f"{file} is missing")
+            return AnnotatedImage(picture, fault=f"{file} is missing")
     try:
         root = _parse(tree.read(sheet))
         size = int(root.findtext("size/width", "")), int(root.findtext("size/height", ""))
-        return Scene(picture, tuple(_thing(found) for found in root.iter("object")), size)
+        return AnnotatedImage(
+            picture, tuple(_annotation(found) for found in root.iter("object")), size
+        )
     except (CorruptFile, ElementTree.ParseError, ValueError) as error:
-        return Scene(picture, fault=f"{sheet} is damaged ({error})")
+        return AnnotatedImage(picture, fault=f"{sheet} is damaged ({error})")
 
 
 def _parse(data: bytes) -> ElementTree.Element:
@@ -118,7 +124,7 @@ def _parse(data: bytes) -> ElementTree.Element:
     return ElementTree.fromstring(data)
 
 
-def _thing(found: ElementTree.Element) -> Thing:
+def _annotation(found: ElementTree.Element) -> Annotation:
     name = found.findtext("name", "").strip()
     if name not in VOC_CLASSES:
         raise ValueError(f"unknown class {name!r}")
@@ -127,4 +133,4 @@ def _thing(found: ElementTree.Element) -> Thing:
     )
     difficult = found.findtext("difficult", "0").strip() == "1"
     box = (left - 1, top - 1, right, bottom)
-    return Thing(box, VOC_CLASSES.index(name) + 1, difficult=difficult)
+    return Annotation(box, VOC_CLASSES.index(name) + 1, difficult=difficult)

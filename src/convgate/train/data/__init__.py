@@ -2,11 +2,11 @@
 
 from convgate.train.data.batches import Batches
 from convgate.train.data.opening import ImageData, open_data
-from convgate.train.data.specs import DATASETS, SCENES, AugmentSpec, DataSpec
+from convgate.train.data.specs import DATASETS, DETECTION_DATASETS, AugmentSpec, DataSpec
 
 __all__ = [
     "DATASETS",
-    "SCENES",
+    "DETECTION_DATASETS",
     "AugmentSpec",
     "Batches",
     "DataSpec",

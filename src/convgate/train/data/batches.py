@@ -13,7 +13,7 @@ from convgate.train.data.augment import draw_erasing, erase_
 from convgate.train.data.mixing import draw_mix, mix, partners, smooth_one_hot
 from convgate.train.data.specs import AugmentSpec
 
-__all__ = ["Batches", "Finish", "Normalise", "Order", "Source"]
+__all__ = ["Batches", "Finish", "Normalise", "Order", "PixelSource"]
 
 
 class Order(Protocol):
@@ -24,7 +24,7 @@ class Order(Protocol):
     def shares(self, epoch: int) -> list[Share]: ...
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """Pixels and labels of the pictures that were asked for."""
 
     def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -85,7 +85,7 @@ class Batches:
     mixup, CutMix and label smoothing class probabilities, float32 (N, K).
     """
 
-    def __init__(self, source: Source, order: Order, finish: Normalise | Finish) -> None:
+    def __init__(self, source: PixelSource, order: Order, finish: Normalise | Finish) -> None:
         self._source, self._order, self._finish = source, order, finish
         self.epoch = 0
 

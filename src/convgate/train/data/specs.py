@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convgate.errors import InputError, suggest
 
-__all__ = ["CROPS", "DATASETS", "SCENES", "STORAGES", "AugmentSpec", "DataSpec"]
+__all__ = ["CROPS", "DATASETS", "DETECTION_DATASETS", "STORAGES", "AugmentSpec", "DataSpec"]
 
 DATASETS: tuple[str, ...] = (
     "digits",
@@ -19,7 +19,7 @@ DATASETS: tuple[str, ...] = (
     "imagenet",
     "folder",
 )
-SCENES: tuple[str, ...] = ("coco", "voc2007", "voc2012", "voc2012_aug", "pennfudan")
+DETECTION_DATASETS: tuple[str, ...] = ("coco", "voc2007", "voc2012", "voc2012_aug", "pennfudan")
 """Sets of pictures with objects in them."""
 STORAGES = ("auto", "memory", "stream")
 CROPS = ("none", "pad", "resized")
@@ -30,13 +30,14 @@ class DataSpec:
     """Which pictures, how many, and where they live.
 
     Args:
-        name: one of ``DATASETS``, or for detection and segmentation of ``SCENES``.
-        image_px: height and width of what the network sees, in pixels; of scenes the longest side
-            at which they are read, boxes and masks with them (a detector then resizes by itself).
+        name: one of ``DATASETS``, or for detection and segmentation of ``DETECTION_DATASETS``.
+        image_px: height and width of what the network sees, in pixels; in detection and
+            segmentation the longest side at which a picture is read, boxes and masks with it (a
+            detector then resizes by itself).
         path: an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or
             the folder that holds a set's official layout; every set but ``digits`` needs it.
         train_count: 0 for all training pictures, else the size of a subset (class-balanced, except
-            of scenes), the same one for every training seed.
+            in detection and segmentation), the same one for every training seed.
         skip_bad: leave out damaged pictures and faulty annotations and list them, instead of
             stopping.
         workers: threads that decode at the start, or processes that decode during training.
@@ -58,7 +59,7 @@ class DataSpec:
     def __post_init__(self) -> None:
         _raise(
             "data",
-            _choice("name", self.name, DATASETS + SCENES),
+            _choice("name", self.name, DATASETS + DETECTION_DATASETS),
             _at_least("image_px", self.image_px, 1),
             _at_least("train_count", self.train_count, 0),
             _at_least("workers", self.workers, 0),

@@ -15,7 +15,7 @@ from convgate.pictures.labelled import ArrayPictures, HeldPictures, Pictures, po
 from convgate.train.data.memory import MemorySource, channel_statistics, decode_all
 from convgate.train.data.sets import PictureSet
 from convgate.train.data.specs import AugmentSpec, DataSpec
-from convgate.train.data.stream import Prepare, StreamSource
+from convgate.train.data.stream import PreparePicture, StreamSource
 
 __all__ = ["Sources", "open_sources"]
 
@@ -41,7 +41,7 @@ def open_sources(found: PictureSet, spec: DataSpec, augment: AugmentSpec, seed: 
     in_memory = spec.storage == "memory" or (
         spec.storage == "auto" and decoded_bytes(found, spec, augment) <= _MEMORY_BYTES
     )
-    prepare = Prepare(spec.image_px, augment, seed)
+    prepare = PreparePicture(spec.image_px, augment, seed)
     open_them = _hold if in_memory else _stream
     sources = open_them(found, spec, prepare)
     for count, split in zip(sources.counts, ("training", "validation"), strict=True):
@@ -69,7 +69,7 @@ def _pixels(pictures: Pictures, index: int) -> int:
     return image.width * image.height
 
 
-def _hold(found: PictureSet, spec: DataSpec, prepare: Prepare) -> Sources:
+def _hold(found: PictureSet, spec: DataSpec, prepare: PreparePicture) -> Sources:
     assert prepare.augment is not None
     whole = prepare.augment.crop == "resized"
     train, train_bad = _decode_whole(found.train, spec) if whole else _squares(found.train, spec)
@@ -108,20 +108,20 @@ def _chunks(pictures: ArrayPictures | HeldPictures) -> Iterable[Tensor]:
 
 
 def _train_source(
-    pictures: ArrayPictures | HeldPictures, prepare: Prepare, spec: DataSpec
+    pictures: ArrayPictures | HeldPictures, prepare: PreparePicture, spec: DataSpec
 ) -> MemorySource | StreamSource:
     if isinstance(pictures, ArrayPictures) and not prepare.strong:
         return MemorySource(pictures.images, pictures.labels, prepare.augment, prepare.seed)
     return StreamSource(pictures, prepare, spec.workers)
 
 
-def _stream(found: PictureSet, spec: DataSpec, prepare: Prepare) -> Sources:
+def _stream(found: PictureSet, spec: DataSpec, prepare: PreparePicture) -> Sources:
     train, train_bad = _without_bad(found.train, spec)
     val, val_bad = _without_bad(found.val, spec)
     chans = found.in_chans
     return Sources(
         StreamSource(train, prepare, spec.workers),
-        StreamSource(val, Prepare(spec.image_px), spec.workers),
+        StreamSource(val, PreparePicture(spec.image_px), spec.workers),
         (len(train), len(val)),
         _IMAGENET_MEAN if chans == 3 else (0.5,) * chans,
         _IMAGENET_STD if chans == 3 else (0.5,) * chans,

@@ -16,12 +16,12 @@ from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.photo import RandAugment, resized_crop
 from convgate.train.data.specs import AugmentSpec
 
-__all__ = ["Prepare", "StreamSource"]
+__all__ = ["PreparePicture", "StreamSource"]
 
 Prepared = tuple[Tensor | CorruptFile, int]
 
 
-class Prepare:
+class PreparePicture:
     """One picture to uint8 (C, image_px, image_px): a pure function of (seed, epoch, index).
 
     Training takes window, mirror and RandAugment in this order; validation (``augment`` None)
@@ -66,12 +66,12 @@ class StreamSource:
         workers: processes that do so; 0 does it in this one.
     """
 
-    def __init__(self, pictures: Pictures, prepare: Prepare, workers: int) -> None:
+    def __init__(self, pictures: Pictures, prepare: PreparePicture, workers: int) -> None:
         self.pictures, self.prepare, self.workers = pictures, prepare, workers
 
     def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         loader: DataLoader[Prepared] = DataLoader(
-            _Epoch(self.pictures, self.prepare, epoch),
+            _PictureEpoch(self.pictures, self.prepare, epoch),
             batch_sampler=[share.indices.tolist() for share in shares],
             num_workers=min(self.workers, len(shares)),
             collate_fn=list,
@@ -89,8 +89,8 @@ class StreamSource:
         return pixels.new_empty(size), torch.empty(0, dtype=torch.long)
 
 
-class _Epoch(Dataset[Prepared]):
-    def __init__(self, pictures: Pictures, prepare: Prepare, epoch: int) -> None:
+class _PictureEpoch(Dataset[Prepared]):
+    def __init__(self, pictures: Pictures, prepare: PreparePicture, epoch: int) -> None:
         self.pictures, self.prepare, self.epoch = pictures, prepare, epoch
 
     def __getitem__(self, index: int) -> Prepared:

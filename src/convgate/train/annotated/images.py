@@ -16,13 +16,13 @@ from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import decode
 from convgate.pictures.masks import draw, read_numbers
 
-__all__ = ["Scene", "Scenes", "Shape", "Thing", "View"]
+__all__ = ["AnnotatedImage", "AnnotatedImages", "Annotation", "Sample", "Shape"]
 
 Shape = tuple["array[float]", ...] | dict[str, Any] | int
 
 
 @dataclass(frozen=True)
-class Thing:
+class Annotation:
     """One object.
 
     Args:
@@ -43,12 +43,12 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Scene:
+class AnnotatedImage:
     """One annotated picture.
 
     Args:
         file: its path in the tree.
-        things: its objects; there may be none.
+        annotations: its objects; there may be none.
         size: width and height that the annotation claims, if it does.
         mask_file: a picture of the objects' numbers.
         class_file: a picture of the classes of the pixels.
@@ -56,7 +56,7 @@ class Scene:
     """
 
     file: str
-    things: tuple[Thing, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
     size: tuple[int, int] | None = None
     mask_file: str | None = None
     class_file: str | None = None
@@ -64,7 +64,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class View:
+class Sample:
     """A decoded picture and its objects: boxes (n, 4), masks uint8 (n, H, W), one flag each.
 
     ``area`` is in pixels of the file. ``shrunk`` is the side of a pixel in pixels of the file, 1
@@ -82,17 +82,17 @@ class View:
 
 
 @dataclass(frozen=True)
-class Scenes:
-    """A split: scenes of a tree. ``faults`` are those that belong to no picture of it."""
+class AnnotatedImages:
+    """A split: pictures of a tree. ``faults`` are those that belong to no picture of it."""
 
     tree: Tree
-    items: Sequence[Scene]
+    items: Sequence[AnnotatedImage]
     faults: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def select(self, indices: Sequence[int]) -> Scenes:
+    def select(self, indices: Sequence[int]) -> AnnotatedImages:
         return replace(self, items=[self.items[i] for i in indices])
 
     def name(self, index: int) -> str:
@@ -102,21 +102,21 @@ class Scenes:
         """Decode one picture; raises CorruptFile, which names it."""
         return decode(self.tree.read(self.items[index].file), self.name(index))
 
-    def view(self, index: int, longest_px: int, *, masks: bool) -> View:
+    def sample(self, index: int, longest_px: int, *, masks: bool) -> Sample:
         """Read a picture with its objects, scaled down until no side exceeds ``longest_px``."""
-        scene, whole = self.items[index], self.picture(index)
+        item, whole = self.items[index], self.picture(index)
         image = shrink(whole, longest_px)
-        things = scene.things
-        boxes = torch.tensor([thing.box for thing in things], dtype=torch.float32).reshape(-1, 4)
+        annotations = item.annotations
+        boxes = torch.tensor([a.box for a in annotations], dtype=torch.float32).reshape(-1, 4)
         across, down = (new / old for new, old in zip(image.size, whole.size, strict=True))
-        return View(
+        return Sample(
             image,
             _within(boxes * torch.tensor([across, down, across, down]), image.size),
-            torch.tensor([thing.label for thing in things], dtype=torch.int64),
-            torch.tensor([thing.crowd for thing in things], dtype=torch.bool),
-            torch.tensor([thing.difficult for thing in things], dtype=torch.bool),
-            torch.tensor([thing.area for thing in things], dtype=torch.float32),
-            self._masks(scene, whole.size, image.size) if masks else None,
+            torch.tensor([a.label for a in annotations], dtype=torch.int64),
+            torch.tensor([a.crowd for a in annotations], dtype=torch.bool),
+            torch.tensor([a.difficult for a in annotations], dtype=torch.bool),
+            torch.tensor([a.area for a in annotations], dtype=torch.float32),
+            self._masks(item, whole.size, image.size) if masks else None,
             max(whole.size) / max(image.size),
         )
 
@@ -125,19 +125,24 @@ class Scenes:
 
         Objects are painted over one another in order where there is no picture of classes.
         """
-        scene, whole = self.items[index], self.picture(index)
+        item, whole = self.items[index], self.picture(index)
         image = shrink(whole, longest_px)
-        if scene.class_file is not None:
-            return image, _resize(self._numbers(scene.class_file), image.size)
+        if item.class_file is not None:
+            return image, _resize(self._numbers(item.class_file), image.size)
         painted = torch.zeros(image.height, image.width, dtype=torch.uint8)
-        masks = self._masks(scene, whole.size, image.size)
-        for thing, mask in zip(scene.things, masks, strict=True):
-            painted[mask.bool()] = 255 if thing.crowd else thing.label
+        masks = self._masks(item, whole.size, image.size)
+        for annotation, mask in zip(item.annotations, masks, strict=True):
+            painted[mask.bool()] = 255 if annotation.crowd else annotation.label
         return image, painted
 
-    def _masks(self, scene: Scene, size: tuple[int, int], target: tuple[int, int]) -> Tensor:
-        numbers = self._numbers(scene.mask_file) if scene.mask_file else None
-        drawn = [_resize(draw(thing.shape, numbers, size), target) for thing in scene.things]
+    def _masks(
+        self, item: AnnotatedImage, size: tuple[int, int], target: tuple[int, int]
+    ) -> Tensor:
+        numbers = self._numbers(item.mask_file) if item.mask_file else None
+        drawn = [
+            _resize(draw(annotation.shape, numbers, size), target)
+            for annotation in item.annotations
+        ]
         return torch.stack(drawn) if drawn else torch.zeros(0, *target[::-1], dtype=torch.uint8)
 
     def _numbers(self, file: str) -> Tensor:
