@@ -4,12 +4,12 @@ import pytest
 import torch
 from PIL import Image
 
+from convgate.charts import LIGHT
 from convgate.errors import InputError
 from convgate.models import create_model
 from convgate.view import compare_maps
 from convgate.view.cam_picture import CHARS, draw_maps, short
 from convgate.view.comparison import find_class, numbers, side_by_side, summary
-from convgate.view.figure import LIGHT
 
 
 @pytest.fixture

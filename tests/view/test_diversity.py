@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from convgate.charts import LIGHT
 from convgate.errors import InputError
 from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view import measure_diversity
 from convgate.view.diversity import choose_places
 from convgate.view.diversity_picture import draw_diversity
-from convgate.view.figure import LIGHT
 
 
 def double_loop(maps):

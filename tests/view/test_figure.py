@@ -4,9 +4,9 @@ import csv
 
 import pytest
 
+from convgate.charts import DARK, LIGHT
 from convgate.errors import InputError
 from convgate.view import figure as figures
-from convgate.view.figure import DARK, LIGHT
 
 ROWS = [{"layer": "a, b", "distance": 0.25}]
 

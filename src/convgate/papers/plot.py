@@ -7,16 +7,14 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convgate.charts import COLOURS, LIGHT, spread_out
 from convgate.errors import InputError
 from convgate.papers.digits import number
 from convgate.papers.points import Panel, panels_of
 from convgate.papers.result import TableResult
 from convgate.papers.table import PaperTable, Row, load_table
 from convgate.studies.grid import unique
-from convgate.studies.labels import spread_out
 from convgate.view.figure import (
-    COLOURS,
-    LIGHT,
     new_figure,
     plain,
     style_axes,

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from convgate.view.figure import LIGHT, new_figure, plain, style_axes, write_figure
+from convgate.charts import LIGHT
+from convgate.view.figure import new_figure, plain, style_axes, write_figure
 
 INCHES = 7.2
 NAME_INCHES = 0.24

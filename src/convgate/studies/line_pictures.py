@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convgate.charts import spread_out
 from convgate.studies.canvas import GREY, NAME_INCHES, canvas, name_at_right, save
 from convgate.studies.grid import unique
-from convgate.studies.labels import spread_out
 from convgate.studies.points import percent_limits
 from convgate.studies.result import StudyResult
 from convgate.studies.series import Curve, Sweep, curves_of, sweeps_of

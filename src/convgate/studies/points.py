@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from convgate.charts import COLOURS, spread_out
 from convgate.studies.grid import unique
-from convgate.studies.labels import spread_out
 from convgate.studies.result import StudyResult
 from convgate.studies.summary import Row
-from convgate.view.figure import COLOURS
 
 BASE_COLOUR = "#808a94"
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from convgate.charts import COLOURS
 from convgate.studies.grid import Variant
 from convgate.studies.points import colours, top1_ends
 from convgate.studies.result import StudyResult
 from convgate.studies.summary import Row
-from convgate.view.figure import COLOURS
 
 
 @dataclass(frozen=True)

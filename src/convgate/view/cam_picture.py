@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from convgate.view.figure import Ink, new_figure, plain
+from convgate.charts import Ink
+from convgate.view.figure import new_figure, plain
 
 CELL_INCHES = 1.7
 LINE_INCHES = 0.17

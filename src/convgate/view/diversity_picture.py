@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from convgate.charts import COLOURS, Ink
 from convgate.view.diversity import Curve
-from convgate.view.figure import COLOURS, Ink, new_figure, plain, style_axes
+from convgate.view.figure import new_figure, plain, style_axes
 
 INCHES = (7.2, 4.4)
 LEGEND_INCHES = 0.24

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -13,37 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from convgate.charts import DARK, LIGHT, Ink
 from convgate.errors import InputError, unknown
 from convgate.storage import replacing, write_text
 
-COLOURS = (  # readable on white and on near-black alike
-    "#3f7fd6",
-    "#d9534f",
-    "#2e9e5b",
-    "#b8860b",
-    "#9b59b6",
-    "#1aa6a6",
-    "#d6619e",
-    "#8a6d4b",
-    "#6b7fd7",
-    "#7a9a01",
-)
 KINDS = ("svg", "png", "pdf")
 DPI = 160
-
-
-@dataclass(frozen=True)
-class Ink:
-    """The colours of a scheme that change between light and dark."""
-
-    ground: str
-    text: str
-    soft: str
-    line: str
-
-
-LIGHT = Ink("#ffffff", "#1d2329", "#5b6670", "#dde2e6")
-DARK = Ink("#14181c", "#e6eaee", "#a3afb9", "#333c44")
 
 
 def ink(dark: bool) -> Ink:

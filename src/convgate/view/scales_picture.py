@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from convgate.charts import COLOURS, Ink
 from convgate.errors import unknown
-from convgate.view.figure import COLOURS, Ink, new_figure, plain, style_axes
+from convgate.view.figure import new_figure, plain, style_axes
 from convgate.view.scales import LayerScales
 
 WIDTH_INCHES = 7.2

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from convgate.studies.labels import spread_out
+from convgate.charts import spread_out
 
 
 @pytest.mark.parametrize("seed", range(20))
