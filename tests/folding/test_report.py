@@ -24,9 +24,10 @@ def test_printed_in_80_columns():
     lines = str(REPORT).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "ResNet: output differs by 1.5e-07 of its norm"
-    assert lines[2].split() == ["one", "thing", "2", "3.00", "1.00"]
-    assert lines[4].split() == ["total", "3", "3.00", "1.00"]
-    assert lines[5:] == ["kept d and 1 more:", "    it is so", "kept f:", "    it is other"]
+    assert lines[1].split() == ["fold", "places", "MiB", "before", "after"]
+    assert lines[3].split() == ["one", "thing", "2", "3.00", "1.00"]
+    assert lines[5].split() == ["total", "3", "3.00", "1.00"]
+    assert lines[6:] == ["kept d and 1 more:", "    it is so", "kept f:", "    it is other"]
 
 
 def test_bytes_of_a_norm(check):

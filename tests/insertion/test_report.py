@@ -100,12 +100,12 @@ def test_the_forms_of_a_report(backbone):
         "MACs",
         "latency",
     ]
-    assert len(lines) == 1 + len(report.rows) + 1
+    assert len(lines) == 2 + len(report.rows) + 1  # head, rule, rows, total
     assert (
         len(
             {
                 line.index(f"{row.params:+,}") + len(f"{row.params:+,}")
-                for line, row in zip(lines[1:], report.rows, strict=False)
+                for line, row in zip(lines[2:], report.rows, strict=False)
             }
         )
         == 1

@@ -36,3 +36,16 @@ def test_bytes_follow_the_dtype():
     assert full.memory.weight_bytes == 2 * half.memory.weight_bytes
     assert full.cost.macs == half.cost.macs
     assert full.cost.trainable_params == full.cost.params
+
+
+def test_a_measurement_prints_counts_beside_times():
+    model, x = net(), torch.randn(1, 3, 8, 8)
+    found = measure(model, x, name="tiny", **FAST)
+    words = [line.split() for line in str(found).splitlines()]
+    assert words[0][:3] == ["model", "params", "M"]
+    # 3x3 convolution of 3 to 8 channels on 6 x 6 positions, then 8 to 2 numbers
+    assert words[3][:2] == ["tiny", f"{(8 * 27 + 8 + 16 + 2) / 1e6:.6f}"]
+    assert words[4][0] == f"{(27 * 8 * 36 + 16) / 1e9:.6f}"
+    assert ["macs", f"{27 * 8 * 36 + 16:,}"] in [
+        line.split() for line in str(found.cost).split("\n")
+    ]

@@ -48,3 +48,10 @@ def test_unknown_protocol_and_empty_comparison(machine, x):
     with pytest.raises(InputError, match="no model"):
         run_preset({}, x, "timm")
     assert set(PRESETS) == {"fasternet", "timm"}
+
+
+def test_a_protocol_prints_its_means_and_its_runs(machine, x):
+    report = run_preset({"a": machine.model(10.0)}, x, "fasternet", timer=machine)
+    words = [line.split() for line in str(report).splitlines()]
+    assert words[3:5] == [["a", "0.0100", "100"], ["±", "0.0000"]]
+    assert words[-1][:6] == ["protocol", "fasternet:", "5", "x", "200", "runs"]

@@ -76,3 +76,19 @@ def test_report_is_json(machine, x):
     assert json.loads(json.dumps(plain)) == plain
     assert plain["rows"][1]["verdict"] == "slower"
     assert plain["self_test"].keys() == {"median", "low", "high"}
+
+
+def test_a_report_prints_medians_ratios_verdicts_and_warnings(machine, x):
+    models = {"a": machine.model(11.0), "b": machine.model(13.2)}
+    report = compare(models, x, machine, rounds=20, margin=0.01, warmup_cap_s=2)
+    text = str(report)
+    words = [line.split() for line in text.splitlines()]
+    assert words[:2] == [
+        ["model", "median", "ms", "ratio", "verdict"],
+        ["[5", "%,", "95", "%]", "[95", "%]"],
+    ]
+    assert words[3:5] == [["a", "11.0", "1", "base"], ["[11.0,", "11.0]"]]
+    assert words[5] == ["b", "13.2", "1.200", "slower"]
+    assert "20 rounds in" in text and "base against itself [1.000, 1.000]" in " ".join(text.split())
+    assert text.count("warning:") == len(report.warnings)
+    assert repr(report) == text and "<td" in report._repr_html_()

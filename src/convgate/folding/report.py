@@ -1,16 +1,14 @@
 """What was folded in a network, what was left as it was and why, and the bytes it saves."""
 
-from collections import Counter
 from dataclasses import dataclass
 
-from convgate.measure.record import Record
+from convgate.tables import Readable, Table
 
-WIDTH = 80
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Fold(Record):
+class Fold(Readable):
     """One identity applied at one place.
 
     Attributes:
@@ -27,7 +25,7 @@ class Fold(Record):
 
 
 @dataclass(frozen=True)
-class Kept(Record):
+class Kept(Readable):
     """A gate, or a norm behind one, that stayed as it was.
 
     Attributes:
@@ -39,8 +37,8 @@ class Kept(Record):
     reason: str
 
 
-@dataclass(frozen=True)
-class FoldReport(Record):
+@dataclass(frozen=True, repr=False)
+class FoldReport(Readable):
     """All folds of a network; prints as a table.
 
     Attributes:
@@ -65,16 +63,21 @@ class FoldReport(Record):
         """Bytes moved by what took its place."""
         return sum(fold.after for fold in self.folds)
 
-    def __str__(self) -> str:
-        head = f"{self.model}: output differs by {self.difference:.1e} of its norm"
-        lines = [head, _line("fold", "places", "MiB before", "after")]
-        counts = Counter(fold.identity for fold in self.folds)
-        for identity, places in counts.items():
+    def table(self) -> Table:
+        """Return one row for each identity, their total, and what was kept and why."""
+        rows = []
+        for identity in dict.fromkeys(fold.identity for fold in self.folds):
             same = [fold for fold in self.folds if fold.identity == identity]
             before, after = sum(f.before for f in same), sum(f.after for f in same)
-            lines.append(_line(identity, str(places), _mib(before), _mib(after)))
-        lines.append(_line("total", str(len(self.folds)), _mib(self.before), _mib(self.after)))
-        return "\n".join([*lines, *self._reasons()])
+            rows.append((identity, str(len(same)), _mib(before), _mib(after)))
+        total = ("total", str(len(self.folds)), _mib(self.before), _mib(self.after))
+        return Table(
+            head=("fold", "places", "MiB before", "after"),
+            rows=[*rows, total],
+            align="lrrr",
+            title=f"{self.model}: output differs by {self.difference:.1e} of its norm",
+            notes=self._reasons(),
+        )
 
     def _reasons(self) -> list[str]:
         lines = []
@@ -83,10 +86,6 @@ class FoldReport(Record):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             lines += [f"kept {paths[0]}{more}:", f"    {reason}"]
         return lines
-
-
-def _line(name: str, places: str, before: str, after: str) -> str:
-    return f"{name:<{WIDTH - 30}}{places:>8}{before:>12}{after:>10}"
 
 
 def _mib(count: int) -> str:

@@ -10,14 +10,14 @@ from convgate.errors import InputError
 from convgate.insertion.gate_cost import count_macs, time_gates
 from convgate.insertion.sites import Site
 from convgate.insertion.tree import CHILDREN, MARK, child, join
-from convgate.measure.record import Record
+from convgate.tables import Readable, Table
 
 HEADER = ("site", "path", "stage", "channels", "gate", "params", "MACs", "latency")
-NUMBERS = ("stage", "channels", "params", "MACs", "latency")
+ALIGN = "llrrlrrr"
 
 
 @dataclass(frozen=True)
-class Row(Record):
+class Row(Readable):
     """One gate.
 
     Attributes:
@@ -53,8 +53,8 @@ class Row(Record):
         return *names, f"{self.params:+,}", _number(self.macs), _percent(self.share)
 
 
-@dataclass(frozen=True)
-class InsertReport(Record):
+@dataclass(frozen=True, repr=False)
+class InsertReport(Readable):
     """All gates of one `insert`, `replace` or `remove`; prints as a table.
 
     Attributes:
@@ -125,15 +125,11 @@ class InsertReport(Record):
         """Return the fields and the totals as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
-    def cells(self) -> list[tuple[str, ...]]:
-        """Return the table as text: header, rows, total."""
+    def table(self) -> Table:
+        """Return one row for each gate, and their total."""
         total = ("total", f"{len(self.rows)} sites", "", "", "", f"{self.params:+,}")
         last = (*total, _number(self.macs), _percent(self.share))
-        return [HEADER, *(row.cells() for row in self.rows), last]
-
-    def __str__(self) -> str:
-        columns = [_aligned(column) for column in zip(*self.cells(), strict=True)]
-        return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+        return Table(HEADER, [*(row.cells() for row in self.rows), last], ALIGN)
 
 
 def report_row(
@@ -170,8 +166,3 @@ def _number(value: int | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
-
-
-def _aligned(column: tuple[str, ...]) -> list[str]:
-    width = max(map(len, column))
-    return [c.rjust(width) if column[0] in NUMBERS else c.ljust(width) for c in column]

@@ -4,7 +4,7 @@ from convgate.measure.cost import Cost, count_cost
 from convgate.measure.diversity import FeatureDistance, feature_distances, mean_feature_distance
 from convgate.measure.environment import environment
 from convgate.measure.latency import UnreliableMeasurement, compare_latency
-from convgate.measure.measurement import Facts, Measurement, count_facts, measure
+from convgate.measure.measurement import Facts, Measurement, comparison_table, count_facts, measure
 from convgate.measure.memory import PeakMemory, peak_memory
 from convgate.measure.presets import PRESETS, PresetReport, PresetRow, run_preset
 from convgate.measure.report import LatencyReport, LatencyRow
@@ -24,6 +24,7 @@ __all__ = [
     "Setting",
     "UnreliableMeasurement",
     "compare_latency",
+    "comparison_table",
     "count_cost",
     "count_facts",
     "environment",

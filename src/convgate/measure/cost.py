@@ -10,12 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convgate import kernels
 from convgate.measure.operators import SILENT, bytes_of, is_known, macs_of, name_of, operations_of
-from convgate.measure.record import Record
 from convgate.measure.state import check_input, evaluated
+from convgate.tables import Readable
 
 
 @dataclass(frozen=True)
-class Cost(Record):
+class Cost(Readable):
     """What one forward pass costs, counted on the plain reference form.
 
     Attributes:

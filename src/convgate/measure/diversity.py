@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.kernels.cosine_distance import cosine_distance
-from convgate.measure.record import Record
 from convgate.measure.state import evaluated
+from convgate.tables import Readable
 
 
 @dataclass(frozen=True)
-class FeatureDistance(Record):
+class FeatureDistance(Readable):
     """The distance of one layer, averaged over images.
 
     Attributes:

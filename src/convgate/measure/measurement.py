@@ -1,7 +1,8 @@
 """Everything there is to measure about a model, in one record."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -9,13 +10,14 @@ from convgate.measure.cost import Cost, count_cost
 from convgate.measure.diversity import FeatureDistance, feature_distances
 from convgate.measure.latency import Options, compare_latency
 from convgate.measure.memory import PeakMemory, peak_memory
-from convgate.measure.record import Record
+from convgate.measure.presets import PresetReport
 from convgate.measure.report import LatencyReport
 from convgate.measure.settings import Setting
+from convgate.tables import Readable, Table, short_number
 
 
 @dataclass(frozen=True)
-class Facts(Record):
+class Facts(Readable):
     """What needs no clock: the same on every run.
 
     Attributes:
@@ -26,9 +28,24 @@ class Facts(Record):
     memory: PeakMemory
     distances: dict[str, FeatureDistance]
 
+    HEADS: ClassVar = ("params M\nMACs G", "bytes MB\npeak MiB")
 
-@dataclass(frozen=True)
-class Measurement(Record):
+    def cells(self) -> tuple[str, ...]:
+        """Return the counts as cells of `Facts.HEADS`, then a cell for each distance."""
+        cost, peak = self.cost, short_number(self.memory.peak_mib)
+        sizes = f"{short_number(cost.params / 1e6)}\n{short_number(cost.macs / 1e9)}"
+        traffic = f"{short_number(cost.bytes_moved / 1e6)}\n{peak}"
+        return sizes, traffic, *(f"{d.distance:.4f}" for d in self.distances.values())
+
+    def table(self) -> Table:
+        """Return one row for each count."""
+        distances = [(f"distance of {n}", f"{d.distance:.4f}") for n, d in self.distances.items()]
+        rows = [*self.cost.table().rows, *self.memory.table().rows, *distances]
+        return Table(("what", "count"), rows, "lr")
+
+
+@dataclass(frozen=True, repr=False)
+class Measurement(Readable):
     """One model on one input.
 
     Attributes:
@@ -49,6 +66,28 @@ class Measurement(Record):
     def memory(self) -> PeakMemory:
         """Weights and peak."""
         return self.facts.memory
+
+    def table(self) -> Table:
+        """Return one row: counts and latency."""
+        return comparison_table({self.name: self.facts}, self.latency)
+
+
+def comparison_table(facts: Mapping[str, Facts], time: LatencyReport | PresetReport) -> Table:
+    """Return the table of `convgate measure`: counts and times of models side by side.
+
+    Args:
+        facts: model name -> its counts, for every row of ``time``.
+        time: how long they took.
+    """
+    distance = ("distance",) if any(fact.distances for fact in facts.values()) else ()
+    head = ("model", *Facts.HEADS, *distance, *time.HEADS)
+    rows = [(row.name, *facts[row.name].cells(), *row.cells()) for row in time.rows]
+    uncounted = [
+        f"warning: {name}: not counted: {', '.join(fact.cost.uncounted)}"
+        for name, fact in facts.items()
+        if fact.cost.uncounted
+    ]
+    return Table(head, rows, "l" + "r" * (len(head) - 1), notes=[*time.notes(), *uncounted])
 
 
 def measure(

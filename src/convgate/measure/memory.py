@@ -9,14 +9,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convgate.measure.operators import tensors
-from convgate.measure.record import Record
 from convgate.measure.state import check_input, evaluated
+from convgate.tables import Readable
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class PeakMemory(Record):
+class PeakMemory(Readable):
     """Memory of one forward pass without gradients.
 
     Attributes:

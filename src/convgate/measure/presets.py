@@ -4,23 +4,23 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from convgate.errors import InputError, unknown
 from convgate.measure.environment import environment
-from convgate.measure.record import Record
 from convgate.measure.rounds import Progress
 from convgate.measure.settings import Model, Setting, check_varied
 from convgate.measure.state import check_input
 from convgate.measure.statistics import mean_and_deviation
 from convgate.measure.timing import HostTimer, Run, Timer
+from convgate.tables import Readable, Table, short_number
 
 
 @dataclass(frozen=True)
-class Preset(Record):
+class Preset(Readable):
     """A fixed number of runs, with cuDNN free to try its algorithms in the first ones.
 
     Attributes:
@@ -46,7 +46,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class PresetRow(Record):
+class PresetRow(Readable):
     """One model: seconds per forward pass of the whole batch, and images per second."""
 
     name: str
@@ -54,9 +54,13 @@ class PresetRow(Record):
     std_s: float
     images_per_s: float
 
+    def cells(self) -> tuple[str, ...]:
+        """Return the times as cells of `PresetReport.HEADS`."""
+        return f"{self.mean_s:.4f}\n± {self.std_s:.4f}", short_number(self.images_per_s)
 
-@dataclass(frozen=True)
-class PresetReport(Record):
+
+@dataclass(frozen=True, repr=False)
+class PresetReport(Readable):
     """All models under one published protocol. These means are not paired and get no verdict."""
 
     protocol: str
@@ -66,6 +70,18 @@ class PresetReport(Record):
     rows: tuple[PresetRow, ...]
     setting: Setting
     environment: dict[str, str]
+
+    HEADS: ClassVar = ("s/it\nmean ± std", "images/s")
+
+    def table(self) -> Table:
+        """Return one row for each model, then the protocol."""
+        rows = [(row.name, *row.cells()) for row in self.rows]
+        return Table(("model", *self.HEADS), rows, "lrr", notes=self.notes())
+
+    def notes(self) -> list[str]:
+        """Return a sentence on the protocol."""
+        runs = f"{self.preset.repeats} x {self.preset.runs} runs of batch {self.batch}"
+        return [f"protocol {self.protocol}: {runs}, not paired"]
 
 
 def run_preset(

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
-from convgate.measure.record import Record
 from convgate.measure.rounds import Plan, Rival, ratios
 from convgate.measure.settings import Setting
 from convgate.measure.statistics import (
@@ -18,13 +18,14 @@ from convgate.measure.statistics import (
     spread,
     verdict,
 )
+from convgate.tables import Readable, Table, short_number
 
 MOST_SPREAD = 0.05
 MOST_DRIFT = 0.03
 
 
 @dataclass(frozen=True)
-class LatencyRow(Record):
+class LatencyRow(Readable):
     """One model.
 
     Attributes:
@@ -61,9 +62,18 @@ class LatencyRow(Record):
     settled: bool
     warmup_runs: int
 
+    def cells(self) -> tuple[str, ...]:
+        """Return latency, ratio and verdict as cells of `LatencyReport.HEADS`."""
+        quantiles = f"[{short_number(self.q05_ms)}, {short_number(self.q95_ms)}]"
+        latency = f"{short_number(self.median_ms)}\n{quantiles}"
+        if self.verdict == "base":
+            return latency, "1", "base"
+        interval = f"[{self.ratio_low:.3f}, {self.ratio_high:.3f}]"
+        return latency, f"{self.ratio:.3f}\n{interval}", self.verdict.replace(" ", "\n")
 
-@dataclass(frozen=True)
-class LatencyReport(Record):
+
+@dataclass(frozen=True, repr=False)
+class LatencyReport(Readable):
     """All models and whether to believe them.
 
     Attributes:
@@ -91,6 +101,24 @@ class LatencyReport(Record):
     warnings: tuple[str, ...]
     environment: dict[str, str]
     setting: Setting = field(default_factory=Setting)
+
+    HEADS: ClassVar = ("median ms\n[5 %, 95 %]", "ratio\n[95 %]", "verdict")
+
+    def table(self) -> Table:
+        """Return one row for each model, then how it was measured and every warning."""
+        rows = [(row.name, *row.cells()) for row in self.rows]
+        return Table(("model", *self.HEADS), rows, "lrrr", notes=self.notes())
+
+    def notes(self) -> list[str]:
+        """Return the sentence on rounds, margin and self-test, then the warnings."""
+        why = {"narrow": "the intervals were narrow", "time": "the seconds were over"}
+        return [
+            f"{self.environment['quantity']} of batch {self.batch}: {self.rounds} rounds in "
+            f"{self.seconds:.1f} s, until {why.get(self.stopped, 'the rounds were done')}; "
+            f"margin {self.margin:.0%}; base against itself "
+            f"[{self.self_test.low:.3f}, {self.self_test.high:.3f}]",
+            *(f"warning: {warning}" for warning in self.warnings),
+        ]
 
     def row(self, name: str) -> LatencyRow:
         """Return the row of a model."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.measure.record import Record
+from convgate.tables import Readable
 
 Model = Callable[[Tensor], Any]
 
@@ -20,7 +20,7 @@ _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no
 
 
 @dataclass(frozen=True)
-class Setting(Record):
+class Setting(Readable):
     """How every rival runs.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convgate.measure.record import Record
+from convgate.tables import Readable
 
 Verdict = Literal["base", "faster", "slower", "no difference"]
 
@@ -16,7 +16,7 @@ _CHUNK = 2**21  # numbers resampled at once, 16 MiB
 
 
 @dataclass(frozen=True)
-class Interval(Record):
+class Interval(Readable):
     """A median with its 95 % interval."""
 
     median: float

@@ -30,9 +30,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convgate.errors import unknown
 from convgate.measure import count_cost
-from convgate.measure.record import Record
 from convgate.measure.state import evaluated
 from convgate.papers.rules import Rule, hornet_rule, mmcv_rule, published_rule, thop_rule
+from convgate.tables import Readable
 
 __all__ = ["COUNTERS", "Count", "count"]
 
@@ -49,7 +49,7 @@ COUNTERS = {
 
 
 @dataclass(frozen=True)
-class Count(Record):
+class Count(Readable):
     """One network under one counter.
 
     Attributes:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from convgate.measure import LatencyReport, LatencyRow, PresetReport
-from convgate.measure.record import Record
+from convgate.tables import Readable
 
 
 @dataclass(frozen=True)
-class Trained(Record):
+class Trained(Readable):
     """A number of networks that were trained here by one recipe.
 
     Attributes:
@@ -28,7 +28,7 @@ class Trained(Record):
 
 
 @dataclass(frozen=True)
-class Cell(Record):
+class Cell(Readable):
     """One cell.
 
     Attributes:
@@ -51,7 +51,7 @@ class Cell(Record):
 
 
 @dataclass(frozen=True)
-class RowResult(Record):
+class RowResult(Readable):
     """One row.
 
     Attributes:
@@ -97,7 +97,7 @@ class RowResult(Record):
 
 
 @dataclass(frozen=True)
-class TableResult(Record):
+class TableResult(Readable):
     """A printed table, or some of its rows.
 
     Attributes:
