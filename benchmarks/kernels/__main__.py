@@ -17,9 +17,8 @@ from case import Case
 from convgate import kernels
 from convgate.errors import InputError, unknown
 from convgate.measure import environment
-from convgate.measure.rounds import Plan, Rival, ratios, run_rounds, warm_up
 from convgate.measure.statistics import bootstrap_median, quantile
-from convgate.measure.timing import timer_for
+from convgate.measure.timing import Candidate, TimingPlan, ratios, run_rounds, timer_for, warm_up
 
 STEMS = [file.stem for file in Path(__file__).parent.glob("*.py")]
 STEMS = sorted(set(STEMS) - {"__main__", "case"})
@@ -27,7 +26,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "kernels_cuda.csv"
 SIZES = [(96, 96, 56), (96, 384, 14)]  # N, C and side: an early and a late stage
 DTYPES = torch.float32, torch.bfloat16
 LAYOUTS = torch.contiguous_format, torch.channels_last
-PLAN = Plan(seconds=10.0, pipelined=True)
+PLAN = TimingPlan(seconds=10.0, pipelined=True)
 
 
 def main(names: list[str], device: str = "cuda") -> None:
@@ -87,21 +86,21 @@ def time_case(case: Case, direction: str, device: str) -> Iterator[dict[str, obj
     moved = case.forward_bytes + (case.backward_bytes if direction == "both" else 0)
     source = torch.empty(moved // 2, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    rivals = [Rival("copy", lambda: target.copy_(source))]
-    rivals += [Rival(path, _job(case, direction, path)) for path in ("fused", "reference")]
+    candidates = [Candidate("copy", lambda: target.copy_(source))]
+    candidates += [Candidate(path, _job(case, direction, path)) for path in ("fused", "reference")]
     timer = timer_for(torch.device(device), "throughput")
-    warm_up(rivals, timer, PLAN)
-    run_rounds(rivals, timer, PLAN)
-    for rival in rivals:
-        share = bootstrap_median([1 / ratio for ratio in ratios(rival, rivals[0])], seed=0)
+    warm_up(candidates, timer, PLAN)
+    run_rounds(candidates, timer, PLAN)
+    for candidate in candidates:
+        share = bootstrap_median([1 / ratio for ratio in ratios(candidate, candidates[0])], seed=0)
         yield {
-            "path": rival.name,
-            **{f"q{q:02}_ms": f"{quantile(rival.visits_ms, q / 100):.4f}" for q in (5, 50, 95)},
-            "gb_s": f"{moved / 1e6 / quantile(rival.visits_ms, 0.5):.0f}",
+            "path": candidate.name,
+            **{f"q{q:02}_ms": f"{quantile(candidate.visits_ms, q / 100):.4f}" for q in (5, 50, 95)},
+            "gb_s": f"{moved / 1e6 / quantile(candidate.visits_ms, 0.5):.0f}",
             "share_of_copy": f"{share.median:.3f}",
             "share_low": f"{share.low:.3f}",
             "share_high": f"{share.high:.3f}",
-            "settled": rival.settled,
+            "settled": candidate.settled,
         }
 
 

@@ -10,7 +10,7 @@ from convgate.errors import InputError
 from convgate.gates import create_gate
 from convgate.kernels import path
 from convgate.kernels.gelu_mean import gelu_mean
-from convgate.measure import count_cost
+from convgate.measure import count
 
 KERNEL_GATES = ["ca", "ean", "ela"]
 
@@ -114,6 +114,6 @@ def test_a_traced_graph_holds_the_reference(name, monkeypatch):
 def test_counting_takes_the_reference(name, monkeypatch):
     monkeypatch.setattr(path, "HAS_TRITON", True)
     gate, x = create_gate(name, 32), torch.randn(2, 32, 4, 5)
-    plain = count_cost(gate, x)
+    plain = count(gate, x)
     with kernels.use("fused"):
-        assert count_cost(gate, x) == plain
+        assert count(gate, x) == plain

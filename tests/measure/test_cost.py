@@ -5,11 +5,11 @@ import torch
 import torchvision
 from torch import nn
 
-from convgate.measure import count_cost
+from convgate.measure import count
 
 
 def cost(model, *shape):
-    return count_cost(model, torch.randn(shape))
+    return count(model, torch.randn(shape))
 
 
 def test_parameters_and_buffers_are_apart():
@@ -40,20 +40,20 @@ def test_meta_device_gives_the_counts_of_a_real_run():
         return torchvision.models.mobilenet_v3_small(num_classes=10)
 
     with torch.device("meta"):
-        promised = count_cost(net(), torch.randn(1, 3, 32, 32))
-    assert promised == count_cost(net(), torch.randn(1, 3, 32, 32))
+        promised = count(net(), torch.randn(1, 3, 32, 32))
+    assert promised == count(net(), torch.randn(1, 3, 32, 32))
 
 
 def test_inference_tensors_count_the_same():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with torch.inference_mode():
         x = torch.randn(1, 3, 8, 8)
-    assert count_cost(net, x) == cost(net, 1, 3, 8, 8)
+    assert count(net, x) == cost(net, 1, 3, 8, 8)
 
 
 def test_something_else_than_a_tensor_is_refused():
     with pytest.raises(TypeError, match="example_input is a list"):
-        count_cost(nn.ReLU(), [1.0])
+        count(nn.ReLU(), [1.0])
 
 
 def conv_macs(px, channels, out, kernel, groups=1):
@@ -73,7 +73,7 @@ def test_resnet50_is_the_sum_over_its_convolutions():
             channels = 4 * width
     total += 2048 * 1000
     with torch.device("meta"):
-        found = count_cost(torchvision.models.resnet50(), torch.randn(1, 3, 224, 224))
+        found = count(torchvision.models.resnet50(), torch.randn(1, 3, 224, 224))
     assert found.macs == total
     assert round(found.macs / 1e9, 3) == 4.089
     assert found.params == 25_557_032
@@ -91,7 +91,7 @@ def test_resnet50_is_the_sum_over_its_convolutions():
 def test_published_nets(name, params_m, macs_g):
     with torch.device("meta"):
         model = getattr(torchvision.models, name)()
-        found = count_cost(model, torch.randn(1, 3, 224, 224))
+        found = count(model, torch.randn(1, 3, 224, 224))
     assert round(found.params / 1e6, 4) == params_m
     assert found.macs / 1e9 == pytest.approx(macs_g, abs=0.00051)
     assert found.uncounted == ()

@@ -5,8 +5,14 @@ import torch
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.measure import feature_distances, mean_feature_distance
+from convgate.measure import feature_distances
 from convgate.measure.diversity import DistanceSum
+
+
+def mean_feature_distance(features):
+    total = DistanceSum()
+    total.add(features)
+    return total.result().distance
 
 
 def double_loop(features):

@@ -5,7 +5,8 @@ import json
 import torch
 from torch import nn
 
-from convgate.measure import count_cost, mean_feature_distance, measure
+from convgate.measure import count, measure
+from convgate.measure.diversity import DistanceSum
 
 FAST = {"rounds": 3, "warmup_s": 0.01, "warmup_cap_s": 0.5, "threads": 1}
 
@@ -19,12 +20,13 @@ def net():
 def test_measure_gathers_all_parts():
     model, x, images = net(), torch.randn(1, 3, 8, 8), torch.randn(4, 3, 8, 8)
     found = measure(model, x, name="tiny", images=images, **FAST)
-    assert found.cost == count_cost(model, x)
+    assert found.cost == count(model, x)
     assert found.memory.weight_bytes == 4 * (8 * 27 + 8 + 16 + 2)
     assert found.latency.row("tiny").median_ms > 0
+    total = DistanceSum()
     with torch.no_grad():
-        expected = mean_feature_distance(model[:2](images))
-    assert found.facts.distances["1"].distance == expected
+        total.add(model[:2](images))
+    assert found.counts.distances["1"] == total.result()
     plain = found.to_dict()
     assert json.loads(json.dumps(plain)) == plain
 

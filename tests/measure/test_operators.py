@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from convgate.measure import count_cost
+from convgate.measure import count
 
 F32 = 4  # bytes
 
@@ -23,7 +23,7 @@ class Function(nn.Module):
 
 def cost(layer, *shape, **kind):
     model = layer if isinstance(layer, nn.Module) else Function(layer)
-    return count_cost(model, torch.randn(shape, **kind))
+    return count(model, torch.randn(shape, **kind))
 
 
 def test_convolution():

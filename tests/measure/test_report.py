@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from convgate.measure import UnreliableMeasurement, compare_latency, rounds
+from convgate.measure import UnreliableMeasurement, compare_latency, timing
 
 
 def compare(models, x, machine, **options):
@@ -32,7 +32,7 @@ def test_a_base_that_differs_from_itself_is_unreliable(machine, x):
     # The first copy of a round is timed with 10 ms, the second with 11, whichever comes first...
     calls = iter(range(10**6))
     models = {"a": machine.changing(lambda s: 10.0)}
-    original = rounds.Rival.visit
+    original = timing.Candidate.visit
 
     def biased(self, timer, pipelined):
         value = original(self, timer, pipelined) * (1.1 if self.name == "self-test" else 1)
@@ -40,7 +40,7 @@ def test_a_base_that_differs_from_itself_is_unreliable(machine, x):
         return self.visits_ms[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounds.Rival, "visit", biased)
+        patch.setattr(timing.Candidate, "visit", biased)
         report = compare(models, x, machine, rounds=20)
     assert any("against itself" in warning for warning in report.warnings)
     assert not report.reliable

@@ -1,4 +1,4 @@
-"""Every rival runs in the same setting, and afterwards everything is as it was."""
+"""Every candidate runs in the same setting, and afterwards everything is as it was."""
 
 import pytest
 import torch

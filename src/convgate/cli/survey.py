@@ -1,4 +1,4 @@
-"""Facts and latency of rivals side by side, and their table of eighty columns."""
+"""Counts and latency of rivals side by side, and their table of eighty columns."""
 
 import math
 import sys
@@ -17,13 +17,13 @@ from convgate.deploy.engine_config import Course
 from convgate.errors import unknown
 from convgate.measure import (
     PRESETS,
-    Facts,
+    Counts,
     LatencyReport,
     LatencyRow,
     PresetReport,
     PresetRow,
     Setting,
-    count_facts,
+    count_all,
     run_preset,
 )
 
@@ -35,7 +35,7 @@ WIDTH = 80
 class Survey:
     """What `convgate measure` found: facts by model, and one report on time."""
 
-    facts: dict[str, Facts]
+    facts: dict[str, Counts]
     time: LatencyReport | PresetReport
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def take_survey(
         raise unknown("protocol", protocol, (PLAIN, *PRESETS))
     chosen = Setting(**course.facts)
     seen = images if distance else None
-    facts = {n: count_facts(m, images, images=seen, setting=chosen) for n, m in rivals.items()}
+    facts = {n: count_all(m, images, images=seen, setting=chosen) for n, m in rivals.items()}
     if protocol == PLAIN:
         return Survey(facts, course.compare(rivals, images, on_progress=on_progress, **rules))
     starters = course.ready(rivals, images)
@@ -103,7 +103,7 @@ def _table(survey: Survey) -> Table:
     return table
 
 
-def _counted(facts: Facts) -> tuple[str, ...]:
+def _counted(facts: Counts) -> tuple[str, ...]:
     cost = facts.cost
     sizes = f"{_short(cost.params / 1e6)}\n{_short(cost.macs / 1e9)}"
     traffic = f"{_short(cost.bytes_moved / 1e6)}\n{_short(facts.memory.peak_mib)}"

@@ -24,13 +24,11 @@ from convgate.folding.squeeze import squeeze_first
 from convgate.folding.strips import convolve_strips
 from convgate.folding.trace import trace
 from convgate.insertion.trace import noted_size
+from convgate.measure.parity import FOLD_TOLERANCE, relative_difference
 from convgate.measure.settings import rounding_to_tf32
 
 REPORT = "fold_report"
 IMAGE_PX = 224  # where neither an example nor timm's notes tell
-
-# Largest ‖y - y₀‖ / ‖y₀‖ of a fold: rounding alone, one order above what deep nets show.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 
 BEFORE = (remove_idle, fold_alpha, fold_ean, open_gates, fold_norms, fold_affines, fold_constants)
 AFTER = (order_axes, squeeze_first, convolve_strips, fold_constants, join_sums)
@@ -106,13 +104,12 @@ def _difference(copy: nn.Module, model: nn.Module, x: Tensor) -> float:
     with torch.no_grad(), torch.random.fork_rng(), rounding_to_tf32(False):
         for net in (copy, model):
             torch.manual_seed(0)  # for gates that draw numbers
-            outputs.append(net(x.clone()).double())
-    got, expected = outputs
-    return float((got - expected).norm() / expected.norm().clamp(min=1e-300))
+            outputs.append(net(x.clone()))
+    return relative_difference(*outputs)
 
 
 def _check(report: FoldReport, dtype: torch.dtype) -> None:
-    limit = TOLERANCE.get(dtype, 0.0)
+    limit = FOLD_TOLERANCE.get(dtype, 0.0)
     if not report.difference <= limit:  # also catches nan
         raise InputError(
             f"{report.model}: folded, its output differs by {report.difference:.2g} of its norm, "

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convgate.measure import LatencyRow, compare_latency, count_cost
-from convgate.measure.state import evaluated
+from convgate.measure import LatencyRow, compare_latency, count
+from convgate.measure.settings import evaluated
 
 
 def count_macs(gate: nn.Module, shape: Sequence[int]) -> int:
@@ -18,7 +18,7 @@ def count_macs(gate: nn.Module, shape: Sequence[int]) -> int:
     """
     twin = copy.deepcopy(gate).to("meta")
     dtype = next((p.dtype for p in twin.parameters()), torch.float32)
-    return count_cost(twin, torch.empty(1, *shape[1:], device="meta", dtype=dtype)).macs
+    return count(twin, torch.empty(1, *shape[1:], device="meta", dtype=dtype)).macs
 
 
 def time_gates(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from convgate.measure.state import evaluated
+from convgate.measure.settings import evaluated
 
 Shape = tuple[int, ...]
 

@@ -1,10 +1,10 @@
 """Honest numbers about any module: cost, bytes, memory, latency with interval, diversity."""
 
-from convgate.measure.cost import Cost, count_cost
-from convgate.measure.diversity import FeatureDistance, feature_distances, mean_feature_distance
+from convgate.measure.cost import Cost, count
+from convgate.measure.diversity import FeatureDistance, feature_distances
 from convgate.measure.environment import environment
 from convgate.measure.latency import UnreliableMeasurement, compare_latency
-from convgate.measure.measurement import Facts, Measurement, comparison_table, count_facts, measure
+from convgate.measure.measurement import Counts, Measurement, comparison_table, count_all, measure
 from convgate.measure.memory import PeakMemory, peak_memory
 from convgate.measure.presets import PRESETS, PresetReport, PresetRow, run_preset
 from convgate.measure.report import LatencyReport, LatencyRow
@@ -13,7 +13,7 @@ from convgate.measure.settings import Setting
 __all__ = [
     "PRESETS",
     "Cost",
-    "Facts",
+    "Counts",
     "FeatureDistance",
     "LatencyReport",
     "LatencyRow",
@@ -25,11 +25,10 @@ __all__ = [
     "UnreliableMeasurement",
     "compare_latency",
     "comparison_table",
-    "count_cost",
-    "count_facts",
+    "count",
+    "count_all",
     "environment",
     "feature_distances",
-    "mean_feature_distance",
     "measure",
     "peak_memory",
     "run_preset",

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convgate import kernels
 from convgate.measure.operators import SILENT, bytes_of, is_known, macs_of, name_of, operations_of
-from convgate.measure.state import check_input, evaluated
+from convgate.measure.settings import check_input, evaluated
 from convgate.tables import Readable
 
 
@@ -38,7 +38,7 @@ class Cost(Readable):
     uncounted: tuple[str, ...]
 
 
-def count_cost(model: nn.Module, example_input: Tensor) -> Cost:
+def count(model: nn.Module, example_input: Tensor) -> Cost:
     """Count one forward pass of ``model`` in eval mode; the model is left as it was.
 
     On the meta device (``with torch.device("meta")``) nothing is computed and only counted.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.kernels.cosine_distance import cosine_distance
-from convgate.measure.state import evaluated
+from convgate.measure.settings import evaluated
 from convgate.tables import Readable
 
 
@@ -30,28 +30,17 @@ class FeatureDistance(Readable):
     zero_share: float
 
 
-def mean_feature_distance(features: Tensor) -> float:
-    r"""Average the cosine distance over all pairs of channels, and over the images.
+class DistanceSum:
+    r"""The cosine distance over all pairs of channels, averaged over images batch by batch.
 
         d = 1/C² Σᵢ Σⱼ (1 - cos(Xᵢ, Xⱼ)) / 2
 
     The sum runs over all C² ordered pairs and so includes the diagonal, whose distance is 0.
-    `convgate.kernels.cosine_distance` computes it, without a matrix of the pairs. A channel that
-    is zero everywhere has cosine 0 to every channel, itself included.
+    `convgate.kernels.cosine_distance` computes it, without a matrix of the pairs, in float32 or
+    better. A channel that is zero everywhere has cosine 0 to every channel, itself included.
 
-    Shape: features (N, C, ...), a feature map for each channel -> a number in [0, 1/2].
     Source: doi 10.32604/cmc.2025.059966, eq. 4; halved as in ConvNeXt V2 (arXiv 2301.00808, 3.1).
-
-    Raises:
-        InputError: if ``features`` has no channel or no position.
     """
-    total = DistanceSum()
-    total.add(features)
-    return total.result().distance
-
-
-class DistanceSum:
-    """Sums the distance over batches of features, in float32 or better."""
 
     def __init__(self) -> None:
         self._distance = 0.0
@@ -60,7 +49,11 @@ class DistanceSum:
         self._images = 0
 
     def add(self, features: Tensor) -> None:
-        """Add a batch: features (N, C, ...)."""
+        """Add a batch: features (N, C, ...), a feature map for each channel.
+
+        Raises:
+            InputError: if ``features`` has no channel or no position.
+        """
         if features.ndim < 3 or features.numel() == 0:
             shape = tuple(features.shape)
             raise InputError(f"features of shape {shape} have no maps; give (N, C, H, W)")

@@ -1,4 +1,4 @@
-"""The circumstances of a measurement: machine, versions, threads, commit and command."""
+"""The conditions of a measurement: machine, versions, threads, commit and command."""
 
 import platform
 import shlex

@@ -1,4 +1,4 @@
-"""Latency of rivals against a base: interleaved, paired, with intervals, verdicts and guards."""
+"""Latency of candidates against a base: interleaved, paired, with intervals and verdicts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,10 +11,17 @@ from convgate.errors import InputError, unknown
 from convgate.measure.environment import environment
 from convgate.measure.parity import check_parity
 from convgate.measure.report import LatencyReport, build_report
-from convgate.measure.rounds import Plan, Progress, Rival, run_rounds, warm_up
-from convgate.measure.settings import Model, Setting, check_varied
-from convgate.measure.state import check_input
-from convgate.measure.timing import Run, Timer, timer_for
+from convgate.measure.settings import Model, Setting, check_input, check_varied
+from convgate.measure.timing import (
+    Candidate,
+    Progress,
+    Run,
+    Timer,
+    TimingPlan,
+    run_rounds,
+    timer_for,
+    warm_up,
+)
 
 SELF_TEST = "self-test"
 
@@ -30,7 +37,7 @@ class Options:
     Attributes:
         quantity: "latency" (batch 1, every pass timed by itself, the host's work included) or
             "throughput" (passes queued one after the other); None chooses by the batch.
-        parity_with: rival -> the rival (or a callable) whose output it must reproduce.
+        parity_with: candidate -> the candidate (or a callable) whose output it must reproduce.
         strict: raise `UnreliableMeasurement` where a guard fails.
         timer: a clock of your own.
         plan: rounds, seconds, margin, seed and warm-up; its fields are options, too.
@@ -41,13 +48,13 @@ class Options:
     parity_with: Mapping[str, str | Model] | None = None
     strict: bool = False
     timer: Timer | None = None
-    plan: Plan = field(default_factory=Plan)
+    plan: TimingPlan = field(default_factory=TimingPlan)
     setting: Setting = field(default_factory=Setting)
 
     @classmethod
     def of(cls, **options: Any) -> "Options":
         """Sort options by name into plan, setting and the rest."""
-        plan, setting = ({f.name for f in fields(kind)} for kind in (Plan, Setting))
+        plan, setting = ({f.name for f in fields(kind)} for kind in (TimingPlan, Setting))
         plan -= {"pipelined"}  # follows from the quantity
         own = {f.name for f in fields(cls)} - {"plan", "setting"}
         for name in options:
@@ -55,7 +62,7 @@ class Options:
                 raise unknown("option", name, plan | setting | own)
         result = cls(
             **{k: v for k, v in options.items() if k in own},
-            plan=Plan(**{k: v for k, v in options.items() if k in plan}),
+            plan=TimingPlan(**{k: v for k, v in options.items() if k in plan}),
             setting=Setting(**{k: v for k, v in options.items() if k in setting}),
         )
         _check(result)
@@ -82,11 +89,11 @@ def compare_latency(
         example_input: one batch of varied numbers, (N, C, H, W); used as it is in every pass.
         base: the name to compare with; the first one by default.
         on_progress: called with a word and the share that is done.
-        **options: fields of `Options`, `Plan` and `Setting`: rounds, seconds, margin, seed, strict,
-            quantity, parity_with, dtype, channels_last, threads, compile_mode, tf32, ...
+        **options: fields of `Options`, `TimingPlan` and `Setting`: rounds, seconds, margin, seed,
+            strict, quantity, parity_with, dtype, channels_last, threads, compile_mode, tf32, ...
 
     Raises:
-        InputError: for an unknown name or option, a constant input, or a rival that is not the
+        InputError: for an unknown name or option, a constant input, or a candidate that is not the
             function it claims to be.
         UnreliableMeasurement: if ``strict`` and a guard failed.
     """
@@ -98,17 +105,17 @@ def compare_latency(
     plan = replace(chosen.plan, pipelined=quantity == "throughput")
     timer = chosen.timer or timer_for(example_input.device, quantity)
     report = on_progress or (lambda text, share: None)
-    with chosen.setting.applied(rivals=len(names)), torch.inference_mode():
+    with chosen.setting.applied(candidates=len(names)), torch.inference_mode():
         x = chosen.setting.input(example_input)
-        rivals = _prepare({name: models[name] for name in names}, x, chosen)
-        warm_up(rivals, timer, plan, report)
+        candidates = _prepare({name: models[name] for name in names}, x, chosen)
+        warm_up(candidates, timer, plan, report)
         start = timer.now_s()
-        stopped = run_rounds(rivals, timer, plan, report)
+        stopped = run_rounds(candidates, timer, plan, report)
         seconds = timer.now_s() - start
-        circumstances = environment(x.device) | _engine(chosen.setting)
-        circumstances |= {"quantity": quantity, "dtype": str(x.dtype).removeprefix("torch.")}
+        conditions = environment(x.device) | _engine(chosen.setting)
+        conditions |= {"quantity": quantity, "dtype": str(x.dtype).removeprefix("torch.")}
     result = build_report(
-        rivals, plan, stopped=stopped, seconds=seconds, x=x, circumstances=circumstances
+        candidates, plan, stopped=stopped, seconds=seconds, x=x, conditions=conditions
     )
     result = replace(result, setting=chosen.setting)
     if chosen.strict and not result.reliable:
@@ -153,7 +160,7 @@ def _quantity(asked: str | None, batch: int) -> str:
     return asked or ("latency" if batch == 1 else "throughput")
 
 
-def _prepare(models: dict[str, Model], x: Tensor, options: Options) -> list[Rival]:
+def _prepare(models: dict[str, Model], x: Tensor, options: Options) -> list[Candidate]:
     eager = {name: options.setting.eager(model) for name, model in models.items()}
     for name, other in (options.parity_with or {}).items():
         check_parity(name, _named(eager, name), _named(eager, other), x)
@@ -161,8 +168,8 @@ def _prepare(models: dict[str, Model], x: Tensor, options: Options) -> list[Riva
     for name, model in ready.items():
         if model is not eager[name]:
             check_parity(f"{name}, compiled", model, eager[name], x)
-    rivals = [Rival(name, _pass(model, x)) for name, model in ready.items()]
-    return [*rivals, Rival(SELF_TEST, rivals[0].run)]
+    candidates = [Candidate(name, _pass(model, x)) for name, model in ready.items()]
+    return [*candidates, Candidate(SELF_TEST, candidates[0].run)]
 
 
 def _named(models: dict[str, Model], name: str | Model) -> Model:

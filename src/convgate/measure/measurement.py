@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from convgate.measure.cost import Cost, count_cost
+from convgate.measure.cost import Cost, count
 from convgate.measure.diversity import FeatureDistance, feature_distances
 from convgate.measure.latency import Options, compare_latency
 from convgate.measure.memory import PeakMemory, peak_memory
@@ -17,7 +17,7 @@ from convgate.tables import Readable, Table, short_number
 
 
 @dataclass(frozen=True)
-class Facts(Readable):
+class Counts(Readable):
     """What needs no clock: the same on every run.
 
     Attributes:
@@ -31,7 +31,7 @@ class Facts(Readable):
     HEADS: ClassVar = ("params M\nMACs G", "bytes MB\npeak MiB")
 
     def cells(self) -> tuple[str, ...]:
-        """Return the counts as cells of `Facts.HEADS`, then a cell for each distance."""
+        """Return the counts as cells of `Counts.HEADS`, then a cell for each distance."""
         cost, peak = self.cost, short_number(self.memory.peak_mib)
         sizes = f"{short_number(cost.params / 1e6)}\n{short_number(cost.macs / 1e9)}"
         traffic = f"{short_number(cost.bytes_moved / 1e6)}\n{peak}"
@@ -50,42 +50,42 @@ class Measurement(Readable):
 
     Attributes:
         latency: the model as the base of a comparison with nothing but its self-test; its
-            environment holds the circumstances.
+            environment holds the conditions.
     """
 
     name: str
-    facts: Facts
+    counts: Counts
     latency: LatencyReport
 
     @property
     def cost(self) -> Cost:
         """Parameters, multiply-adds, element-wise work and bytes."""
-        return self.facts.cost
+        return self.counts.cost
 
     @property
     def memory(self) -> PeakMemory:
         """Weights and peak."""
-        return self.facts.memory
+        return self.counts.memory
 
     def table(self) -> Table:
         """Return one row: counts and latency."""
-        return comparison_table({self.name: self.facts}, self.latency)
+        return comparison_table({self.name: self.counts}, self.latency)
 
 
-def comparison_table(facts: Mapping[str, Facts], time: LatencyReport | PresetReport) -> Table:
+def comparison_table(counts: Mapping[str, Counts], time: LatencyReport | PresetReport) -> Table:
     """Return the table of `convgate measure`: counts and times of models side by side.
 
     Args:
-        facts: model name -> its counts, for every row of ``time``.
+        counts: model name -> its counts, for every row of ``time``.
         time: how long they took.
     """
-    distance = ("distance",) if any(fact.distances for fact in facts.values()) else ()
-    head = ("model", *Facts.HEADS, *distance, *time.HEADS)
-    rows = [(row.name, *facts[row.name].cells(), *row.cells()) for row in time.rows]
+    distance = ("distance",) if any(each.distances for each in counts.values()) else ()
+    head = ("model", *Counts.HEADS, *distance, *time.HEADS)
+    rows = [(row.name, *counts[row.name].cells(), *row.cells()) for row in time.rows]
     uncounted = [
-        f"warning: {name}: not counted: {', '.join(fact.cost.uncounted)}"
-        for name, fact in facts.items()
-        if fact.cost.uncounted
+        f"warning: {name}: not counted: {', '.join(each.cost.uncounted)}"
+        for name, each in counts.items()
+        if each.cost.uncounted
     ]
     return Table(head, rows, "l" + "r" * (len(head) - 1), notes=[*time.notes(), *uncounted])
 
@@ -113,24 +113,24 @@ def measure(
     setting = Options.of(**options).setting
     return Measurement(
         name=name,
-        facts=count_facts(model, example_input, images=images, setting=setting),
+        counts=count_all(model, example_input, images=images, setting=setting),
         latency=compare_latency({name: model}, example_input, **options),
     )
 
 
-def count_facts(
+def count_all(
     model: nn.Module,
     example_input: Tensor,
     *,
     images: Tensor | None = None,
     setting: Setting | None = None,
-) -> Facts:
+) -> Counts:
     """Count a model's cost and memory in the dtype and layout of ``setting``."""
     chosen = setting or Setting()
     form, x = chosen.eager(model), chosen.input(example_input)
     assert isinstance(form, nn.Module)
-    return Facts(
-        cost=count_cost(form, x),
+    return Counts(
+        cost=count(form, x),
         memory=peak_memory(form, x),
         distances={} if images is None else feature_distances(form, chosen.input(images)),
     )

@@ -9,7 +9,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convgate.measure.operators import tensors
-from convgate.measure.state import check_input, evaluated
+from convgate.measure.settings import check_input, evaluated
 from convgate.tables import Readable
 
 MIB = 2**20

@@ -1,4 +1,4 @@
-"""Rivals that claim to be the same function are compared before a second is spent on timing."""
+"""Candidates that claim to be the same function are compared before a second is spent on timing."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from convgate.errors import InputError
 from convgate.measure.operators import tensors
 from convgate.measure.settings import Model
 
-# Largest ‖y - y₀‖ / ‖y₀‖: rounding that adds up over a deep net, far below what an error makes.
+# Largest ‖y - y₀‖ / ‖y₀‖ by what computes y: rounding that adds up over a deep net in another
+# library's operators (compiled, ONNX Runtime, OpenVINO), far below what an error makes.
 TOLERANCE = {
     torch.float64: 1e-10,
     torch.float32: 1e-4,
@@ -17,25 +18,28 @@ TOLERANCE = {
     torch.bfloat16: 8e-2,
     torch.int8: 0.5,  # rounds on purpose; an unrelated output differs by about 1.4
 }
+# A fold runs in the same library and only reorders what it computes, so where rounding is fine
+# enough to tell, its limit is one order above what deep nets show.
+FOLD_TOLERANCE = TOLERANCE | {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def check_parity(
-    name: str, rival: Model, reference: Model, x: Tensor, *, dtype: torch.dtype | None = None
+    name: str, candidate: Model, reference: Model, x: Tensor, *, dtype: torch.dtype | None = None
 ) -> float:
     """Return the largest relative difference between the outputs of two models.
 
     Args:
-        name: What to call the rival in an error.
-        rival: The model in question.
+        name: What to call the candidate in an error.
+        candidate: The model in question.
         reference: The model that it claims to be.
         x: An input of both.
-        dtype: What the rival computes in, where its output does not tell; torch.int8 as well.
+        dtype: What the candidate computes in, where its output does not tell; torch.int8 as well.
 
     Raises:
         InputError: if the outputs differ in number, in shape or by more than `TOLERANCE`.
     """
     with torch.inference_mode():
-        got, expected = _outputs(rival, x), _outputs(reference, x)
+        got, expected = _outputs(candidate, x), _outputs(reference, x)
     shapes = [tuple(y.shape) for y in got], [tuple(y.shape) for y in expected]
     if shapes[0] != shapes[1]:
         raise InputError(

@@ -11,16 +11,14 @@ from torch import Tensor
 
 from convgate.errors import InputError, unknown
 from convgate.measure.environment import environment
-from convgate.measure.rounds import Progress
-from convgate.measure.settings import Model, Setting, check_varied
-from convgate.measure.state import check_input
+from convgate.measure.settings import Model, Setting, check_input, check_varied
 from convgate.measure.statistics import mean_and_deviation
-from convgate.measure.timing import HostTimer, Run, Timer
+from convgate.measure.timing import HostTimer, Progress, Run, Timer
 from convgate.tables import Readable, Table, short_number
 
 
 @dataclass(frozen=True)
-class Preset(Readable):
+class TimingPreset(Readable):
     """A fixed number of runs, with cuDNN free to try its algorithms in the first ones.
 
     Attributes:
@@ -39,9 +37,9 @@ class Preset(Readable):
 
 PRESETS = {
     # As FasterNet's `measure_latency` times; the SELN paper gives "seconds per iteration".
-    "fasternet": Preset(warmup_runs=50, runs=200, repeats=5, one_by_one=False),
+    "fasternet": TimingPreset(warmup_runs=50, runs=200, repeats=5, one_by_one=False),
     # The defaults of timm's benchmark.py, whose CSVs list milliseconds a step and samples/s.
-    "timm": Preset(warmup_runs=10, runs=40, repeats=1, one_by_one=True),
+    "timm": TimingPreset(warmup_runs=10, runs=40, repeats=1, one_by_one=True),
 }
 
 
@@ -64,7 +62,7 @@ class PresetReport(Readable):
     """All models under one published protocol. These means are not paired and get no verdict."""
 
     protocol: str
-    preset: Preset
+    preset: TimingPreset
     batch: int
     input_shape: tuple[int, ...]
     rows: tuple[PresetRow, ...]
@@ -118,7 +116,7 @@ def run_preset(
     clock = timer or HostTimer(example_input.device)
     samples: dict[str, list[float]] = {name: [] for name in models}
     order = random.Random(seed)
-    with chosen.applied(rivals=len(models)), torch.inference_mode(), _tuned_cudnn():
+    with chosen.applied(candidates=len(models)), torch.inference_mode(), _tuned_cudnn():
         x = chosen.input(example_input)
         ready = {name: _pass(chosen, model, x) for name, model in models.items()}
         for repeat in range(preset.repeats):
@@ -127,7 +125,7 @@ def run_preset(
                 done = repeat * len(ready) + place + 1
                 if on_progress:
                     on_progress(protocol, done / (preset.repeats * len(ready)))
-        circumstances = environment(x.device) | {"dtype": str(x.dtype).removeprefix("torch.")}
+        conditions = environment(x.device) | {"dtype": str(x.dtype).removeprefix("torch.")}
     return PresetReport(
         protocol=protocol,
         preset=preset,
@@ -135,7 +133,7 @@ def run_preset(
         input_shape=tuple(x.shape),
         rows=tuple(_row(name, taken, len(x)) for name, taken in samples.items()),
         setting=chosen,
-        environment=circumstances,
+        environment=conditions,
     )
 
 
@@ -154,7 +152,7 @@ def _tuned_cudnn() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _repeat(run: Run, timer: Timer, preset: Preset) -> list[float]:
+def _repeat(run: Run, timer: Timer, preset: TimingPreset) -> list[float]:
     """Return seconds per pass: one mean, or every pass of a protocol that waits after each."""
     timer.time_ms(run, preset.warmup_runs)
     if preset.one_by_one:

@@ -1,4 +1,4 @@
-"""What a comparison of latencies says: rows, self-test, guards, circumstances."""
+"""What a comparison of latencies says: rows, self-test, guards, conditions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from convgate.measure.rounds import Plan, Rival, ratios
 from convgate.measure.settings import Setting
 from convgate.measure.statistics import (
     Interval,
@@ -18,10 +17,11 @@ from convgate.measure.statistics import (
     spread,
     verdict,
 )
+from convgate.measure.timing import Candidate, TimingPlan, ratios
 from convgate.tables import Readable, Table, short_number
 
-MOST_SPREAD = 0.05
-MOST_DRIFT = 0.03
+MAX_SPREAD = 0.05
+MAX_DRIFT = 0.03
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,17 @@ class LatencyReport(Readable):
 
 
 def build_report(
-    rivals: Sequence[Rival],
-    plan: Plan,
+    candidates: Sequence[Candidate],
+    plan: TimingPlan,
     *,
     stopped: str,
     seconds: float,
     x: Tensor,
-    circumstances: dict[str, str],
+    conditions: dict[str, str],
 ) -> LatencyReport:
-    """Summarise rounds; the first rival is the base and the last one its second run."""
-    base, *_, twin = rivals
-    rows = tuple(_row(rival, base, plan, len(x)) for rival in rivals[:-1])
+    """Summarise rounds; the first candidate is the base and the last one its second run."""
+    base, *_, twin = candidates
+    rows = tuple(_row(candidate, base, plan, len(x)) for candidate in candidates[:-1])
     self_test = bootstrap_median(ratios(twin, base), seed=plan.seed)
     guards = _guards(base.visits_ms, self_test)
     return LatencyReport(
@@ -153,32 +153,32 @@ def build_report(
         margin=plan.margin,
         seed=plan.seed,
         reliable=not guards,
-        warnings=(*guards, *_notes(rivals, rows, plan)),
-        environment=circumstances,
+        warnings=(*guards, *_notes(candidates, rows, plan)),
+        environment=conditions,
     )
 
 
-def _row(rival: Rival, base: Rival, plan: Plan, batch: int) -> LatencyRow:
-    is_base = rival is base
-    paired = ratios(rival, base)
+def _row(candidate: Candidate, base: Candidate, plan: TimingPlan, batch: int) -> LatencyRow:
+    is_base = candidate is base
+    paired = ratios(candidate, base)
     ratio = Interval(1.0, 1.0, 1.0) if is_base else bootstrap_median(paired, seed=plan.seed)
-    median_ms = quantile(rival.samples_ms, 0.5)
+    median_ms = quantile(candidate.samples_ms, 0.5)
     return LatencyRow(
-        name=rival.name,
+        name=candidate.name,
         median_ms=median_ms,
-        q05_ms=quantile(rival.samples_ms, 0.05),
-        q95_ms=quantile(rival.samples_ms, 0.95),
+        q05_ms=quantile(candidate.samples_ms, 0.05),
+        q95_ms=quantile(candidate.samples_ms, 0.95),
         images_per_s=1000 * batch / median_ms,
         ratio=ratio.median,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
         verdict="base" if is_base else verdict(ratio, plan.margin),
         narrow=ratio.width < plan.margin,
-        outlier_share=outlier_share(rival.samples_ms),
-        samples=len(rival.samples_ms),
-        passes=rival.passes,
-        settled=rival.settled,
-        warmup_runs=rival.warmup_runs,
+        outlier_share=outlier_share(candidate.samples_ms),
+        samples=len(candidate.samples_ms),
+        passes=candidate.passes,
+        settled=candidate.settled,
+        warmup_runs=candidate.warmup_runs,
     )
 
 
@@ -187,19 +187,21 @@ def _guards(base_ms: Sequence[float], self_test: Interval) -> list[str]:
     if not self_test.contains(1.0):
         ends = f"[{self_test.low:.3f}, {self_test.high:.3f}]"
         found.append(f"unreliable: the base against itself gives {ends}, which leaves out 1")
-    if spread(base_ms) > MOST_SPREAD:
+    if spread(base_ms) > MAX_SPREAD:
         found.append(f"unreliable: the base's spread is {spread(base_ms):.1%}, above 5 %")
-    if drift(base_ms) > MOST_DRIFT:
+    if drift(base_ms) > MAX_DRIFT:
         found.append(f"unreliable: the base drifted by {drift(base_ms):.1%}, above 3 %")
     return found
 
 
-def _notes(rivals: Sequence[Rival], rows: Sequence[LatencyRow], plan: Plan) -> list[str]:
-    restless = [rival.name for rival in rivals if not rival.settled]
+def _notes(
+    candidates: Sequence[Candidate], rows: Sequence[LatencyRow], plan: TimingPlan
+) -> list[str]:
+    unsettled = [candidate.name for candidate in candidates if not candidate.settled]
     wide = [row.name for row in rows if not row.narrow and row.verdict == "no difference"]
     notes = []
-    if restless:
-        notes.append(f"not settled after the warm-up: {', '.join(restless)}")
+    if unsettled:
+        notes.append(f"not settled after the warm-up: {', '.join(unsettled)}")
     if wide:
         notes.append(f"interval wider than the margin of {plan.margin:.0%}: {', '.join(wide)}")
     return notes

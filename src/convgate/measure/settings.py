@@ -1,4 +1,4 @@
-"""The same circumstances for every rival: dtype, memory format, threads, compile mode, TF32."""
+"""The same conditions for every candidate: dtype, memory format, threads, compile mode, mode."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no
 
 @dataclass(frozen=True)
 class Setting(Readable):
-    """How every rival runs.
+    """How every candidate runs.
 
     Attributes:
         dtype: "float32", "float16", "bfloat16", "float64"; None leaves the model's own.
@@ -47,7 +47,7 @@ class Setting(Readable):
             raise InputError(f"threads={self.threads} is not positive; give at least 1")
 
     def input(self, x: Tensor) -> Tensor:
-        """Return ``x`` as every rival receives it."""
+        """Return ``x`` as every candidate receives it."""
         x = x.detach()
         if self.dtype is not None and x.is_floating_point():
             x = x.to(DTYPES[self.dtype])
@@ -75,16 +75,19 @@ class Setting(Readable):
         return torch.compile(model, mode=self.compile_mode, dynamic=False)
 
     @contextmanager
-    def applied(self, rivals: int = 1) -> Iterator[None]:
+    def applied(self, candidates: int = 1) -> Iterator[None]:
         """Pin threads and TF32, and give back what was there.
 
         Args:
-            rivals: how many models are compiled; torch gives up on the ninth of one class else.
+            candidates: how many models are compiled; torch gives up on the ninth of one class else.
         """
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)
-            with rounding_to_tf32(self.tf32), _room_to_compile(rivals if self.compile_mode else 0):
+            with (
+                rounding_to_tf32(self.tf32),
+                _room_to_compile(candidates if self.compile_mode else 0),
+            ):
                 yield
         finally:
             torch.set_num_threads(threads)
@@ -107,16 +110,40 @@ def rounding_to_tf32(allowed: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _room_to_compile(rivals: int) -> Iterator[None]:
-    if not rivals:
+def _room_to_compile(candidates: int) -> Iterator[None]:
+    if not candidates:
         yield
         return
     import torch._dynamo.config as dynamo  # slow to load, and needed here alone
 
-    # Beyond its limit torch would run the remaining rivals eagerly and say so in a log only.
-    limit = max(dynamo.recompile_limit, 8 * rivals)
+    # Beyond its limit torch would run the remaining candidates eagerly and say so in a log only.
+    limit = max(dynamo.recompile_limit, 8 * candidates)
     with dynamo.patch(recompile_limit=limit, fail_on_recompile_limit_hit=True):
         yield
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """Put every module in eval mode, without gradients, and give each its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_input(example_input: object) -> None:
+    """Refuse what is not a tensor with a batch in front.
+
+    Raises:
+        TypeError: if ``example_input`` is no tensor or has no batch dimension.
+    """
+    if not isinstance(example_input, torch.Tensor) or example_input.ndim == 0:
+        kind = type(example_input).__name__
+        raise TypeError(f"example_input is a {kind}; give a tensor with the batch in front")
 
 
 def check_varied(x: Tensor) -> None:

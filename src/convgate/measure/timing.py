@@ -1,12 +1,22 @@
-"""Clocks: how long some forward passes take on this device."""
+"""Clocks, warm-up by time and stability, and rounds in random order with the base in every one."""
 
+import math
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
+from convgate.measure.statistics import bootstrap_median, median
+
 Run = Callable[[], object]
+Progress = Callable[[str, float], None]
+
+_WINDOW = 10  # visits, at least
+_MAX_PASSES = 10_000
+_MIN_ROUNDS = 3
 
 
 class Timer(Protocol):
@@ -74,3 +84,154 @@ def timer_for(device: torch.device, quantity: str) -> Timer:
     if device.type == "cuda" and quantity == "throughput":
         return EventTimer(device)
     return HostTimer(device)
+
+
+@dataclass(frozen=True)
+class TimingPlan:
+    """When warming up and measuring are over.
+
+    Attributes:
+        rounds: exactly so many rounds; None goes on until every interval of a ratio is narrower
+            than the margin, or ``seconds`` are over.
+        seconds: the cap on the time that the rounds take, without warm-up.
+        margin: a difference below this share of the base's latency is none.
+        seed: of the order within the rounds and of the bootstrap.
+        pipelined: passes are queued and timed together, not one by one.
+        sample_ms: a visit to a candidate lasts at least so long.
+        warmup_s: min seconds of warm-up, of all candidates together.
+        warmup_runs: min forward passes of warm-up for each candidate.
+        warmup_cap_s: max seconds of warm-up, of all candidates together.
+    """
+
+    rounds: int | None = None
+    seconds: float = 20.0
+    margin: float = 0.02
+    seed: int = 0
+    pipelined: bool = False
+    sample_ms: float = 5.0
+    warmup_s: float = 1.0
+    warmup_runs: int = 20
+    warmup_cap_s: float = 30.0
+
+
+@dataclass
+class Candidate:
+    """One model and its samples.
+
+    Attributes:
+        run: one forward pass.
+        passes: forward passes in a visit.
+        samples_ms: milliseconds of every sample, divided by the passes in it.
+        visits_ms: the median of the samples of each visit, one a round.
+    """
+
+    name: str
+    run: Run
+    passes: int = 1
+    samples_ms: list[float] = field(default_factory=list)
+    visits_ms: list[float] = field(default_factory=list)
+    warmup_runs: int = 0
+    settled: bool = False
+
+    def visit(self, timer: Timer, pipelined: bool) -> float:
+        """Take the samples of one visit and return their median."""
+        if pipelined:
+            samples = [timer.time_ms(self.run, self.passes) / self.passes]
+        else:
+            samples = [timer.time_ms(self.run, 1) for _ in range(self.passes)]
+        self.samples_ms += samples
+        self.visits_ms.append(median(samples))
+        return self.visits_ms[-1]
+
+    def fit_passes(self, pass_ms: float, sample_ms: float) -> None:
+        """Choose the passes of a visit so that it lasts ``sample_ms``."""
+        fewest = math.ceil(sample_ms / max(pass_ms, 1e-6))
+        self.passes = min(max(1, fewest), _MAX_PASSES)
+
+
+def warm_up(
+    candidates: Sequence[Candidate],
+    timer: Timer,
+    plan: TimingPlan,
+    report: Progress = lambda text, share: None,
+) -> None:
+    """Visit the candidates in turn until each one is settled, then fix its passes in a visit.
+
+    A candidate is settled when ``plan.warmup_s`` are over, it has run ``plan.warmup_runs`` times,
+    and the medians of two consecutive windows of its visits agree within 1 %. A window is a third
+    of the visits so far, but at least ten, so that more noise gets longer windows. Who is not
+    settled at the cap stays unsettled.
+    """
+    start, cap = timer.now_s(), plan.warmup_cap_s
+    for candidate in candidates:
+        candidate.run()  # compiles, tunes and allocates
+        candidate.fit_passes(
+            median([timer.time_ms(candidate.run, 1) for _ in range(3)]), plan.sample_ms
+        )
+        candidate.warmup_runs += 4
+    while not all(candidate.settled for candidate in candidates) and timer.now_s() - start < cap:
+        for candidate in candidates:
+            candidate.visit(timer, plan.pipelined)
+            candidate.warmup_runs += candidate.passes
+            enough = timer.now_s() - start >= plan.warmup_s
+            enough = enough and candidate.warmup_runs >= plan.warmup_runs
+            candidate.settled = candidate.settled or (enough and is_stable(candidate.visits_ms))
+        report("warm-up", min(1.0, (timer.now_s() - start) / cap))
+    for candidate in candidates:
+        recent = candidate.visits_ms[-_WINDOW:]
+        if recent:
+            candidate.fit_passes(median(recent), plan.sample_ms)
+        candidate.samples_ms, candidate.visits_ms = [], []
+
+
+def is_stable(values: Sequence[float], tolerance: float = 0.01) -> bool:
+    """Say whether the medians of the last two windows agree."""
+    window = max(_WINDOW, len(values) // 3)
+    if len(values) < 2 * window:
+        return False
+    earlier, later = median(values[-2 * window : -window]), median(values[-window:])
+    return abs(later - earlier) <= tolerance * earlier
+
+
+def run_rounds(
+    candidates: Sequence[Candidate],
+    timer: Timer,
+    plan: TimingPlan,
+    report: Progress = lambda text, share: None,
+) -> str:
+    """Visit every candidate once a round, in random order, and return why it ended.
+
+    The first candidate is the base. The answer is "rounds" if a fixed number was asked for,
+    "narrow" if every interval got narrower than the margin, "time" if the seconds were over.
+    """
+    order = random.Random(plan.seed)
+    start, check_at = timer.now_s(), 20
+    while True:
+        for candidate in order.sample(candidates, len(candidates)):
+            # The one before has emptied the caches, another one each round; where too few passes
+            # follow for their median to forget the first, that one is not timed.
+            if candidate.passes < 3:
+                candidate.run()
+            candidate.visit(timer, plan.pipelined)
+        done, share = len(candidates[0].visits_ms), (timer.now_s() - start) / plan.seconds
+        if plan.rounds is not None:
+            share = done / plan.rounds
+        report("rounds", min(1.0, share))
+        if share >= 1 and done >= _MIN_ROUNDS:
+            return "time" if plan.rounds is None else "rounds"
+        if plan.rounds is None and done >= check_at:
+            check_at = math.ceil(1.5 * check_at)
+            if _widest(candidates, plan.seed) < plan.margin:
+                return "narrow"
+
+
+def ratios(candidate: Candidate, base: Candidate) -> list[float]:
+    """Return the latency over the base's, round by round."""
+    pairs = zip(candidate.visits_ms, base.visits_ms, strict=True)
+    return [mine / its for mine, its in pairs]
+
+
+def _widest(candidates: Sequence[Candidate], seed: int) -> float:
+    base, *others = candidates
+    widths = [bootstrap_median(ratios(r, base), seed=seed, resamples=500).width for r in others]
+    return max(widths, default=0.0)

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from convgate import measure
 from convgate.errors import unknown
-from convgate.measure import count_cost
-from convgate.measure.state import evaluated
+from convgate.measure.settings import evaluated
 from convgate.papers.rules import Rule, hornet_rule, mmcv_rule, published_rule, thop_rule
 from convgate.tables import Readable
 
@@ -91,7 +91,7 @@ def count(model: nn.Module, example_input: Tensor, counter: str) -> Count:
     if counter == "mmcv":
         return Count(counter, every, _by_rules(model, example_input, mmcv_rule), every)
     if not counter.startswith("thop"):
-        macs = count_cost(model, example_input).macs
+        macs = measure.count(model, example_input).macs
         more = _by_rules(model, example_input, hornet_rule) if counter == "hornet" else 0
         return Count(counter, every, macs + more, every)
     seen = {p for m in model.modules() if thop_rule(m, 0) for p in m.parameters(recurse=False)}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from convgate.errors import InputError
 from convgate.insertion import find_sites
 from convgate.measure import feature_distances
-from convgate.measure.rounds import Progress
+from convgate.measure.timing import Progress
 from convgate.papers.runs import Run
 from convgate.storage import WEIGHTS, load_weights
 from convgate.train.build import build_model, open_run_data

@@ -6,7 +6,7 @@ import timm
 
 from convgate.deploy.engine_config import Course
 from convgate.errors import InputError
-from convgate.measure.rounds import Progress
+from convgate.measure.timing import Progress
 from convgate.models.create import TORCHVISION
 from convgate.papers.build import example_input, fixed_row
 from convgate.papers.commands import train_command

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from convgate.deploy.engine_config import Course
 from convgate.errors import InputError
 from convgate.measure import LatencyReport, PresetReport, run_preset
-from convgate.measure.rounds import Progress
+from convgate.measure.timing import Progress
 from convgate.papers.build import example_input, fixed_row
 from convgate.papers.digits import number
 from convgate.papers.table import PaperTable, Row

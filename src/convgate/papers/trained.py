@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convgate.errors import InputError
-from convgate.measure.rounds import Progress
+from convgate.measure.timing import Progress
 from convgate.papers.commands import row_recipe
 from convgate.papers.distance import DISTANCE, mean_distances
 from convgate.papers.match import dataset_of, trains

@@ -13,7 +13,7 @@ from convgate.insertion.sites import find_blocks
 from convgate.measure import (
     LatencyReport,
     LatencyRow,
-    count_cost,
+    count,
     environment,
     feature_distances,
 )
@@ -133,7 +133,7 @@ def _time(
 
 
 def _facts(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> Facts:
-    cost = count_cost(network, x)
+    cost = count(network, x)
     return Facts(
         params=cost.params,
         macs=cost.macs,

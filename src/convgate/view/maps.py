@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.insertion.tree import Layout
-from convgate.measure.state import evaluated
+from convgate.measure.settings import evaluated
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from convgate.errors import InputError
 from convgate.gates import Gate
 from convgate.insertion import IdentityStart, list_sites
-from convgate.measure.state import evaluated
+from convgate.measure.settings import evaluated
 from convgate.view.activations import Activation, Kind, by_channel, run_watched, scale_of
 from convgate.view.network import Network
 

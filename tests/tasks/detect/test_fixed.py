@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convgate.measure import count_cost
+from convgate.measure import count
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector, list_detectors
 from convgate.tasks.detect.fixed import FixedWork
@@ -17,7 +17,7 @@ def small(name, **options):
 
 
 def macs(module, *shape):
-    return count_cost(module, torch.empty(shape, device="meta")).macs
+    return count(module, torch.empty(shape, device="meta")).macs
 
 
 def cells():
