@@ -9,14 +9,14 @@ import pytest
 import convgate
 
 SOURCE = Path(convgate.__file__).parent
-# Every other file: 200, an `__init__`: 60.
-LINES = {"gates": 120, "models": 250, "cli": 150, "kernels": 300}
+# Every other file: 300, an `__init__`: 60.
+LINES = {"gates": 120, "models": 250, "cli": 200}
 
 
 def limit(file: Path) -> int:
     if file.name == "__init__.py":
         return 60
-    return LINES.get(file.relative_to(SOURCE).parts[0], 200)
+    return LINES.get(file.relative_to(SOURCE).parts[0], 300)
 
 
 def test_public_names_are_sorted_few_and_there():

@@ -1,6 +1,8 @@
 """Which path is taken, and what never sees a kernel."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -117,3 +119,13 @@ def test_counting_takes_the_reference(name, monkeypatch):
     plain = count(gate, x)
     with kernels.use("fused"):
         assert count(gate, x) == plain
+
+
+def test_operators_are_exported_by_name_without_triton():
+    code = "import sys, convgate.kernels as k; print(k.__all__, 'triton' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.endswith("False\n")
+    plain = torch.randn(2, 3, 4, 5)
+    y, mean = kernels.gelu_mean(plain)
+    torch.testing.assert_close(mean, y.mean((2, 3)))
+    assert all(callable(getattr(kernels, name)) for name in kernels.__all__)

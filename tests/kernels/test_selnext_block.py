@@ -7,13 +7,18 @@ import torch
 from torch import nn
 
 from convgate import kernels
-from convgate.kernels.selnext_block import expand, project, reference_expand, reference_project
+from convgate.kernels.selnext_block import (
+    reference_expand,
+    reference_project,
+    selnext_expand,
+    selnext_project,
+)
 from convgate.kernels.selnext_recompute import (
     fits,
-    recompute,
     reference_recompute,
     reference_squeeze,
-    squeeze,
+    selnext_recompute,
+    selnext_squeeze,
 )
 from convgate.models import selnext_block
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
@@ -65,7 +70,7 @@ def test_references_have_their_gradients():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_expand_kernel(device, agree, size, dtype):
     w1, b1, *_ = weights(size[-1], device, dtype)
-    agree(expand, reference_expand, torch.randn(size, device=device).to(dtype), w1, b1)
+    agree(selnext_expand, reference_expand, torch.randn(size, device=device).to(dtype), w1, b1)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -82,14 +87,14 @@ def test_project_kernel(device, agree, size, dtype, ends):
     gamma = gamma if ends in ("gamma", "both") else None
     r = r if ends in ("shortcut", "both") else None
     # The gradient of gamma passes through one more rounded sum than the reference's.
-    agree(project, reference_project, h, s, w2, b2, gamma, r, factor=2)
+    agree(selnext_project, reference_project, h, s, w2, b2, gamma, r, factor=2)
 
 
 def test_strided_input(device, agree):
     """NCHW memory, as it is behind a network that does not keep channels last."""
     w1, b1, *_ = weights(8, device)
     x = torch.randn(2, 8, 3, 5, device=device).permute(0, 2, 3, 1)
-    agree(expand, reference_expand, x, w1, b1)
+    agree(selnext_expand, reference_expand, x, w1, b1)
 
 
 @pytest.mark.parametrize("size", [*SIZES, (2, 5, 5, 40)], ids=str)
@@ -103,8 +108,8 @@ def test_recompute_kernels(device, size, dtype, ends):
     tolerance = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}[dtype]
     with torch.no_grad():
         for fused, reference, given in (
-            (squeeze, reference_squeeze, (x, w1, b1)),
-            (recompute, reference_recompute, (x, s, (w1, b1), (w2, b2), *more)),
+            (selnext_squeeze, reference_squeeze, (x, w1, b1)),
+            (selnext_recompute, reference_recompute, (x, s, (w1, b1), (w2, b2), *more)),
         ):
             got, like = fused(*given), reference(*given)
             wanted = reference(*torch.utils._pytree.tree_map(torch.Tensor.double, given))
@@ -117,8 +122,8 @@ def test_recompute_of_strided_input(device):
     x, r = (torch.randn(2, 8, 3, 5, device=device).permute(0, 2, 3, 1) for _ in range(2))
     s = torch.randn(2, 32, device=device)
     given = x, s, (w1, b1), (w2, b2), gamma, r
-    torch.testing.assert_close(recompute(*given), reference_recompute(*given))
-    torch.testing.assert_close(squeeze(x, w1, b1), reference_squeeze(x, w1, b1))
+    torch.testing.assert_close(selnext_recompute(*given), reference_recompute(*given))
+    torch.testing.assert_close(selnext_squeeze(x, w1, b1), reference_squeeze(x, w1, b1))
 
 
 def test_what_a_tile_holds():
@@ -189,9 +194,9 @@ def test_block_with_drop_path(device):
 def calls(monkeypatch):
     """Count the blocks that take the kernels."""
     seen = []
-    plain = expand
+    plain = selnext_expand
     monkeypatch.setattr(
-        "convgate.models.selnext_block.expand", lambda *a: seen.append(1) or plain(*a)
+        "convgate.models.selnext_block.selnext_expand", lambda *a: seen.append(1) or plain(*a)
     )
     return seen
 

@@ -1,7 +1,8 @@
-"""Published key names to ours and back, and files that are not what they claim to be."""
+"""Published key names to ours, and files that are not what they claim to be."""
 
 import argparse
 import pickle
+import re
 
 import pytest
 import timm
@@ -15,7 +16,6 @@ from convgate.models import (
     from_authors,
     load_checkpoint_file,
     load_weights,
-    to_authors,
 )
 
 DEPTHS, DIMS = (1, 1, 2, 1), (8, 16, 24, 32)
@@ -49,6 +49,31 @@ def authors_shapes():
 def with_bias(key, shape):
     yield f"{key}.weight", shape
     yield f"{key}.bias", shape[:1]
+
+
+THEIRS = {
+    r"^stem": "downsample_layers.0",
+    r"^stages\.(\d)\.downsample": r"downsample_layers.\1",
+    r"\.blocks\.": ".",
+    "conv_dw": "dwconv",
+    r"mlp\.fc1": "pwconv1",
+    r"mlp\.fc2": "pwconv2",
+    r"mlp\.gate\.squeeze": "norm.conv_reduce",
+    r"mlp\.gate\.excite": "norm.conv_expand",
+    r"mlp\.gate\.norm": "norm.gate",
+    r"^head\.norm": "norm",
+    r"^head\.fc": "head",
+}
+
+
+def to_authors(weights):
+    """Our keys by the authors' names."""
+    renamed = {}
+    for key, value in weights.items():
+        for ours, theirs in THEIRS.items():
+            key = re.sub(ours, theirs, key)
+        renamed[key] = value
+    return renamed
 
 
 @pytest.fixture

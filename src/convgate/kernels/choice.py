@@ -28,11 +28,11 @@ def fastest(forms: Sequence[Form], x: Tensor, *key: Hashable) -> Form:
         return forms[0]
     case = x.device, x.shape, x.dtype, key
     if case not in _fastest:
-        _fastest[case] = _race(forms, x.device)
+        _fastest[case] = _time(forms, x.device)
     return forms[_fastest[case]]
 
 
-def _race(forms: Sequence[Form], device: torch.device) -> int:
+def _time(forms: Sequence[Form], device: torch.device) -> int:
     able = [index for index, form in enumerate(forms) if _runs(form)]
     rounds = [[_milliseconds(forms[index], device) for index in able] for _ in range(ROUNDS)]
     times = [median(column) for column in zip(*rounds, strict=True)]

@@ -19,7 +19,7 @@ def gelu_mean(x: Tensor) -> tuple[Tensor, Tensor]:
         y = x Phi(x),    m = mean_p(y)
 
     The backward pass reads x and the gradient of y, writes that of x, and saves x alone. Folded
-    networks call it. SELNeXt's block does without: `selnext_block.expand` has both at the end of
+    networks call it. SELNeXt's block does without: `selnext_expand` has both at the end of
     its product and reads no x.
 
     Shape: x (N, C, ...) -> y like x; m (N, C), float32 for half precision.

@@ -4,18 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convgate.kernels import gelu_mean
+from convgate.kernels.gelu_mean import reference as reference_gelu_mean
 from convgate.kernels.path import takes_fused
 
 
 def reference_expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return gelu(W1 x + b1), and its mean over the positions, operator by operator."""
     h = F.linear(x, weight, bias)
-    y, mean = gelu_mean.reference(h.movedim(-1, 1))
+    y, mean = reference_gelu_mean(h.movedim(-1, 1))
     return y.movedim(1, -1), mean
 
 
-def expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def selnext_expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return the hidden features and their spatial mean; fused, they are written once.
 
         h = gelu(W1 x + b1),    m = mean_p(h)
@@ -49,7 +49,7 @@ def reference_project(
     return y if shortcut is None else y + shortcut
 
 
-def project(
+def selnext_project(
     h: Tensor,
     scale: Tensor,
     weight: Tensor,

@@ -23,7 +23,7 @@ def reference_squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return reference_expand(x, weight, bias)[1]
 
 
-def squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def selnext_squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the spatial mean of the hidden features, which are not written.
 
         m = mean_p(gelu(W1 x + b1))
@@ -54,7 +54,7 @@ def reference_recompute(
     return reference_project(h, scale, *projection, gamma, shortcut)
 
 
-def recompute(
+def selnext_recompute(
     x: Tensor,
     scale: Tensor,
     expansion: tuple[Tensor, Tensor],

@@ -4,7 +4,6 @@ from convgate.models.checkpoint import (
     from_authors,
     load_checkpoint_file,
     load_weights,
-    to_authors,
 )
 from convgate.models.create import create_model, library_of, list_models
 from convgate.models.hornet import HorNet
@@ -27,5 +26,4 @@ __all__ = [
     "list_models",
     "load_checkpoint_file",
     "load_weights",
-    "to_authors",
 ]

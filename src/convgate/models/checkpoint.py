@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +94,14 @@ def from_authors(weights: Mapping[str, Tensor]) -> Weights:
     if "stem.0.weight" in weights:
         return dict(weights)
     named = {_gate_norm(key, value): value for key, value in weights.items()}
-    renamed = _rename(named, ((theirs, ours) for ours, theirs in ROLES))
-    return {key: _linear(key, value) for key, value in renamed.items()}
-
-
-def to_authors(weights: Mapping[str, Tensor]) -> Weights:
-    """Rename our keys to those of oto-q/SELNeXt, the inverse of `from_authors`.
-
-    Raises:
-        CorruptFile: for keys that no SELNeXt has, naming the first.
-    """
-    return _rename(weights, ROLES)
+    rules = [_rule(theirs, ours) for ours, theirs in ROLES]
+    renamed = {}
+    for key, value in named.items():
+        new = next((found for rule in rules if (found := rule(key))), None)
+        if new is None:
+            raise CorruptFile(f"checkpoint key {key!r} is no part of a SELNeXt; is it another net?")
+        renamed[new] = _linear(new, value)
+    return renamed
 
 
 def checkpoint_filter_fn(weights: Mapping[str, Any], model: nn.Module) -> Weights:
@@ -145,17 +142,6 @@ def _check_fit(weights: Weights, model: nn.Module, path: str | Path) -> None:
                 f"checkpoint {path}: {key} is {tuple(weights[key].shape)} and the model's is "
                 f"{tuple(value.shape)}; build the model as the checkpoint's was"
             )
-
-
-def _rename(weights: Mapping[str, Tensor], roles: Iterable[tuple[str, str]]) -> Weights:
-    rules = [_rule(old, new) for old, new in roles]
-    renamed = {}
-    for key, value in weights.items():
-        new = next((found for rule in rules if (found := rule(key))), None)
-        if new is None:
-            raise CorruptFile(f"checkpoint key {key!r} is no part of a SELNeXt; is it another net?")
-        renamed[new] = value
-    return renamed
 
 
 def _rule(old: str, new: str) -> Callable[[str], str | None]:

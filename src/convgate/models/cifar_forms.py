@@ -10,8 +10,7 @@ from timm.models.densenet import DenseNet
 from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
-from convgate.models.cfgs import cifar_cfg
-from convgate.models.pooled import init_he
+from convgate.models.staged import cifar_cfg, init_he
 
 __all__ = [
     "densenet121_cifar",

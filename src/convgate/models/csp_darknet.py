@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.cfgs import imagenet_cfg
-from convgate.models.pooled import Pooled
+from convgate.models.staged import Pooled, imagenet_cfg
 
 __all__ = ["CSPDarknet", "CSPLayer", "csp_darknet_nano"]
 

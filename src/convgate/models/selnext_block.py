@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from convgate.gates import Gate, PooledGate, create_gate
 from convgate.kernels.choice import fastest
 from convgate.kernels.path import takes_fused
-from convgate.kernels.selnext_block import expand, project
-from convgate.kernels.selnext_recompute import fits, recompute, squeeze
+from convgate.kernels.selnext_block import selnext_expand, selnext_project
+from convgate.kernels.selnext_recompute import fits, selnext_recompute, selnext_squeeze
 from convgate.models.trunk import NORM_EPS
 
 
@@ -82,15 +82,15 @@ class GatedMlp(nn.Module):
 
     def keeping(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
         """Return what `fused` does, with the hidden features written once and read once."""
-        h, mean = expand(x, self.fc1.weight, self.fc1.bias)
+        h, mean = selnext_expand(x, self.fc1.weight, self.fc1.bias)
         scale = self._scale(mean.to(h.dtype))
-        return project(h, scale, self.fc2.weight, self.fc2.bias, gamma, shortcut)
+        return selnext_project(h, scale, self.fc2.weight, self.fc2.bias, gamma, shortcut)
 
     def recomputing(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
         """Return what `fused` does, with the hidden features computed twice and never written."""
         expansion, projection = ((fc.weight, fc.bias) for fc in (self.fc1, self.fc2))
-        scale = self._scale(squeeze(x, *expansion).to(x.dtype))
-        return recompute(x, scale, expansion, projection, gamma, shortcut)
+        scale = self._scale(selnext_squeeze(x, *expansion).to(x.dtype))
+        return selnext_recompute(x, scale, expansion, projection, gamma, shortcut)
 
     def _scale(self, mean: Tensor) -> Tensor:
         # A map of one position is its own mean: the gate gives what it gives for all of h.

@@ -11,9 +11,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 from torchvision.models.shufflenetv2 import InvertedResidual
 
-from convgate.models.cfgs import cifar_cfg
-from convgate.models.pooled import Pooled, init_he
-from convgate.models.staged import Blocks
+from convgate.models.staged import Blocks, Pooled, cifar_cfg, init_he
 
 __all__ = ["ShuffleNetCifar", "shuffle_unit", "shufflenet_v2_cifar"]
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers.classifier import create_classifier
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
@@ -142,3 +144,74 @@ def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     steps = max(sum(depths) - 1, 1)
     rates = iter([rate * step / steps for step in range(sum(depths))])
     return [[next(rates) for _ in range(depth)] for depth in depths]
+
+
+class Pooled(Staged):
+    """A `Staged` network with the head: mean over the map, dropout, linear.
+
+    A subclass fills `feature_info` and calls `make_head` last.
+
+    Shape: x (N, C, H, W) -> logits (N, num_classes).
+    Source: the model interface of timm, https://huggingface.co/docs/timm/feature_extraction.
+    """
+
+    def make_head(self, num_classes: int, global_pool: str, drop_rate: float) -> None:
+        """Build the head for the width of the last stage."""
+        self.num_classes = num_classes
+        self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=global_pool
+        )
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        x = self.drop(self.global_pool(x))
+        return x if pre_logits else self.fc(x)
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.num_classes = num_classes
+        pool_type = self.global_pool.pool_type if global_pool is None else global_pool
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=pool_type
+        )
+        self.fc.to(next(self.parameters()))
+
+
+def init_he(module: nn.Module) -> None:
+    """He initialisation of a convolution or classifier, by the width of its input."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight)
+
+
+def imagenet_cfg(**kwargs: Any) -> dict[str, Any]:
+    """Return timm's configuration of a network for photographs of 224 px."""
+    return {
+        "url": "",
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.875,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        **kwargs,
+    }
+
+
+def cifar_cfg(**kwargs: Any) -> dict[str, Any]:
+    """Return timm's configuration of a network for photographs of 32 px."""
+    return {
+        "url": "",
+        "num_classes": 10,
+        "input_size": (3, 32, 32),
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "mean": (0.4914, 0.4822, 0.4465),  # of the training photographs of CIFAR-10
+        "std": (0.2470, 0.2435, 0.2616),
+        "first_conv": "conv1",
+        "classifier": "fc",
+        **kwargs,
+    }

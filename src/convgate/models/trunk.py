@@ -11,8 +11,7 @@ from timm.layers.classifier import NormMlpClassifierHead
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from convgate.models.cfgs import imagenet_cfg
-from convgate.models.staged import Blocks, Staged
+from convgate.models.staged import Blocks, Staged, imagenet_cfg
 
 NORM_EPS = 1e-6  # of every layer norm outside a gate
 

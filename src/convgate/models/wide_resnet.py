@@ -9,9 +9,7 @@ from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.cfgs import cifar_cfg
-from convgate.models.pooled import Pooled, init_he
-from convgate.models.staged import Blocks, drop_path_rates
+from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, init_he
 
 __all__ = ["WideBlock", "WideResNet", "wrn28_10"]
 

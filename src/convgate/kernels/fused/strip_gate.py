@@ -19,7 +19,7 @@ from convgate.kernels.fused.launch import PROGRAMS, TILE, dense, is_last, launch
 
 
 @dataclass(frozen=True)
-class Walk:
+class StripWalk:
     """Tiles over (N, C, H, W): `parts` is how many programs share a column."""
 
     size: tuple[int, ...]
@@ -57,7 +57,7 @@ class Walk:
         )
 
 
-def _walk(x: Tensor) -> Walk:
+def _walk(x: Tensor) -> StripWalk:
     n, c, h, w = x.shape
     last = is_last(x)
     if last:
@@ -71,7 +71,7 @@ def _walk(x: Tensor) -> Walk:
     tiles = ceil(h / block_h)
     programs = n * ceil(c / block_c) * ceil(w / block_w)
     steps = ceil(tiles / min(tiles, ceil(PROGRAMS / programs)))
-    return Walk((n, c, h, w), (block_c, block_h, block_w), ceil(tiles / steps), steps, last)
+    return StripWalk((n, c, h, w), (block_c, block_h, block_w), ceil(tiles / steps), steps, last)
 
 
 @triton.jit
