@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,15 +70,24 @@ def shape_fault(shape: object, size: tuple[int, int]) -> str:
             return f"has a mask of size {claimed}, but the picture is [{size[1]}, {size[0]}]"
         return "" if _decodes(shape, size) else "has a damaged mask"
     if isinstance(shape, tuple):
-        broken = not shape or any(len(line) < 6 or len(line) % 2 for line in shape)
-        return "has a polygon of fewer than three points" if broken else ""
+        if not shape or any(len(line) < 6 or len(line) % 2 for line in shape):
+            return "has a polygon of fewer than three points"
+        if not all(_near(line, max(size)) for line in shape):
+            return "has a polygon with points far outside the picture or that are no numbers"
     return ""
+
+
+def _near(line: Sequence[float], side: int) -> bool:
+    """Tell whether coordinates lie within a side of the picture; drawing walks every pixel."""
+    numbers = math.isfinite(sum(line))  # min and max pass over what is no number
+    return numbers and min(line) >= -side and max(line) <= 2 * side
 
 
 def _decodes(shape: dict[str, Any], size: tuple[int, int]) -> bool:
     counts = shape.get("counts")
     if isinstance(counts, list):
-        return sum(counts) == size[0] * size[1] and all(run >= 0 for run in counts)
+        whole = all(isinstance(run, int) and run >= 0 for run in counts)
+        return whole and sum(counts) == size[0] * size[1]
     return isinstance(counts, (str, bytes)) and _runs(counts) == size[0] * size[1]
 
 

@@ -18,6 +18,12 @@ SMALL = {
 }
 """Options under which every detector runs on images of about 64 px."""
 
+ROIS = {"pyramid_width": 16, "rois_per_image": 16}
+NARROW = {
+    name: options | (ROIS if name.endswith("rcnn") else {}) for name, options in SMALL.items()
+}
+"""The same with narrow heads on few proposals, where nothing has to be learnt."""
+
 
 def backbone(**options):
     """A SELNeXt of 0.2 M parameters with maps at strides 4, 8, 16 and 32."""
@@ -49,4 +55,6 @@ def pictures():
 @pytest.fixture
 def tiny():
     """Return the functions above; a test directory cannot be imported from."""
-    return SimpleNamespace(backbone=backbone, target=target, pictures=pictures, options=SMALL)
+    return SimpleNamespace(
+        backbone=backbone, target=target, pictures=pictures, options=SMALL, narrow=NARROW
+    )

@@ -14,13 +14,14 @@ from convgate.tasks.detect import create_detector
 from convgate.tasks.detect.cascade_heads import CascadeRoIHeads
 
 SHAPES = [(64, 96), (80, 64)]
+WIDTH = 32  # of the pyramid and of the heads
 
 
 def sample(tiny, seed=0):
     torch.manual_seed(seed)
     _, targets = tiny.pictures()
     sides = [(96 // s, 96 // s) for s in (4, 8, 16, 32)]
-    features = {str(i): torch.randn(2, 256, *side) for i, side in enumerate(sides)}
+    features = {str(i): torch.randn(2, WIDTH, *side) for i, side in enumerate(sides)}
     proposals = []
     for target, (height, width) in zip(targets, SHAPES, strict=True):
         corners = torch.rand(30, 2) * torch.tensor([width, height]) * 0.5
@@ -34,7 +35,8 @@ def sample(tiny, seed=0):
 def plain(tiny):
     """The heads of torchvision's Mask R-CNN, with weights that decide something."""
     torch.manual_seed(1)
-    heads = create_detector("mask_rcnn", tiny.backbone(), num_classes=3).roi_heads
+    model = create_detector("mask_rcnn", tiny.backbone(), num_classes=3, pyramid_width=WIDTH)
+    heads = model.roi_heads
     nn.init.normal_(heads.box_predictor.cls_score.weight, std=0.2)
     nn.init.normal_(heads.box_predictor.bbox_pred.weight, std=0.05)
     return heads

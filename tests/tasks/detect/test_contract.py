@@ -18,7 +18,7 @@ def name(request):
 @pytest.fixture
 def detector(name, tiny):
     torch.manual_seed(0)
-    return create_detector(name, tiny.backbone(), num_classes=3, **tiny.options[name])
+    return create_detector(name, tiny.backbone(), num_classes=3, **tiny.narrow[name])
 
 
 def total(losses):

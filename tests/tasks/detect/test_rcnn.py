@@ -8,7 +8,8 @@ NAMES = ("cascade_mask_rcnn", "faster_rcnn", "mask_rcnn")
 
 
 def light(name, tiny, **options):
-    return create_detector(name, tiny.backbone(), num_classes=3, **tiny.options[name], **options)
+    options = tiny.narrow[name] | options
+    return create_detector(name, tiny.backbone(), num_classes=3, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)

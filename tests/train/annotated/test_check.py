@@ -66,7 +66,11 @@ def test_an_annotation_of_another_size(coco, opened):
         ({"size": [32, 32], "counts": [1000, -1, 25]}, "has a damaged mask"),
         ({"size": [32, 32], "counts": "0" * 9}, "has a damaged mask"),
         ({"size": [32, 32], "counts": "\x00"}, "has a damaged mask"),
+        ({"size": [32, 32], "counts": ["a", 1023]}, "has a damaged mask"),
         ([[1, 1, 5, 5]], "fewer than three points"),
+        ([[1, 1, 5, 5, float("nan"), 5]], "points far outside the picture or that are no numbers"),
+        ([[1, 1, 5, 5, 1e300, 5]], "points far outside the picture or that are no numbers"),
+        ([[1, 1, 5, 5, -40, 5]], "points far outside the picture or that are no numbers"),
         ([], "has no mask"),
     ],
 )
@@ -74,6 +78,15 @@ def test_a_mask_that_does_not_fit_matters_where_masks_are_wanted(coco, opened, s
     coco.sheets["val"]["annotations"][0]["segmentation"] = segmentation
     assert said in refusal(opened, coco, kinds=TargetKinds(masks=True))
     assert opened("coco", coco.write()).val_images == 2
+
+
+@pytest.mark.parametrize("number", [[1], {"id": 1}, "1", None])
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_an_annotation_whose_picture_or_class_is_no_number(coco, opened, key, number):
+    coco.sheets["train"]["annotations"][0][key] = number
+    sentence = f"annotation 1 is damaged: its {key} {number!r} is no number"
+    assert sentence in refusal(opened, coco)
+    assert sentence in " ".join(opened("coco", coco.write(), skip_bad=True).skipped)
 
 
 def test_crowds_are_not_trained_on_and_marked_for_the_scores(coco, opened):

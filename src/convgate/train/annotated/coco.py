@@ -101,7 +101,7 @@ def _images(
     faults: list[str] = []
     for entry in sheet["annotations"]:
         try:
-            where, annotation = entry["image_id"], _annotation(entry, of_category)
+            where, annotation = _number(entry, "image_id"), _annotation(entry, of_category)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else entry
             faults.append(f"{sheet.name}: annotation {number!r} is damaged: {_words(error)}")
@@ -147,7 +147,7 @@ def _folder(sheet: _Sheet, pictures: set[str]) -> str:
 
 def _annotation(entry: Any, of_category: Mapping[int, int]) -> Annotation:
     left, top, width, height = map(float, entry["bbox"])
-    category = entry["category_id"]
+    category = _number(entry, "category_id")
     if category not in of_category:
         raise ValueError(f"its file lists no category {category!r}")
     label = of_category[category]
@@ -160,6 +160,12 @@ def _annotation(entry: Any, of_category: Mapping[int, int]) -> Annotation:
         area=float(entry.get("area", 0)),
         shape=_shape(entry.get("segmentation")),
     )
+
+
+def _number(entry: Any, key: str) -> int:
+    if not isinstance(entry[key], int):
+        raise ValueError(f"its {key} {entry[key]!r} is no number")
+    return int(entry[key])
 
 
 def _shape(segmentation: Any) -> Shape | None:
