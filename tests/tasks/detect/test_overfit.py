@@ -13,7 +13,7 @@ SETTINGS = {  # steps, learning rate
     "retinanet": (150, 2e-3),
     "ssdlite320": (300, 6e-3),
     "yolof": (500, 1e-3),
-    "yolox": (350, 1e-2),
+    "yolox": (150, 2e-2),
 }
 
 LARGER = {"yolox": {"min_size": 128, "max_size": 192}}
@@ -44,6 +44,16 @@ def learn(model, images, targets, steps, rate):
         schedule.step()
 
 
+def settle(model, images, targets):
+    """Measure the batch norms' statistics anew: a short run is over before they have followed."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+    with torch.no_grad():
+        model.train()(images, targets)
+
+
 def precision(found, targets, kind):
     metric = MeanAveragePrecision(iou_type=kind, backend="pycocotools")
     if kind == "segm":
@@ -70,6 +80,8 @@ def test_two_images_are_learnt(name, tiny, monkeypatch):
     lighten(model)
     images, targets = tiny.pictures()
     learn(model, images, targets, *SETTINGS[name])
+    if name == LIGHTEST:
+        settle(model, images, targets)
     with torch.no_grad():
         found = model.eval()(images)
     assert precision(found, targets, "bbox") > 0.9
