@@ -7,6 +7,7 @@ import torch
 
 from convgate.errors import InputError
 from convgate.insertion import insert, remove, replace
+from convgate.measure import count
 
 FAST = {"rounds": 3, "warmup_s": 0.0, "warmup_runs": 1, "warmup_cap_s": 0.1, "sample_ms": 0.1}
 
@@ -85,7 +86,7 @@ def test_a_gate_that_is_gone_cannot_be_measured(backbone):
 def test_the_forms_of_a_report(backbone):
     net = backbone("resnet")
     report = insert(net, "se", at="spatial", start="paper", example_input=torch.randn(1, 3, 32, 32))
-    said = json.loads(report.to_json())
+    said = json.loads(json.dumps(report.to_dict()))
     assert said["rows"][0]["path"] == report.rows[0].path
     assert said["total"] == {"params": report.params, "macs": report.macs, "share": None}
     assert (said["action"], said["gate"], said["start"]) == ("insert", "se", "paper")
@@ -111,3 +112,22 @@ def test_the_forms_of_a_report(backbone):
         == 1
     )
     assert lines[-1].startswith("total  ") and f"{report.macs:,}" in lines[-1]
+
+
+def test_multiply_adds_are_counted_when_they_are_read(backbone, monkeypatch):
+    counted = []
+
+    def counting(*given):
+        counted.append(given)
+        return count(*given)
+
+    monkeypatch.setattr("convgate.insertion.report.count", counting)
+    net, x = backbone("resnet"), torch.randn(1, 3, 32, 32)
+    report = insert(net, "se", at="spatial", start="paper", example_input=x)
+    assert not counted
+    remove(net)  # the report outlives the gates
+    del net
+    expected = sum(se_costs(row.channels)[1] for row in report.rows)
+    assert (report.macs, report.to_dict()["total"]["macs"]) == (expected, expected)
+    assert len(counted) == len(report.rows)
+    assert all(given[1].device.type == "meta" for given in counted)

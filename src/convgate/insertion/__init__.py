@@ -2,18 +2,18 @@
 
 from convgate.insertion.attach import Insertion, inserted
 from convgate.insertion.identity import IdentityStart, start_as_identity
-from convgate.insertion.report import InsertReport, Row
+from convgate.insertion.report import GateRow, InsertReport
 from convgate.insertion.rules import SITES
-from convgate.insertion.select import find_sites
+from convgate.insertion.selection import find_sites
 from convgate.insertion.sites import Site, list_sites
 from convgate.insertion.surgery import insert, remove, replace
 
 __all__ = [
     "SITES",
+    "GateRow",
     "IdentityStart",
     "InsertReport",
     "Insertion",
-    "Row",
     "Site",
     "find_sites",
     "insert",

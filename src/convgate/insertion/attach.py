@@ -12,8 +12,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from convgate.errors import InputError
+from convgate.insertion.module_tree import CHILDREN, MARK, child, join
 from convgate.insertion.sites import Site
-from convgate.insertion.tree import CHILDREN, MARK, child, join
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def check_free(model: nn.Module, site: Site) -> None:
 def attach(model: nn.Module, gate: nn.Module, insertion: Insertion) -> None:
     """Put a gate on a site."""
     site = insertion.site
-    host = model.get_submodule(site.path)
+    carrier = model.get_submodule(site.path)
     mark(gate, insertion)
-    host.add_module(CHILDREN[site.where], gate)
+    carrier.add_module(CHILDREN[site.where], gate)
     if site.where == "output":
-        host.register_forward_hook(OUTPUT_HOOKS[site.layout])
+        carrier.register_forward_hook(OUTPUT_HOOKS[site.layout])
     else:
-        host.register_forward_pre_hook(INPUT_HOOKS[site.layout])
+        carrier.register_forward_pre_hook(INPUT_HOOKS[site.layout])
 
 
 def mark(gate: nn.Module, insertion: Insertion) -> None:
@@ -99,15 +99,15 @@ def mark(gate: nn.Module, insertion: Insertion) -> None:
 def detach(model: nn.Module, path: str) -> None:
     """Take the gate at ``path`` off the module that carries it."""
     above, _, name = path.rpartition(".")
-    host = model.get_submodule(above)
-    unhook(host, name)
-    delattr(host, name)
+    carrier = model.get_submodule(above)
+    unhook(carrier, name)
+    delattr(carrier, name)
 
 
-def unhook(host: nn.Module, name: str) -> None:
+def unhook(carrier: nn.Module, name: str) -> None:
     """Let the gate called ``name`` on a module no longer run."""
     hooks: dict[int, Any] = (
-        host._forward_hooks if name == CHILDREN["output"] else host._forward_pre_hooks
+        carrier._forward_hooks if name == CHILDREN["output"] else carrier._forward_pre_hooks
     )
     for key in [key for key, hook in hooks.items() if hook in HOOKS]:
         del hooks[key]

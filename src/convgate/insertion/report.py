@@ -1,15 +1,19 @@
-"""What was put where, and what it costs."""
+"""What was put where, and what it costs: parameters, multiply-adds, share of the latency."""
 
-import json
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.insertion.gate_cost import count_macs, time_gates
+from convgate.insertion.module_tree import CHILDREN, MARK, child, join
 from convgate.insertion.sites import Site
-from convgate.insertion.tree import CHILDREN, MARK, child, join
+from convgate.measure import LatencyRow, compare_latency, count
+from convgate.measure.settings import evaluated
 from convgate.tables import Readable, Table
 
 HEADER = ("site", "path", "stage", "channels", "gate", "params", "MACs", "latency")
@@ -17,7 +21,7 @@ ALIGN = "llrrlrrr"
 
 
 @dataclass(frozen=True)
-class Row(Readable):
+class GateRow(Readable):
     """One gate.
 
     Attributes:
@@ -28,10 +32,11 @@ class Row(Readable):
         channels: C at the site.
         gate: Its registered name; "none" for what was removed.
         params: Parameters that the network gained; negative where it lost some.
-        macs: Multiply-adds of the gate for one image; None while its input's size is unknown.
         share: The gate's own latency over the network's, gates included; None until measured.
         share_low: Lower end of the share's 95 % interval.
         share_high: Upper end of it.
+        twin: The gate on the meta device, without numbers; None for what was removed.
+        shape: Of the gate's input, (N, C, H, W); None while it is unknown.
     """
 
     site: str
@@ -41,10 +46,25 @@ class Row(Readable):
     channels: int
     gate: str
     params: int
-    macs: int | None = None
     share: float | None = None
     share_low: float | None = None
     share_high: float | None = None
+    twin: nn.Module | None = field(default=None, repr=False, compare=False)
+    shape: tuple[int, ...] | None = field(default=None, repr=False)
+
+    @cached_property
+    def macs(self) -> int | None:
+        """Multiply-adds of the gate for one image, counted when first asked for; None: unknown."""
+        if self.twin is None or self.shape is None:
+            return None
+        dtype = next((p.dtype for p in self.twin.parameters()), torch.float32)
+        return count(self.twin, torch.empty(1, *self.shape[1:], device="meta", dtype=dtype)).macs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is printed and the ends of the share's interval, by name."""
+        names = [f.name for f in fields(self) if f.name not in ("twin", "shape")]
+        names.insert(names.index("share"), "macs")
+        return {name: getattr(self, name) for name in names}
 
     def cells(self) -> tuple[str, ...]:
         """Return the row of the table, as text."""
@@ -67,7 +87,7 @@ class InsertReport(Readable):
     action: str
     gate: str
     start: str
-    rows: tuple[Row, ...]
+    rows: tuple[GateRow, ...]
 
     @property
     def params(self) -> int:
@@ -87,7 +107,7 @@ class InsertReport(Readable):
         return sum(known) if len(known) == len(self.rows) else None
 
     def measure(self, model: nn.Module, example_input: Tensor, **options: Any) -> "InsertReport":
-        """Return the report with MACs, and each gate's predicted share of the network's latency.
+        """Return the report for this input, with each gate's predicted share of the latency.
 
         Every gate is timed alone on the tensor that it gets in the network, interleaved with the
         whole network. What a gate costs around it, by splitting a fused region or emptying the
@@ -102,17 +122,16 @@ class InsertReport(Readable):
             InputError: if the network lacks one of the gates.
         """
         paths = [_gate_path(model, row) for row in self.rows]
+        timed = time_gates(model, paths, example_input, **options)
         rows = [
             replace(
                 row,
-                macs=macs,
+                shape=shape,
                 share=time.ratio,
                 share_low=time.ratio_low,
                 share_high=time.ratio_high,
             )
-            for row, (macs, time) in zip(
-                self.rows, time_gates(model, paths, example_input, **options), strict=True
-            )
+            for row, (shape, time) in zip(self.rows, timed, strict=True)
         ]
         return replace(self, rows=tuple(rows))
 
@@ -120,10 +139,6 @@ class InsertReport(Readable):
         """Return the fields and the totals as plain JSON types."""
         total = {"params": self.params, "macs": self.macs, "share": self.share}
         return super().to_dict() | {"total": total}
-
-    def to_json(self) -> str:
-        """Return the fields and the totals as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
 
     def table(self) -> Table:
         """Return one row for each gate, and their total."""
@@ -134,9 +149,9 @@ class InsertReport(Readable):
 
 def report_row(
     site: Site, gate: str, module: nn.Module | None, old: nn.Module | None = None
-) -> Row:
+) -> GateRow:
     """Return the row of a gate that comes, goes, or takes the place of another module."""
-    return Row(
+    return GateRow(
         site=site.name,
         path=site.path,
         where=site.where,
@@ -144,11 +159,12 @@ def report_row(
         channels=site.channels,
         gate=gate,
         params=_params(module) - _params(old),
-        macs=count_macs(module, site.shape) if module is not None and site.shape else None,
+        twin=None if module is None else copy.deepcopy(module).to("meta"),
+        shape=site.shape,
     )
 
 
-def _gate_path(model: nn.Module, row: Row) -> str:
+def _gate_path(model: nn.Module, row: GateRow) -> str:
     for path in (join(row.path, CHILDREN[row.where]), row.path):
         gate = child(model, path)
         if gate is not None and MARK in vars(gate):
@@ -166,3 +182,48 @@ def _number(value: int | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+def time_gates(
+    model: nn.Module, paths: Sequence[str], example_input: Tensor, **options: Any
+) -> list[tuple[tuple[int, ...], LatencyRow]]:
+    """Return the input's shape and the latency against the whole network's, gate by gate.
+
+    Gates of one kind on tensors of one form are timed once.
+
+    Args:
+        model: A network.
+        paths: Its gates.
+        example_input: What the network takes, (N, C, H, W).
+        options: Of `compare_latency`.
+    """
+    gates = [model.get_submodule(path) for path in paths]
+    inputs = _inputs(model, gates, example_input)
+    cases = [
+        f"{gate} on {tuple(x.shape)} {x.stride()}" for gate, x in zip(gates, inputs, strict=True)
+    ]
+    runs = {case: _run(gate, x) for case, gate, x in zip(cases, gates, inputs, strict=True)}
+    timed = compare_latency({"network": model, **runs}, example_input, base="network", **options)
+    return [(tuple(x.shape), timed.row(case)) for case, x in zip(cases, inputs, strict=True)]
+
+
+def _inputs(model: nn.Module, gates: Sequence[nn.Module], example_input: Tensor) -> list[Tensor]:
+    """Run the network and return what each gate received."""
+    received: dict[nn.Module, Tensor] = {}
+
+    def keep(gate: nn.Module, args: tuple[Tensor, ...]) -> None:
+        received[gate] = args[0].detach().clone()
+
+    handles = [gate.register_forward_pre_hook(keep) for gate in gates]
+    try:
+        with evaluated(model):
+            model(example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [received[gate] for gate in gates]
+
+
+def _run(gate: nn.Module, x: Tensor) -> Callable[[Tensor], Any]:
+    twin = copy.deepcopy(gate).eval()
+    return lambda _image: twin(x)

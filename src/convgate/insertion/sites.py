@@ -7,11 +7,20 @@ from itertools import groupby, pairwise
 import torch
 from torch import nn
 
-from convgate.insertion.host import input_host, output_host
-from convgate.insertion.place import Spots
-from convgate.insertion.rules import SITES, block_spots, stem_spot
+from convgate.insertion.blocks import BlockSites
+from convgate.insertion.module_tree import (
+    MARK,
+    Layout,
+    TensorSite,
+    Where,
+    child,
+    input_carrier,
+    input_width,
+    join,
+    output_carrier,
+)
+from convgate.insertion.rules import SITES, block_sites, stem_site
 from convgate.insertion.trace import record_shapes
-from convgate.insertion.tree import MARK, Layout, Spot, Where, child, input_width, join
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Block:
-    """A recognised block, its stage, and its spots by site name."""
+    """A recognised block, its stage, and its tensors by site name."""
 
     path: str
     stage: int
-    spots: Spots
+    sites: BlockSites
 
 
 def list_sites(model: nn.Module, example_input: torch.Tensor | None = None) -> list[Site]:
@@ -71,7 +80,8 @@ def list_sites(model: nn.Module, example_input: torch.Tensor | None = None) -> l
         example_input: An input; with it the network runs once, and the sites have shapes.
     """
     blocks = find_blocks(model)
-    sites = [_site(model, name, spot, stage) for name, spot, stage in _named_spots(model, blocks)]
+    named = _named_tensors(model, blocks)
+    sites = [_site(model, name, tensor, stage) for name, tensor, stage in named]
     if example_input is None:
         return sites
     shapes = record_shapes(model, [(site.path, site.where) for site in sites], example_input)
@@ -90,21 +100,21 @@ def with_shape(site: Site, shape: tuple[int, ...], layout: Layout | None = None)
 
 def find_blocks(model: nn.Module) -> list[Block]:
     """Return the recognised blocks in order; parts of blocks and of gates are none."""
-    found: list[tuple[str, Spots]] = []
+    found: list[tuple[str, BlockSites]] = []
     closed: list[str] = []
     for path, module in model.named_modules():
         if any(path.startswith(prefix) for prefix in closed):
             continue
-        spots = block_spots(module)
-        if spots:
-            found.append((path, spots))
-        if spots or MARK in module.__dict__:
+        sites = block_sites(module)
+        if sites:
+            found.append((path, sites))
+        if sites or MARK in module.__dict__:
             closed.append(f"{path}." if path else "")
-    stages = _stages([path for path, _ in found], [s.places["block_end"] for _, s in found])
-    return [Block(path, stage, spots) for (path, spots), stage in zip(found, stages, strict=True)]
+    stages = _stages([path for path, _ in found], [s.tensors["block_end"] for _, s in found])
+    return [Block(path, stage, sites) for (path, sites), stage in zip(found, stages, strict=True)]
 
 
-def _stages(paths: list[str], ends: list[Spot]) -> list[int]:
+def _stages(paths: list[str], ends: list[TensorSite]) -> list[int]:
     parents = [path.rpartition(".")[0] for path in paths]
     keys: list[object] = list(parents)
     if len(set(parents)) == 1:
@@ -113,22 +123,22 @@ def _stages(paths: list[str], ends: list[Spot]) -> list[int]:
     return [stage for stage, run in numbered for _ in run]
 
 
-def _named_spots(model: nn.Module, blocks: list[Block]) -> Iterator[tuple[str, Spot, int]]:
+def _named_tensors(model: nn.Module, blocks: list[Block]) -> Iterator[tuple[str, TensorSite, int]]:
     stem = _stem(model, blocks)
     if stem:
         yield "stem_end", stem, 0
     for stage, group in groupby(blocks, lambda block: block.stage):
         members = list(group)
         for block in members:
-            for name in sorted(block.spots.places, key=SITES.index):
-                spot = block.spots.places[name]
-                yield name, replace(spot, path=join(block.path, spot.path)), stage
+            for name in sorted(block.sites.tensors, key=SITES.index):
+                tensor = block.sites.tensors[name]
+                yield name, replace(tensor, path=join(block.path, tensor.path)), stage
         end = _stage_end(model, members[-1])
         if end:
             yield "stage_end", end, stage
 
 
-def _stem(model: nn.Module, blocks: list[Block]) -> Spot | None:
+def _stem(model: nn.Module, blocks: list[Block]) -> TensorSite | None:
     """Look for the stem in the smallest module that holds all blocks, then in what holds that."""
     names = [block.path.split(".")[:-1] for block in blocks]
     if not names:
@@ -137,9 +147,9 @@ def _stem(model: nn.Module, blocks: list[Block]) -> Spot | None:
     for depth in range(len(shared), -1, -1):
         path = join(*shared[:depth])
         root = child(model, path)
-        spot = stem_spot(root) if root is not None else None
-        if spot:
-            return replace(spot, path=join(path, spot.path))
+        tensor = stem_site(root) if root is not None else None
+        if tensor:
+            return replace(tensor, path=join(path, tensor.path))
     return None
 
 
@@ -150,9 +160,9 @@ def _equal_levels(names: list[list[str]]) -> Iterator[tuple[str, ...]]:
         yield level
 
 
-def _stage_end(model: nn.Module, last: Block) -> Spot | None:
-    if last.spots.width is not None:
-        return Spot(last.path, "output", last.spots.width)
+def _stage_end(model: nn.Module, last: Block) -> TensorSite | None:
+    if last.sites.width is not None:
+        return TensorSite(last.path, "output", last.sites.width)
     stage = last.path.rpartition(".")[0]
     above, _, name = stage.rpartition(".")
     around = child(model, above)
@@ -160,10 +170,10 @@ def _stage_end(model: nn.Module, last: Block) -> Spot | None:
     after = next((b for a, b in pairwise(names) if a == name), None)
     following = child(model, join(above, after)) if after else None
     width = input_width(following) if following is not None else None
-    return Spot(join(above, after or ""), "input", width) if width else None
+    return TensorSite(join(above, after or ""), "input", width) if width else None
 
 
-def _site(model: nn.Module, name: str, spot: Spot, stage: int) -> Site:
-    host = output_host if spot.where == "output" else input_host
-    path = host(model, spot.path)
-    return Site(name, path, stage, spot.channels, spot.layout, spot.where)
+def _site(model: nn.Module, name: str, tensor: TensorSite, stage: int) -> Site:
+    carrier = output_carrier if tensor.where == "output" else input_carrier
+    path = carrier(model, tensor.path)
+    return Site(name, path, stage, tensor.channels, tensor.layout, tensor.where)

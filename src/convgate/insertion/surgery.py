@@ -1,20 +1,23 @@
 """Insert, replace and remove gates in place; a refusal leaves the network untouched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.gates import GATES
+from convgate.gates import GATES, create_gate
 from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
-from convgate.insertion.build import Start, build_gate
+from convgate.insertion.identity import start_as_identity
+from convgate.insertion.module_tree import MARK
 from convgate.insertion.report import InsertReport, report_row
-from convgate.insertion.select import find_sites, in_stages
+from convgate.insertion.selection import find_sites, in_stages
 from convgate.insertion.sites import Site, list_sites, with_shape
 from convgate.insertion.trace import known_input, record_shapes
-from convgate.insertion.tree import MARK
 
+Start = Literal["identity", "paper"]
+STARTS = ("identity", "paper")
 Target = tuple[str, Site, Literal["site", "slot"]]
 """The path of a module that goes, its site, and whether a gate beside the path or in it."""
 
@@ -67,7 +70,7 @@ def insert(
     sites = find_sites(model, at, stages, example_input)
     for site in sites:
         check_free(model, site)
-    made = [build_gate(model, site, gate, start, gate_options) for site in sites]
+    made = [_build_gate(model, site, gate, start, gate_options) for site in sites]
     rows = [report_row(site, gate, module) for site, module in zip(sites, made, strict=True)]
     for site, module in zip(sites, made, strict=True):
         attach(model, module, Insertion(site, gate, gate_options, start))
@@ -108,7 +111,7 @@ def replace(
     sites = in_stages([site for _, site, _ in targets], stages)
     targets = [target for target in targets if target[1] in sites]
     sites = _with_shapes(model, [path for path, _, _ in targets], sites, example_input)
-    made = [build_gate(model, site, new, start, gate_options) for site in sites]
+    made = [_build_gate(model, site, new, start, gate_options) for site in sites]
     rows = [
         report_row(site, new, module, model.get_submodule(path))
         for (path, _, _), site, module in zip(targets, sites, made, strict=True)
@@ -194,3 +197,37 @@ def _with_shapes(
         with_shape(site, found[0], "NCHW") if found else site
         for site, found in zip(sites, shapes, strict=True)
     ]
+
+
+def _build_gate(
+    model: nn.Module, site: Site, gate: str, start: str, options: Mapping[str, Any]
+) -> nn.Module:
+    """Return a gate for a site, on its module's device, in the network's dtype and mode.
+
+    Raises:
+        InputError: for an unknown start, gate or option, or channels that the gate cannot take.
+    """
+    if start not in STARTS:
+        raise unknown("start", start, STARTS)
+    made: nn.Module = _create(site, gate, options)
+    if start == "identity":
+        made = start_as_identity(made)  # type: ignore[arg-type]
+    near = model.get_submodule(site.path)
+    device = _first(near, model).device
+    return made.to(device, _first(model).dtype).train(model.training)
+
+
+def _create(site: Site, gate: str, options: Mapping[str, Any]) -> nn.Module:
+    known = gate in GATES and set(options) <= set(GATES.options(gate))
+    try:
+        return create_gate(gate, site.channels, **options)
+    except InputError as error:
+        if not known:
+            raise
+        raise InputError(f"{site.name} at {site.path}: {error}") from error
+
+
+def _first(*modules: nn.Module) -> torch.Tensor:
+    """Return the first floating-point parameter, or a default where there is none."""
+    every = (p for module in modules for p in module.parameters() if p.is_floating_point())
+    return next(every, torch.empty(0))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.insertion.tree import Layout
+from convgate.insertion.module_tree import Layout
 from convgate.measure.settings import evaluated
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)

@@ -1,9 +1,14 @@
-"""Read a module tree: parts by path, and how many channels a module takes and gives."""
+"""Read a module tree: parts by path, channels taken and given, and what can carry a gate.
+
+A container runs its children one by one, so a child carries the gate for it.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
+
+from convgate.errors import InputError
 
 Where = Literal["output", "input"]
 Layout = Literal["NCHW", "NHWC"]
@@ -18,7 +23,7 @@ MARK = "insertion"
 
 
 @dataclass(frozen=True)
-class Spot:
+class TensorSite:
     """A tensor inside a module tree: output or input of the module at ``path``."""
 
     path: str
@@ -86,3 +91,44 @@ def _own_width(module: nn.Module, names: tuple[str, ...]) -> int | None:
         return int(shape[-1])
     weight = module._buffers.get("weight")  # a frozen batch norm
     return weight.numel() if weight is not None and weight.ndim == 1 else None
+
+
+ITERATES = {"children", "named_children", "_modules", "modules"}
+
+
+def output_carrier(model: nn.Module, path: str) -> str:
+    """Return the path of the module whose output is that of ``path`` and that can have a child.
+
+    Raises:
+        InputError: if ``path`` is a container whose last step is not known.
+    """
+    return _descend(model, path, -1)
+
+
+def input_carrier(model: nn.Module, path: str) -> str:
+    """Return the path of the module that takes the input of ``path`` and that can have a child.
+
+    Raises:
+        InputError: if ``path`` is a container whose first step is not known.
+    """
+    return _descend(model, path, 0)
+
+
+def _descend(model: nn.Module, path: str, index: int) -> str:
+    module = child(model, path)
+    while isinstance(module, nn.Sequential) and len(module):
+        path = join(path, list(module._modules)[index])
+        module = child(model, path)
+    if module is None or _is_container(module):
+        raise InputError(
+            f"{path or 'the network'} is a {type(module).__name__}, which runs its children one "
+            "by one and so cannot carry a gate; name a module inside it"
+        )
+    return path
+
+
+def _is_container(module: nn.Module) -> bool:
+    if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        return True
+    code = getattr(type(module).forward, "__code__", None)
+    return code is not None and not ITERATES.isdisjoint(code.co_names)

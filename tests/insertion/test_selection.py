@@ -1,7 +1,8 @@
-"""Sites by path pattern in networks of any kind."""
+"""Sites by path pattern in networks of any kind, and by several names at once."""
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from convgate.errors import InputError
@@ -120,3 +121,29 @@ def test_sites_in_any_network_start_as_the_identity(net):
         insert(net, "se", at=at, example_input=x, reduction=4)
     assert len(list(inserted(net))) == 4
     assert torch.equal(net(x), before)
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    return torchvision.models.resnet18()
+
+
+def test_several_sites_at_once(resnet18):
+    found = [(site.name, site.path) for site in find_sites(resnet18, "stem_end, stage_end")]
+    ends = [("stage_end", f"layer{i}.1") for i in (1, 2, 3, 4)]
+    assert found == [("stem_end", "maxpool"), *ends]
+
+
+def test_stages_choose_among_all_of_them(resnet18):
+    found = find_sites(resnet18, "stem_end,stage_end", stages=(0, 2))
+    assert [(site.name, site.path) for site in found] == [
+        ("stem_end", "maxpool"),
+        ("stage_end", "layer2.1"),
+    ]
+
+
+def test_a_place_named_twice_or_unknown_is_refused(resnet18):
+    with pytest.raises(InputError, match=r"names the output of layer1\.1 twice"):
+        find_sites(resnet18, "stage_end,layer1.?")
+    with pytest.raises(InputError, match="did you mean 'stage_end'"):
+        find_sites(resnet18, "stem_end,stage_and")
