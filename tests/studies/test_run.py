@@ -2,32 +2,39 @@
 
 import csv
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from convgate import spec
 from convgate.errors import Diverged, InputError
-from convgate.studies import run_study
+from convgate.studies import Steps, run_study
 from convgate.studies.report import write_report
 from convgate.studies.trials import Store
 from convgate.train.fit import fit
+from convgate.train.recipe import load_recipe
+from fixtures.fake_study import dying_fit, fake_measure, stuck_fit
+from fixtures.processes import process, wait_for
 
-HELP = Path(__file__).parents[1] / "fixtures/fake_study.py"
 CHOICES = {"gates": ["se", "eca"], "seeds": 2, "progress": False}
 
 
-def start(code, *args):
-    """Run code in another process, with everything of the fixtures at hand."""
-    head = f"import runpy, sys; h = runpy.run_path({str(HELP)!r}); from convgate.studies import *\n"
-    return subprocess.Popen([sys.executable, "-c", head + code, *map(str, args)])
+def study_that_dies(recipe, out):
+    """Train in earnest, and die by SIGKILL in the second epoch of the third cell."""
+    torch.set_num_threads(1)
+    steps = Steps(fit=dying_fit(fit, 3, 2), measure=fake_measure)
+    run_study(recipe, out, steps=steps, gates=["se"], seeds=2)
+
+
+def study_that_is_stuck(out):
+    """Take a cell, and train it for ever."""
+    steps = Steps(check=lambda *_: None, fit=stuck_fit, measure=fake_measure)
+    run_study("digits/demo", out, steps=steps, **CHOICES)
 
 
 @pytest.fixture
@@ -52,13 +59,6 @@ def accuracy(out):
 def keep_and(calls, function):
     """Call the function, and keep what it was called with."""
     return lambda *args: (calls.append(args), function(*args))[1]
-
-
-def wait_for(holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
 
 
 def test_a_study_leaves_its_files_and_an_answer(recipe, fake, tmp_path, trained):
@@ -127,19 +127,13 @@ def test_backbones_and_sites_multiply(recipe, fake, tmp_path):
 
 def test_killed_in_the_middle_it_ends_with_the_same_table(recipe, fake, tmp_path, one_thread):
     """SIGKILL in the second epoch of the third cell; the real training continues it."""
-    code = (
-        "import torch; torch.set_num_threads(1)\n"
-        "from convgate.train.fit import fit\n"
-        "from convgate.train.recipe import load_recipe\n"
-        "steps = Steps(fit=h['dying_fit'](fit, 3, 2), measure=h['fake_measure'])\n"
-        "run_study(load_recipe(sys.argv[1]), sys.argv[2], steps=steps, gates=['se'], seeds=2)\n"
-    )
     file = tmp_path / "tiny.toml"
-    file.write_text(spec.dump(recipe))
-    killed = start(code, file, tmp_path / "killed")
+    file.write_text(spec.dump(replace(recipe, data=replace(recipe.data, train_count=200))))
     steps = replace(fake, fit=fit)
-    run_study(file, tmp_path / "whole", steps=steps, gates=["se"], seeds=2, progress=False)
-    assert killed.wait(timeout=120) == -signal.SIGKILL
+    with process(study_that_dies, load_recipe(file), tmp_path / "killed") as killed:
+        run_study(file, tmp_path / "whole", steps=steps, gates=["se"], seeds=2, progress=False)
+        killed.join(120)
+        assert killed.exitcode == -signal.SIGKILL
     trials = tmp_path / "killed" / "trials"
     assert len(list(trials.rglob("result.json"))) == 2
     assert len(list(trials.rglob("last.ckpt"))) == 3
@@ -152,29 +146,19 @@ def test_killed_in_the_middle_it_ends_with_the_same_table(recipe, fake, tmp_path
 
 def test_processes_share_the_grid_and_outlive_each_other(recipe, fake, tmp_path, trained, capfd):
     """A second process takes other cells; when it is killed, the first takes over at once."""
-    code = (
-        "from convgate.train.recipe import load_recipe\n"
-        "steps = Steps(check=lambda *_: None, fit=h['stuck_fit'], measure=h['fake_measure'])\n"
-        "run_study('digits/demo', sys.argv[1], steps=steps, gates=['se', 'eca'], seeds=2,\n"
-        "          progress=False)\n"
-    )
     out = tmp_path / "s"
-    helper = start(code, out)
+    with process(study_that_is_stuck, out) as helper:
 
-    def kill_when_waited_for():
-        wait_for(lambda: len(trained(out)) == 5)
-        time.sleep(1)
-        helper.kill()
+        def kill_when_waited_for():
+            wait_for(lambda: len(trained(out)) == 5)
+            time.sleep(1)
+            os.kill(helper.pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_when_waited_for)
-    try:
+        killer = threading.Thread(target=kill_when_waited_for)
         wait_for(lambda: list(out.rglob("stuck")))
         killer.start()
         run_study("digits/demo", out, steps=fake, gates=["se", "eca"], seeds=2)
-    finally:
-        helper.kill()
-        helper.wait()
-    killer.join()
+        killer.join()
     assert len(trained(out)) == len(set(trained(out))) == 6
     assert [run["state"] for run in results(out)] == ["done"] * 6
     said = capfd.readouterr().err

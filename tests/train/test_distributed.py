@@ -1,19 +1,14 @@
-import subprocess
-import sys
+import json
 
 import torch
 
-from convgate import spec
 from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.fit import fit
+from fixtures.processes import two_processes
 
-COMMAND = """
-import sys, warnings
-warnings.simplefilter("error")
-warnings.filterwarnings("ignore", module="torch.distributed")
-from convgate.train import fit, load_recipe
-print(fit(load_recipe(sys.argv[1]), sys.argv[2]).top1)
-"""
+
+def score(recipe, out):
+    return fit(recipe, out).top1
 
 
 def test_two_processes_equal_one_with_the_doubled_batch(tiny, tmp_path):
@@ -28,20 +23,16 @@ def test_two_processes_equal_one_with_the_doubled_batch(tiny, tmp_path):
         "augment.mixup=0.2",
         "augment.random_erasing=0.5",
     )
-    one = fit(recipe, tmp_path / "one", progress=False)
-    (tmp_path / "recipe.toml").write_text(spec.dump(recipe))
-    (tmp_path / "two.py").write_text(COMMAND)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = ["--nproc-per-node", "2", tmp_path / "two.py"]
-    done = subprocess.run(
-        [*torchrun, *script, tmp_path / "recipe.toml", tmp_path / "two"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(one.top1)] * 2  # both processes know the whole score
-    assert done.stderr.count("epoch 2/2") == 1  # and only one of them speaks
+    ran = tmp_path / "ran"
+    with two_processes(ran, score, recipe, tmp_path / "two") as two:
+        one = fit(recipe, tmp_path / "one", progress=False)
+        for each in two:
+            each.join(120)
+    said = (ran / "errors").read_text()
+    assert [each.exitcode for each in two] == [0, 0], said
+    # Both processes know the whole score, and only one of them speaks.
+    assert [json.loads((ran / f"{rank}.json").read_text()) for rank in range(2)] == [one.top1] * 2
+    assert said.count("epoch 2/2") == 1
     weights = [load_weights(tmp_path / name / WEIGHTS)[0] for name in ("one", "two")]
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-6)
     records = [

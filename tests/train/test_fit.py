@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -18,6 +16,7 @@ from convgate.train import fit as package_fit
 from convgate.train.data import Batches
 from convgate.train.fit import fit
 from convgate.train.record import METRICS, RESULT
+from fixtures.processes import convgate, process, wait_for
 
 # Everything with a state: soft targets, stochastic depth, running statistics, averages, passes.
 STATEFUL = (
@@ -247,40 +246,31 @@ def test_float16_without_a_gpu_and_a_batch_that_does_not_divide(tiny, tmp_path, 
         fit(tiny(), tmp_path / "three", progress=False)
 
 
-COMMAND = """
-import signal, sys
-from convgate.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
-sys.argv = ["convgate", "train", "digits/demo", "--out", sys.argv[1],
-            "--set", "schedule.epochs=500", "--set", "data.train_count=200"]
-main()
-"""
-
-
 @pytest.fixture
 def running(tmp_path):
     """A long run in a process of its own, past its first epochs."""
-    command = [sys.executable, "-W", "error", "-c", COMMAND, tmp_path]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
-        lines = [run.stderr.readline() for _ in range(3)]
-        assert lines[-1].startswith("epoch 3/"), lines
+    words = ["train", "digits/demo", "--out", str(tmp_path / "run")]
+    words += ["--set", "schedule.epochs=500", "--set", "data.train_count=200"]
+    said = tmp_path / "said.txt"
+    with process(convgate, *words, errors=said) as run:
+        wait_for(lambda: said.is_file() and "\nepoch 3/" in said.read_text())
         yield run
-        run.kill()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_can_be_continued(running, tmp_path, sent):
-    running.send_signal(sent)
-    rest = running.stderr.read()
-    assert running.wait(60) == 130, rest
+    os.kill(running.pid, sent)
+    running.join(60)
+    rest = (tmp_path / "said.txt").read_text()
+    assert running.exitcode == 130, rest
     assert "stopped; the same command continues" in rest
     assert "Traceback" not in rest
-    assert len(load_checkpoint(tmp_path / LAST)["convgate"]["records"]) >= 3
+    assert len(load_checkpoint(tmp_path / "run" / LAST)["convgate"]["records"]) >= 3
 
 
 def test_a_killed_run_leaves_a_whole_checkpoint(running, tmp_path):
     time.sleep(0.1)
     running.kill()
-    running.wait(60)
-    records = load_checkpoint(tmp_path / LAST)["convgate"]["records"]
+    running.join(60)
+    records = load_checkpoint(tmp_path / "run" / LAST)["convgate"]["records"]
     assert [record["epoch"] for record in records] == list(range(1, len(records) + 1))
