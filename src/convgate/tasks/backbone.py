@@ -1,7 +1,7 @@
 """A classifier as a backbone: feature maps, their widths and strides, for images of any size."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -11,9 +11,8 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.models import create_model
-from convgate.tasks.freeze import freeze_norms, freeze_stages
-from convgate.tasks.weights import body_weights
+from convgate.insertion import inserted
+from convgate.models import create_model, from_authors, load_checkpoint_file
 
 NORM_EPS = 1e-6
 # A window that shrinks to a small training image would lose its shift for good.
@@ -160,6 +159,95 @@ def create_backbone(
     if checkpoint_path is not None:
         backbone.load(checkpoint_path)
     return backbone
+
+
+def freeze_stages(body: nn.Module, info: Sequence[dict[str, Any]], count: int) -> list[str]:
+    """Stop the gradients of the first feature stages, and of all that the network has before them.
+
+    Args:
+        body: The network; its parts are registered in the order they run, as timm's are.
+        info: Its `feature_info`.
+        count: How many stages.
+
+    Returns:
+        The paths of the frozen modules, to be held in evaluation mode.
+
+    Raises:
+        InputError: for more stages than there are.
+    """
+    if not 0 <= count <= len(info):
+        raise InputError(
+            f"frozen_stages={count}: {type(body).__name__} has {len(info)} feature stages"
+        )
+    if count == 0:
+        return []
+    tops = _up_to(body, info[count - 1]["module"].split("."))
+    for path in tops:
+        body.get_submodule(path).requires_grad_(False)
+    return [path for top in tops for path, _ in body.get_submodule(top).named_modules(prefix=top)]
+
+
+def freeze_norms(body: nn.Module) -> list[str]:
+    """Stop the gradients of the batch norms outside inserted gates; return their paths."""
+    gates = tuple(f"{path}." for path, _, _ in inserted(body))
+    paths = [
+        path
+        for path, module in body.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not path.startswith(gates)
+    ]
+    for path in paths:
+        norm = body.get_submodule(path)
+        for parameter in norm.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    return paths
+
+
+def _up_to(body: nn.Module, steps: Sequence[str]) -> list[str]:
+    """Return the children before a module's path at every level, and the path itself."""
+    paths: list[str] = []
+    above = ""
+    for depth, step in enumerate(steps):
+        names = list(body.get_submodule(above)._modules)
+        paths += [f"{above}.{name}".lstrip(".") for name in names[: names.index(step)]]
+        above = ".".join(steps[: depth + 1])
+    return [*paths, above]
+
+
+def body_weights(
+    body: nn.Module, dropped: Collection[str], path: str | Path, *, ema: bool = True
+) -> dict[str, Tensor]:
+    """Read a classifier's checkpoint and return what of it belongs to the body.
+
+    Args:
+        body: The classifier without its head, perhaps gated.
+        dropped: Names of weights that the classifier had and the body has not.
+        path: The file.
+        ema: Take averaged weights where the file has both.
+
+    Raises:
+        InputError: if the file is missing, lacks a part of the body that is no gate, or has a part
+            that neither the body nor its classifier has.
+        CorruptFile: if it is truncated, damaged, or holds something else.
+    """
+    weights = load_checkpoint_file(path, ema=ema)
+    if any(key.startswith("downsample_layers.") for key in weights):
+        weights = from_authors(weights)
+    own = body.state_dict()
+    gates = tuple(f"{gate}." for gate, _, _ in inserted(body))
+    shared = own.keys() & weights.keys()
+    faults = {
+        "lacks": [key for key in own.keys() - shared if not key.startswith(gates)],
+        "has the unknown": weights.keys() - shared - set(dropped),
+        "has another shape of": [k for k in shared if own[k].shape != weights[k].shape],
+    }
+    for verb, keys in faults.items():
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise InputError(
+                f"checkpoint {path}: {verb} {min(keys)!r}{more}; "
+                f"it is not one of this {type(body).__name__}"
+            )
+    return {key: weights[key] for key in shared}
 
 
 def _feature_info(body: nn.Module) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from convgate.pictures.decoding import EXTENSIONS
 from convgate.pictures.folders import VAL_NAMES
 from convgate.pictures.labelled import FilePictures
 from convgate.pictures.order import ValOrder
-from convgate.train.data.memory import decode_all
+from convgate.train.data.storage import decode_all
 from convgate.train.data.stream import PreparePicture, StreamSource
 
 OnProgress = Callable[[str, float], None]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from convgate.train.annotated import ObjectAugmentSpec, TargetKinds
-from convgate.train.annotated.mosaic import mosaic
+from convgate.train.annotated.augment import mosaic
 
 
 def bright(image):

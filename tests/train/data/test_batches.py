@@ -5,7 +5,7 @@ from torch.testing import assert_close
 from convgate.pictures.order import TrainOrder
 from convgate.train.data import AugmentSpec, Batches
 from convgate.train.data.batches import Finish, Normalise
-from convgate.train.data.memory import MemorySource
+from convgate.train.data.storage import MemorySource
 
 COUNT, CLASSES = 40, 5
 IMAGES = torch.randint(256, (COUNT, 3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()

@@ -15,8 +15,7 @@ from convgate.errors import InputError
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
 from convgate.tasks.detect.cascade_heads import CascadeRoIHeads
-from convgate.tasks.detect.faster_rcnn import DRAWN, rcnn_parts
-from convgate.tasks.pyramid import WIDTH
+from convgate.tasks.detect.faster_rcnn import DRAWN, WIDTH, rcnn_parts
 
 HIDDEN = 1024
 BOX_PX, MASK_PX = 7, 14

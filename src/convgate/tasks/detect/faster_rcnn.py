@@ -3,22 +3,46 @@
 https://arxiv.org/abs/1506.01497
 """
 
+# ruff: noqa: PLR0913 - a detector is told every size
+from collections import OrderedDict
 from typing import Any
 
-# ruff: noqa: PLR0913 - a detector is told every size
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
-from convgate.tasks.pyramid import WIDTH, Pyramid
 
+WIDTH = 256  # channels of the pyramid
 LEVELS = 4  # of the backbone; the pyramid adds one
 CELL = 8  # side of the smallest anchor in strides of its map: 32 px at stride 4
 RATIOS = (0.5, 1.0, 2.0)
 DRAWN = 512  # proposals of a training image
+
+
+class Pyramid(nn.Module):
+    """Maps of one width at the backbone's strides, and coarser ones from ``extra``.
+
+    Shape: x (N, 3, H, W) -> {"0": (N, width, H / s0, W / s0), ...}, with s0 the first stride.
+    Source: arXiv 1612.03144, section 3; torchvision.ops.FeaturePyramidNetwork.
+
+    Args:
+        backbone: Gives the maps.
+        extra: Makes the coarser maps.
+        width: Channels of every map.
+    """
+
+    def __init__(self, backbone: Backbone, extra: ExtraFPNBlock, width: int = WIDTH) -> None:
+        super().__init__()
+        self.out_channels = width
+        self.bottom = backbone
+        self.fpn = FeaturePyramidNetwork(list(backbone.channels), width, extra_blocks=extra)
+
+    def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
+        return self.fpn(self.bottom(x))
 
 
 @DETECTORS.register("faster_rcnn")

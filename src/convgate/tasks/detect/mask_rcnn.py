@@ -7,8 +7,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
-from convgate.tasks.detect.faster_rcnn import DRAWN, rcnn_parts
-from convgate.tasks.pyramid import WIDTH
+from convgate.tasks.detect.faster_rcnn import DRAWN, WIDTH, rcnn_parts
 
 MASK_LAYERS = 4
 

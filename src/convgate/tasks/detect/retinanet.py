@@ -10,8 +10,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
-from convgate.tasks.detect.faster_rcnn import RATIOS
-from convgate.tasks.pyramid import WIDTH, Pyramid
+from convgate.tasks.detect.faster_rcnn import RATIOS, WIDTH, Pyramid
 
 Target = dict[str, Tensor]
 

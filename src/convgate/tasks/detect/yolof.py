@@ -7,20 +7,119 @@ from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import (
+    box_convert,
+    box_iou,
+    clip_boxes_to_image,
+    generalized_box_iou_loss,
+    sigmoid_focal_loss,
+)
 
 from convgate.errors import InputError
 from convgate.tasks.backbone import Backbone
 from convgate.tasks.detect.base import DETECTORS, Sizes
-from convgate.tasks.detect.shift import Shifting
 from convgate.tasks.detect.single_stage import SingleStage, Target, strongest
-from convgate.tasks.detect.uniform import uniform_match
 from convgate.tasks.detect.yolof_parts import Decoder, DilatedEncoder
 
+NEAREST = 4  # of the predictions, and as many of the anchors
+MIN_ANCHOR_IOU = 0.15  # overlap of an anchor with its object, below which it does not learn
+MAX_OTHER_IOU = (
+    0.7  # overlap of an unmatched prediction with any object, above which it is left out
+)
 SIDES = (1, 2, 4, 8, 16)  # of the anchors in strides: 32 to 512 px at stride 32
 SHIFT_PX = 32  # the farthest that a box's centre leaves its anchor's
 ALPHA, GAMMA = 0.25, 2.0
 CANDIDATES = 1000
+
+
+class Shifting(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """The resizing of torchvision; half of the training images then move by some pixels.
+
+    Each side moves by up to ``shift_px`` pixels of the resized image; what leaves it is lost,
+    objects too, and what comes in is black.
+
+    Source: arXiv 2103.09460; as in chensnathan/YOLOF, yolof/data/augmentation_impl.py and
+        yolof/data/transform.py.
+    """
+
+    shift_px = 0
+
+    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
+        image, target = super().resize(image, target)
+        if not (self.training and self.shift_px and target and float(torch.rand(())) < 0.5):
+            return image, target
+        most = self.shift_px
+        across, down = torch.randint(-most, most + 1, (2,)).tolist()
+        black = self.normalize(image.new_zeros(len(image), 1, 1))
+        return shift(image, across, down, black), shift_objects(target, across, down, image)
+
+
+def shift(image: Tensor, across: int, down: int, colour: Tensor) -> Tensor:
+    """Move an image right and down, or left and up by less than 0.
+
+    Shape: image (C, H, W), colour (C, 1, 1) -> (C, H, W).
+    """
+    height, width = image.shape[1:]
+    across, down = max(-width, min(across, width)), max(-height, min(down, height))
+    moved = colour.expand_as(image).clone()
+    moved[:, max(down, 0) : height + min(down, 0), max(across, 0) : width + min(across, 0)] = image[
+        :, max(-down, 0) : height - max(down, 0), max(-across, 0) : width - max(across, 0)
+    ]
+    return moved
+
+
+def shift_objects(target: Target, across: int, down: int, image: Tensor) -> Target:
+    """Move boxes with their image and leave out those that it lost."""
+    step = target["boxes"].new_tensor([across, down, across, down])
+    height, width = image.shape[1:]
+    boxes = clip_boxes_to_image(target["boxes"] + step, (height, width))
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return {"boxes": boxes[kept], "labels": target["labels"][kept]}
+
+
+class Matches(NamedTuple):
+    """Which anchors learn which objects, and which learn nothing, not even the background.
+
+    An anchor may be in several pairs, also twice with one object: as the object's near anchor and
+    as the anchor of a near prediction.
+
+    Shape: anchors and objects are (P,), int64; ignored is (A,), bool.
+    """
+
+    anchors: Tensor
+    objects: Tensor
+    ignored: Tensor
+
+
+@torch.no_grad()
+def uniform_match(predicted: Tensor, anchors: Tensor, boxes: Tensor) -> Matches:
+    """Match objects with the anchors whose predictions, or which themselves, are nearest.
+
+    Nearness is the L1 distance of centre, width and height in pixels.
+
+    Shape: predicted (A, 4), anchors (A, 4), boxes (G, 4), all as x1, y1, x2, y2.
+    Source: arXiv 2103.09460, section 4.2; four of each and the two thresholds as in
+        chensnathan/YOLOF, yolof/modeling/uniform_matcher.py and yolof.py.
+    """
+    ignored = torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
+    if len(boxes) == 0:
+        nothing = torch.zeros(0, dtype=torch.int64, device=anchors.device)
+        return Matches(nothing, nothing, ignored)
+    near = torch.cat([_nearest(predicted, boxes), _nearest(anchors, boxes)])  # (8, G)
+    objects = torch.arange(len(boxes), device=boxes.device).expand_as(near).flatten()
+    near = near.flatten()
+    learns = box_iou(anchors, boxes)[near, objects] >= MIN_ANCHOR_IOU
+    ignored |= box_iou(predicted, boxes).amax(1) > MAX_OTHER_IOU
+    ignored[near] = True
+    ignored[near[learns]] = False
+    return Matches(near[learns], objects[learns], ignored)
+
+
+def _nearest(candidates: Tensor, boxes: Tensor) -> Tensor:
+    a, b = (box_convert(x, "xyxy", "cxcywh") for x in (candidates, boxes))
+    distances = torch.cdist(a, b, p=1)  # (A, G)
+    return distances.topk(min(NEAREST, len(a)), dim=0, largest=False).indices
 
 
 class Anchored(NamedTuple):

@@ -11,13 +11,20 @@ import torch
 from convgate.errors import InputError
 from convgate.pictures.archives import Tree, open_tree
 from convgate.pictures.order import TrainOrder, ValOrder, generator
-from convgate.train.annotated.batches import AnnotatedBatches, ClassBatches, ObjectBatches
+from convgate.train.annotated.augment import ObjectAugmentSpec
+from convgate.train.annotated.batches import (
+    AnnotatedBatches,
+    ClassBatches,
+    ClassTrain,
+    ClassVal,
+    ObjectBatches,
+    ObjectTrain,
+    ObjectVal,
+)
 from convgate.train.annotated.check import check
 from convgate.train.annotated.coco import read_coco
 from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.annotated.pennfudan import read_pennfudan
-from convgate.train.annotated.prepare import ClassTrain, ClassVal, ObjectTrain, ObjectVal
-from convgate.train.annotated.specs import ObjectAugmentSpec
 from convgate.train.annotated.voc import VOC_SETS, read_voc
 from convgate.train.data.specs import DataSpec
 

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 
 from convgate.pictures.order import Share, generator, seed_of
-from convgate.train.data.augment import draw_erasing, erase_
-from convgate.train.data.mixing import draw_mix, mix, partners, smooth_one_hot
+from convgate.train.data.augment import (
+    draw_erasing,
+    draw_mix,
+    erase_,
+    mix,
+    partners,
+    smooth_one_hot,
+)
 from convgate.train.data.specs import AugmentSpec
 
 __all__ = ["Batches", "Finish", "Normalise", "Order", "PixelSource"]

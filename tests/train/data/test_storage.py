@@ -12,7 +12,7 @@ from convgate.pictures.labelled import ArrayPictures
 from convgate.pictures.order import TrainOrder
 from convgate.train.data import AugmentSpec, Batches
 from convgate.train.data.batches import Finish, Normalise
-from convgate.train.data.memory import MemorySource, channel_statistics, decode_all
+from convgate.train.data.storage import MemorySource, channel_statistics, decode_all
 
 IMAGES = torch.randint(256, (600, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(600) % 7

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torchmetrics.detection import MeanAveragePrecision
 
-from convgate.train.metrics import AveragePrecision
-from convgate.train.metrics.voc import average_precision
+from convgate.train.metrics import AveragePrecision, average_precision
 
 
 def sample(seed, masks=True, size=(120, 160)):
