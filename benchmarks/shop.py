@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cases import Build
-from convgate.deploy.convert import to_onnx
 from convgate.deploy.engines import open_engine
-from convgate.deploy.quantise import quantise
-from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
+from convgate.deploy.onnx import Forward, run_onnx, to_onnx
+from convgate.deploy.openvino import from_onnx, quantise, run_openvino
 from convgate.measure.parity import check_parity
 from convgate.measure.settings import DTYPES
 
@@ -28,7 +27,7 @@ class Shop:
         self.network = cache(self._network)
         self.graph = cache(self._graph)
 
-    def open(self, build: Build, engine: str, dtype: str, parts: int = 1) -> Run:
+    def open(self, build: Build, engine: str, dtype: str, parts: int = 1) -> Forward:
         """Make a network ready in an engine; its output is compared with the eager one first."""
         net = self.network(build)
         if engine in ("eager", "compile"):
@@ -37,7 +36,7 @@ class Shop:
         if engine == "onnxruntime":
             run = run_onnx(graph.SerializeToString(), self.threads)
         else:
-            ready = read_graph(engine, graph)
+            ready = from_onnx(engine, graph)
             if dtype == "int8":
                 ready = quantise(ready, torch.split(self.x, len(self.x) // parts))
             run = run_openvino(ready, dtype, self.threads, parts)

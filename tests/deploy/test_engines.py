@@ -1,18 +1,41 @@
 """Every engine computes the eager network, in each dtype it has, or says why not."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from convgate.deploy import ENGINES, open_engine
-from convgate.deploy.checks import check_engine
-from convgate.deploy.engine_config import Course
+from convgate.deploy import RUNTIMES, EngineConfig, open_engine
+from convgate.deploy.runtimes import check_engine
 from convgate.errors import InputError
+from convgate.gates import create_gate
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 LOOSE = {"float32": 1e-4, "bfloat16": 8e-2, "float16": 2e-2, "int8": 0.5}
+
+
+@pytest.fixture(scope="module")
+def gated():
+    """A network with one gate, small enough to be converted in a second."""
+    torch.manual_seed(0)
+    body = (
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        create_gate("se", 8, reduction=4),
+    )
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+    return nn.Sequential(*body, *head).eval()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The same without its gate."""
+    torch.manual_seed(0)
+    body = (nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6)).eval()
 
 
 def difference(got, expected):
@@ -30,29 +53,27 @@ def difference(got, expected):
         pytest.param("compile", "float32", marks=pytest.mark.slow),
     ],
 )
-def test_an_engine_is_the_eager_network(small, name, dtype):
-    _, model = small("se", reduction=4)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    engine = open_engine(name, model, X, dtype=dtype, threads=1)
+def test_an_engine_is_the_eager_network(gated, name, dtype):
+    before = {key: value.clone() for key, value in gated.state_dict().items()}
+    engine = open_engine(name, gated, X, dtype=dtype, threads=1)
     y = engine(X)
     with torch.no_grad():
         assert y.dtype == torch.float32
-        assert difference(y, model(X)) <= LOOSE[dtype]
-        assert (difference(y, model(X)) < 1e-6) == (dtype == "float32")  # it does round
-    assert engine.told["engine"].startswith(("torch", name))
-    for key, value in model.state_dict().items():
+        assert difference(y, gated(X)) <= LOOSE[dtype]
+        assert (difference(y, gated(X)) < 1e-6) == (dtype == "float32")  # it does round
+    assert engine.notes["engine"].startswith(("torch", name))
+    for key, value in gated.state_dict().items():
         assert torch.equal(value, before[key])
 
 
 @pytest.mark.parametrize(("batch", "parts"), [(4, 2), (6, 3), (3, 3)])
-def test_parts_give_each_image_its_own_output(small, batch, parts):
-    _, model = small("se", reduction=4)
+def test_parts_give_each_image_its_own_output(gated, batch, parts):
     x = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    engine = open_engine("openvino", model, x, threads=2, parts=parts)
-    assert engine.told["engine"].endswith(f", {parts} parts")
+    engine = open_engine("openvino", gated, x, threads=2, parts=parts)
+    assert engine.notes["engine"].endswith(f", {parts} parts")
     with torch.no_grad():
         for images in (x, x.flip(0)):
-            assert difference(engine(images), model(images)) < 1e-4
+            assert difference(engine(images), gated(images)) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -63,34 +84,33 @@ def test_parts_give_each_image_its_own_output(small, batch, parts):
         ("onnxruntime", 2, "engine 'onnxruntime' runs a batch as one; --parts is for openvino"),
     ],
 )
-def test_parts_that_do_not_fit(small, name, parts, sentence):
+def test_parts_that_do_not_fit(plain, name, parts, sentence):
     with pytest.raises(InputError, match=sentence):
-        open_engine(name, small()[1], X, parts=parts)
+        open_engine(name, plain, X, parts=parts)
 
 
-def test_a_course_knows_parts(small):
+def test_an_engine_config_knows_parts(plain, gated):
     with pytest.raises(InputError, match="engine 'eager' runs a batch as one"):
-        Course(parts=2)
-    report = Course("openvino", threads=2, parts=2).compare(
-        {"a": small()[1], "b": small("se", reduction=4)[1]}, X, seconds=0.2
+        EngineConfig(parts=2)
+    report = EngineConfig("openvino", threads=2, parts=2).compare(
+        {"a": plain, "b": gated}, X, seconds=0.2, warmup_s=0.01
     )
     assert report.environment["engine"].endswith("2 parts")
 
 
-def test_bfloat16_in_openvino_or_a_sentence(small):
-    _, model = small()
+def test_bfloat16_in_openvino_or_a_sentence(plain):
     import openvino
 
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        y = open_engine("openvino", model, X, dtype="bfloat16")(X)
-        assert 1e-5 < difference(y, model(X).detach()) < LOOSE["bfloat16"]
+        y = open_engine("openvino", plain, X, dtype="bfloat16")(X)
+        assert 1e-5 < difference(y, plain(X).detach()) < LOOSE["bfloat16"]
     else:
         with pytest.raises(InputError, match="no bfloat16 on this processor"):
-            open_engine("openvino", model, X, dtype="bfloat16")
+            open_engine("openvino", plain, X, dtype="bfloat16")
 
 
 def test_a_processor_without_float16_is_told_not_obeyed():
-    from convgate.deploy.runtimes import check_capable
+    from convgate.deploy.openvino import check_capable
 
     class Core:
         def get_property(self, *_):
@@ -123,13 +143,11 @@ def test_a_missing_package_names_its_extra(name, extra, monkeypatch):
         check_engine(name, "float32")
 
 
-def test_a_wrong_engine_is_never_handed_out(small, monkeypatch):
-    from convgate.deploy import engines
-
-    _, model = small()
-    monkeypatch.setitem(engines._BUILDERS, "eager", lambda order: lambda x: order.model(x) * 1.01)
+def test_a_wrong_engine_is_never_handed_out(plain, monkeypatch):
+    wrong = replace(RUNTIMES["eager"], run=lambda graph, *_: lambda x: graph(x) * 1.01)
+    monkeypatch.setitem(RUNTIMES, "eager", wrong)
     with pytest.raises(InputError, match=r"differs from the reference by 0.01"):
-        open_engine("eager", model, X)
+        open_engine("eager", plain, X)
 
 
 def test_images_below_the_stride_are_one_sentence():
@@ -138,11 +156,9 @@ def test_images_below_the_stride_are_one_sentence():
         open_engine("eager", model, torch.randn(1, 3, 6, 6))
 
 
-def test_rivals_are_timed_on_the_engine(small):
-    _, plain = small()
-    _, gated = small("se", reduction=4)
-    course = Course("onnxruntime", "float32", threads=1)
-    report = course.compare({"plain": plain, "se": gated}, X[:1], rounds=3, warmup_s=0.01)
+def test_candidates_are_timed_on_the_engine(plain, gated):
+    config = EngineConfig("onnxruntime", "float32", threads=1)
+    report = config.compare({"plain": plain, "se": gated}, X[:1], rounds=3, warmup_s=0.01)
     assert [row.name for row in report.rows] == ["plain", "se"]
     assert report.environment["engine"].startswith("onnxruntime ")
     assert report.environment["dtype"] == "float32"
@@ -150,10 +166,10 @@ def test_rivals_are_timed_on_the_engine(small):
 
 def test_what_an_engine_cannot_be_asked():
     with pytest.raises(InputError, match="lays out channels itself"):
-        Course("openvino", channels_last=True)
+        EngineConfig("openvino", channels_last=True)
     with pytest.raises(InputError, match="for --engine compile"):
-        Course("eager", compile_mode="max-autotune")
+        EngineConfig("eager", compile_mode="max-autotune")
 
 
 def test_the_dtypes_of_every_engine_are_known_words():
-    assert {word for words in ENGINES.values() for word in words} == set(LOOSE)
+    assert {word for each in RUNTIMES.values() for word in each.dtypes} == set(LOOSE)

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
+from functools import cache
 
 import numpy
 import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from convgate.deploy import (
     About,
@@ -28,6 +31,39 @@ FILE = {"onnx": "net.onnx", "openvino": "net.xml"}
 FORMS = list(FILE)
 
 
+@pytest.fixture(scope="module")
+def shipped(small, tmp_path_factory):
+    """A gated network, and what exports it; each form and dtype is exported once."""
+    about, model = small("se", reduction=4)
+
+    @cache
+    def ship(form, dtype="float32"):
+        out = tmp_path_factory.mktemp(form) / FILE[form]
+        return export(Source(model, about), form, out, dtype=dtype)
+
+    return about, model, ship
+
+
+@pytest.fixture
+def copied(shipped, tmp_path):
+    """What copies an exported network into a folder of the test's own."""
+
+    def copy(form):
+        for path in shipped[2](form).files:
+            shutil.copy(path, tmp_path)
+        return tmp_path / FILE[form]
+
+    return copy
+
+
+@pytest.fixture
+def tiny(small):
+    """The smallest network that can be exported, which a second does."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    return Source(model, About(model="tiny", images=small()[0].images))
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Forty pictures in folders named after two classes, of one colour each."""
@@ -41,11 +77,10 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_is_the_network_and_says_what_it_is(small, tmp_path, form, picture):
-    about, model = small("se", reduction=4)
-    out = tmp_path / "out" / FILE[form]
-    out.parent.mkdir()
-    exported = export(Source(model, about), form, out)
+def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
+    about, model, ship = shipped
+    exported = ship(form)
+    out = exported.files[-1]
     assert exported.difference < 1e-5
     assert sorted(os.listdir(out.parent)) == sorted(path.name for path in exported.files)
     opened = open_classifier(out)
@@ -62,10 +97,9 @@ def test_a_file_is_the_network_and_says_what_it_is(small, tmp_path, form, pictur
     assert [guess.name for guess in eager.top] == [guess.name for guess in shipped.top]
 
 
-def test_anybody_can_read_the_description_of_an_onnx_file(small, tmp_path):
-    about, model = small()
-    export(Source(model, about), "onnx", tmp_path / "net.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+def test_anybody_can_read_the_description_of_an_onnx_file(shipped):
+    about, _, ship = shipped
+    session = onnxruntime.InferenceSession(ship("onnx").files[0])
     told = json.loads(session.get_modelmeta().custom_metadata_map["convgate"])
     assert told["classes"] == list(about.classes)
     assert told["images"]["mean"] == [0.5, 0.4, 0.3]
@@ -73,11 +107,10 @@ def test_anybody_can_read_the_description_of_an_onnx_file(small, tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_float16_is_smaller_and_close(small, tmp_path, form):
-    about, model = small()
+def test_float16_is_smaller_and_close(shipped, form):
     sizes = []
     for dtype in ("float32", "float16"):
-        exported = export(Source(model, about), form, tmp_path / FILE[form], dtype=dtype)
+        exported = shipped[2](form, dtype)
         sizes.append(sum(path.stat().st_size for path in exported.files))
     assert exported.largest < 65504
     assert 1e-6 < exported.difference < 2e-2
@@ -132,17 +165,30 @@ def test_too_few_pictures_for_int8(small, tmp_path, pictures):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_mismatch_leaves_no_file_and_no_old_one_changed(
-    small, tmp_path, monkeypatch, form, existed
+    tiny, tmp_path, monkeypatch, form, existed
 ):
-    about, model = small()
     out = tmp_path / FILE[form]
     if existed:
         out.write_text("old")
     monkeypatch.setattr("convgate.deploy.verify.relative_difference", lambda *_: 0.5)
     with pytest.raises(InputError, match="nothing is written"):
-        export(Source(model, about), form, out)
+        export(tiny, form, out, force=existed)
     assert os.listdir(tmp_path) == ([out.name] if existed else [])
     assert not existed or out.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("form", "there"), [("onnx", "net.onnx"), ("openvino", "net.xml"), ("openvino", "net.bin")]
+)
+def test_what_is_there_is_replaced_by_force_alone(tiny, tmp_path, form, there):
+    (tmp_path / there).write_text("a photo of ours")
+    with pytest.raises(InputError, match=rf"{there}: exists already; .* --force"):
+        export(tiny, form, tmp_path / FILE[form])
+    assert os.listdir(tmp_path) == [there]
+    assert (tmp_path / there).read_text() == "a photo of ours"
+    exported = export(tiny, form, tmp_path / FILE[form], force=True)
+    assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in exported.files)
+    torch.testing.assert_close(open_classifier(tmp_path / FILE[form]).run(X), tiny.model(X))
 
 
 def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
@@ -193,10 +239,8 @@ def test_bad_words(small, tmp_path, form, out, options, sentence):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_damaged_and_foreign_files(small, tmp_path, form):
-    about, model = small()
-    out = tmp_path / FILE[form]
-    export(Source(model, about), form, out)
+def test_damaged_and_foreign_files(copied, form):
+    out = copied(form)
     whole = out.read_bytes()
     out.write_bytes(whole.replace(b"convgate", b"somebody"))
     with pytest.raises(InputError, match="carries no description"):
@@ -206,9 +250,8 @@ def test_damaged_and_foreign_files(small, tmp_path, form):
         open_classifier(out)
 
 
-def test_half_an_ir_is_damaged(small, tmp_path):
-    about, model = small()
-    export(Source(model, about), "openvino", tmp_path / "net.xml")
-    (tmp_path / "net.bin").unlink()
+def test_half_an_ir_is_damaged(copied):
+    out = copied("openvino")
+    out.with_suffix(".bin").unlink()
     with pytest.raises(CorruptFile, match=r"net\.bin is not beside it"):
-        open_classifier(tmp_path / "net.xml")
+        open_classifier(out)

@@ -41,9 +41,9 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
     from convgate.cli.rivals import build_rivals, random_images, with_folded
     from convgate.cli.survey import print_survey, progress, take_survey
-    from convgate.deploy.engine_config import Course
+    from convgate.deploy.engines import EngineConfig
 
-    course = Course(engine, dtype, threads, compile_mode, channels_last, parts)
+    course = EngineConfig(engine, dtype, threads, compile_mode, channels_last, parts)
     images = random_images(batch, image_px, device)
     rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
     rivals = with_folded(rivals, images) if fold else rivals

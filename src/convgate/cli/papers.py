@@ -34,7 +34,7 @@ def table(  # noqa: PLR0913 - one argument an option
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
-    from convgate.deploy.engine_config import Course
+    from convgate.deploy.engines import EngineConfig
     from convgate.papers.plot import check_plot, write_plot
     from convgate.papers.run import run_table
     from convgate.papers.text import check_format, render, render_list
@@ -55,7 +55,7 @@ def table(  # noqa: PLR0913 - one argument an option
             device=device,
             batch=batch,
             seconds=seconds,
-            course=Course(engine, dtype),
+            course=EngineConfig(engine, dtype),
             on_progress=told,
         )
         result = with_results(result, results or (), images=images, device=device, on_progress=told)

@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import fill
 
 from convgate.deploy import (
-    Exported,
     Source,
     calibration_images,
     export,
     open_labelled,
     save_hub,
 )
-from convgate.deploy.formats import FORMATS
+from convgate.deploy.runtimes import FORMATS
 from convgate.errors import InputError, unknown
 
 HUB = "hub"
-WIDTH = 80
 
 
 def ship(
@@ -52,28 +49,4 @@ def ship(
         calibration=calibration_images(calibrate, spec) if calibrate and spec else None,
         validation=open_labelled(validate, source.about) if validate else None,
     )
-    yield from (fill(line, WIDTH, subsequent_indent="  ") for line in _lines(exported, fixed_size))
-    yield from map(str, exported.files)
-
-
-def _lines(exported: Exported, asked: bool) -> Iterator[str]:
-    about = exported.about
-    yield f"{about.name}, {about.dtype}, weights: {about.weights}"
-    size = "x".join(map(str, about.images.input_size)) if about.images else "?"
-    if about.fixed_size:
-        why = "" if asked else ", for the network takes no other"
-        yield f"images of {size} only{why}; any batch"
-    else:
-        yield f"images of {size} or another size; any batch"
-    yield from (f"folded: {line}".replace("folded: not", "not", 1) for line in about.folded)
-    yield f"largest difference to the eager network: {exported.difference:.1e} of its output's norm"
-    if exported.largest is not None:
-        yield f"largest number inside: {exported.largest:.4g}; float16 holds 65504"
-    scores = about.scores
-    if scores:
-        yield (
-            f"top-1 on {scores['images']:,.0f} images: {scores['top1_eager']:.2f} % eager, "
-            f"{scores[f'top1_{about.dtype}']:.2f} % {about.dtype}"
-        )
-    elif about.dtype == "int8":
-        yield "accuracy not measured; give --validate FOLDER"
+    yield str(exported)

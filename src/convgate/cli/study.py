@@ -44,7 +44,7 @@ def study(  # noqa: PLR0913 - one argument an option
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
-    from convgate.deploy.checks import check_engine
+    from convgate.deploy.runtimes import check_engine
     from convgate.papers.preset import chosen_preset
     from convgate.studies import Steps, run_study, short_table
     from convgate.studies.measurement import measure_runs

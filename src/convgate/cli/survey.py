@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
-from convgate.deploy.engine_config import Course
+from convgate.deploy.engines import EngineConfig
 from convgate.errors import unknown
 from convgate.measure import (
     PRESETS,
@@ -48,7 +48,7 @@ def take_survey(
     rivals: Mapping[str, nn.Module],
     images: Tensor,
     *,
-    course: Course,
+    course: EngineConfig,
     rules: dict[str, Any],
     protocol: str,
     distance: bool,
@@ -57,14 +57,14 @@ def take_survey(
     """Count every rival in its eager form, then time them on the engine by ``protocol``."""
     if protocol not in (PLAIN, *PRESETS):
         raise unknown("protocol", protocol, (PLAIN, *PRESETS))
-    chosen = Setting(**course.facts)
+    chosen = Setting(**course.eager_setting)
     seen = images if distance else None
     facts = {n: count_all(m, images, images=seen, setting=chosen) for n, m in rivals.items()}
     if protocol == PLAIN:
         return Survey(facts, course.compare(rivals, images, on_progress=on_progress, **rules))
-    starters = course.ready(rivals, images)
-    time = run_preset(starters.models, images, protocol, on_progress=on_progress, **course.setting)
-    return Survey(facts, replace(time, environment=time.environment | starters.told))
+    ready = course.prepare(rivals, images)
+    time = run_preset(ready.models, images, protocol, on_progress=on_progress, **course.setting)
+    return Survey(facts, replace(time, environment=time.environment | ready.notes))
 
 
 @contextmanager

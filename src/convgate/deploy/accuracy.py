@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convgate.deploy.runtimes import Run
+from convgate.deploy.onnx import Forward
 from convgate.errors import InputError
 from convgate.networks.card import About
 from convgate.networks.preprocessing import ImageSpec
@@ -77,7 +77,7 @@ def open_labelled(path: Path, about: About) -> Labelled:
     return Labelled(tree, files, labels)
 
 
-def top1(run: Run, labelled: Labelled, images: ImageSpec) -> float:
+def top1(run: Forward, labelled: Labelled, images: ImageSpec) -> float:
     """Return the share of right answers in percent.
 
     Raises:

@@ -1,20 +1,20 @@
-"""The engines that run a network: eager, torch.compile, ONNX Runtime, OpenVINO."""
+"""Networks made ready on a runtime, compared with the eager ones, then run or timed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.checks import check_engine, check_parts, check_size
-from convgate.deploy.convert import to_onnx
-from convgate.deploy.quantise import quantise
-from convgate.deploy.runtimes import Run, read_graph, run_onnx, run_openvino
+from convgate.deploy.onnx import Forward
+from convgate.deploy.runtimes import RUNTIMES, Conversion, check_engine, check_parts
+from convgate.deploy.verify import check_size
 from convgate.errors import InputError
+from convgate.measure import LatencyReport, compare_latency
 from convgate.measure.parity import check_parity
-from convgate.measure.settings import DTYPES, Setting
+from convgate.measure.settings import DTYPES, Model, Setting
 
 
 @dataclass(frozen=True)
@@ -22,33 +22,19 @@ class Engine:
     """A network made ready: a callable from images to logits, both float32.
 
     Args:
-        name: One of `convgate.deploy.ENGINES`.
+        name: One of `convgate.deploy.RUNTIMES`.
         dtype: Of its arithmetic.
         run: One forward pass.
-        told: What a measurement should say of it.
+        notes: What a report should say of it.
     """
 
     name: str
     dtype: str
-    run: Run
-    told: dict[str, str] = field(default_factory=dict)
+    run: Forward
+    notes: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.run(x)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What an engine is built from."""
-
-    name: str
-    model: nn.Module
-    x: Tensor
-    dtype: str
-    threads: int
-    compile_mode: str
-    calibration: Tensor | None
-    parts: int
 
 
 def open_engine(
@@ -68,10 +54,10 @@ def open_engine(
     CPU. The last output of OpenVINO and of compiled networks is overwritten by the next pass.
 
     Args:
-        name: One of `convgate.deploy.ENGINES`.
+        name: One of `convgate.deploy.RUNTIMES`.
         model: The network; it is left as it was.
         example_input: Images of the size to run, (N, C, H, W), float32.
-        dtype: Of the arithmetic: "float32", "bfloat16", "float16" or "int8", as `ENGINES` says.
+        dtype: Of the arithmetic: "float32", "bfloat16", "float16" or "int8", as `RUNTIMES` says.
         threads: CPU threads; None for torch's own number.
         compile_mode: Of torch.compile.
         calibration: Images that int8 takes its ranges from; ``example_input`` by default.
@@ -84,57 +70,117 @@ def open_engine(
     """
     check_engine(name, dtype)
     check_parts(name, parts, len(example_input))
-    if name in ("onnxruntime", "openvino") and example_input.device.type != "cpu":
+    runtime, size = RUNTIMES[name], len(example_input) // parts
+    if not runtime.in_torch and example_input.device.type != "cpu":
         raise InputError(f"engine {name!r} runs on the CPU here; do without --device cuda")
     twin = Setting().eager(model)
     assert isinstance(twin, nn.Module)
     check_size(twin, example_input)
+    source = Conversion(
+        name=type(model).__name__,
+        model=twin,
+        images=example_input[:size],
+        dtype=dtype,
+        calibration=torch.split(example_input if calibration is None else calibration, size),
+        compile_mode=compile_mode,
+    )
     count = threads or torch.get_num_threads()
-    order = _Order(name, twin, example_input, dtype, count, compile_mode, calibration, parts)
-    engine = Engine(name, dtype, _BUILDERS[name](order), _told(order))
+    notes = {"engine": _described(name, compile_mode, parts)}
+    engine = Engine(name, dtype, runtime.run(runtime.graph(source), dtype, count, parts), notes)
     kind = DTYPES.get(dtype, torch.int8)
     check_parity(f"{name} in {dtype}", engine, twin, example_input, dtype=kind)
     return engine
 
 
-def _torch(order: _Order) -> Run:
-    mode = order.compile_mode if order.name == "compile" else None
-    setting, kind = Setting(dtype=order.dtype, compile_mode=mode), DTYPES[order.dtype]
-    ready = setting.compiled(setting.eager(order.model))
-    if kind == order.x.dtype:
-        return ready
-    return lambda x: ready(x.to(kind)).float()
+def _described(name: str, compile_mode: str, parts: int) -> str:
+    if RUNTIMES[name].in_torch:
+        mode = f", torch.compile {compile_mode}" if name == "compile" else ""
+        return f"torch {torch.__version__}{mode}"
+    return f"{name} {version(name)}" + (f", {parts} parts" if parts > 1 else "")
 
 
-def _graph(order: _Order) -> Any:
-    name = type(order.model).__name__
-    part = order.x[: len(order.x) // order.parts]
-    return to_onnx(name, order.model, part, fixed_size=True, fixed_batch=True)
+@dataclass(frozen=True)
+class EngineConfig:
+    """Which engine runs the networks of a comparison, and how.
+
+    Args:
+        engine: One of `convgate.deploy.RUNTIMES`.
+        dtype: Of its arithmetic; None leaves the networks' own.
+        threads: CPU threads; None for torch's own number.
+        compile_mode: Of torch.compile.
+        channels_last: Channels innermost, which eager and compiled networks can be asked for.
+        parts: Equal parts of a batch that OpenVINO runs side by side.
+    """
+
+    engine: str = "eager"
+    dtype: str | None = None
+    threads: int | None = None
+    compile_mode: str = "default"
+    channels_last: bool = False
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        check_engine(self.engine, self.dtype or "float32")
+        if self.compile_mode != "default" and self.engine != "compile":
+            raise InputError("a compile mode is for --engine compile; do without it")
+        if self.channels_last and not self.in_torch:
+            raise InputError(f"engine {self.engine!r} lays out channels itself; do without it")
+        if self.in_torch:
+            check_parts(self.engine, self.parts, self.parts)
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch runs the networks, and not a runtime of its own."""
+        return RUNTIMES[self.engine].in_torch
+
+    @property
+    def eager_setting(self) -> dict[str, Any]:
+        """The setting in which the eager networks are counted: float32 for other runtimes."""
+        dtype = self.dtype if self.in_torch else None
+        return {"dtype": dtype, "threads": self.threads, "channels_last": self.channels_last}
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The setting in which what `prepare` gives is timed."""
+        mode = self.compile_mode if self.engine == "compile" else None
+        return self.eager_setting | {"compile_mode": mode}
+
+    def prepare(self, models: Mapping[str, nn.Module], x: Tensor) -> "Prepared":
+        """Return what is to be timed; torch's own forms are made by the timing itself.
+
+        Raises:
+            InputError: as `open_engine` does.
+        """
+        if self.in_torch:
+            return Prepared(models)
+        dtype = self.dtype or "float32"
+        how: dict[str, Any] = {"dtype": dtype, "threads": self.threads, "parts": self.parts}
+        engines = {
+            name: open_engine(self.engine, model, x, **how) for name, model in models.items()
+        }
+        first = next(iter(engines.values()), None)
+        notes = {"dtype": dtype, **(first.notes if first else {})}
+        if dtype == "int8":
+            notes["calibration"] = "random images: good for time, not for accuracy"
+        return Prepared(engines, notes)
+
+    def compare(
+        self, models: Mapping[str, nn.Module], example_input: Tensor, **options: Any
+    ) -> LatencyReport:
+        """Time networks as `compare_latency` does, on this engine.
+
+        Raises:
+            InputError: as `compare_latency` and `open_engine` do.
+        """
+        ready = self.prepare(models, example_input)
+        report = compare_latency(ready.models, example_input, **{**self.setting, **options})
+        return replace(report, environment=report.environment | ready.notes)
 
 
-def _onnxruntime(order: _Order) -> Run:
-    return run_onnx(_graph(order).SerializeToString(), order.threads)
+@dataclass(frozen=True)
+class Prepared:
+    """Networks ready to be timed, and what a report says of their engine."""
 
-
-def _openvino(order: _Order) -> Run:
-    graph = read_graph(type(order.model).__name__, _graph(order))
-    if order.dtype == "int8":
-        images = order.x if order.calibration is None else order.calibration
-        graph = quantise(graph, torch.split(images, len(order.x) // order.parts))
-    return run_openvino(graph, order.dtype, order.threads, order.parts)
-
-
-_BUILDERS: dict[str, Callable[[_Order], Run]] = {
-    "eager": _torch,
-    "compile": _torch,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-}
-
-
-def _told(order: _Order) -> dict[str, str]:
-    if order.name in ("eager", "compile"):
-        mode = f", torch.compile {order.compile_mode}" if order.name == "compile" else ""
-        return {"engine": f"torch {torch.__version__}{mode}"}
-    parts = f", {order.parts} parts" if order.parts > 1 else ""
-    return {"engine": f"{order.name} {version(order.name)}{parts}"}
+    models: Mapping[str, Model]
+    notes: dict[str, str] = field(default_factory=dict)

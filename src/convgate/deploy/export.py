@@ -1,43 +1,80 @@
 """Fold, convert, run, compare, describe; only then is there a file."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 
 import torch
 from torch import Tensor, nn
 
 from convgate.deploy.accuracy import Labelled, top1
-from convgate.deploy.checks import check_size
-from convgate.deploy.formats import FORMATS
-from convgate.deploy.runtimes import Run
-from convgate.deploy.verify import check_deterministic, check_range, inputs_to_compare, verify
+from convgate.deploy.onnx import Forward
+from convgate.deploy.runtimes import FORMATS, Conversion
+from convgate.deploy.verify import (
+    check_deterministic,
+    check_range,
+    check_size,
+    inputs_to_compare,
+    verify,
+)
 from convgate.errors import InputError, unknown
 from convgate.folding import fold, folded
+from convgate.measure.settings import DTYPES
 from convgate.networks.card import About
 from convgate.networks.opening import Source
 from convgate.networks.preprocessing import ImageSpec
 from convgate.storage import staging
 
-LEAST = 3  # images to compare on
-_KIND = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
+EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
+MIN_IMAGES = 3  # to compare on
+WIDTH = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written and how it was checked.
+    """What was written and how it was checked; printed, it says so in words.
 
     Args:
-        files: The file, or both files of an IR.
+        files: The file, or both files of OpenVINO.
         about: What they say of themselves.
         difference: Largest norm of a difference to the eager network over that of its output.
         largest: Largest magnitude inside the network; None where it was not asked for.
+        fixed_by_network: Whether the size is fixed unasked, for the network takes no other.
     """
 
     files: tuple[Path, ...]
     about: About
     difference: float
-    largest: float | None
+    largest: float | None = None
+    fixed_by_network: bool = False
+
+    def __str__(self) -> str:
+        lines = [fill(line, WIDTH, subsequent_indent="  ") for line in self._lines()]
+        return "\n".join([*lines, *map(str, self.files)])
+
+    def _lines(self) -> Iterator[str]:
+        about = self.about
+        size = "x".join(map(str, about.images.input_size)) if about.images else "?"
+        why = ", for the network takes no other" if self.fixed_by_network else ""
+        taken = f"{size} only{why}" if about.fixed_size else f"{size} or another size"
+        yield f"{about.name}, {about.dtype}, weights: {about.weights}"
+        yield f"images of {taken}; any batch"
+        yield from (f"folded: {line}".replace("folded: not", "not", 1) for line in about.folded)
+        yield (
+            f"largest difference to the eager network: {self.difference:.1e} of its output's norm"
+        )
+        if self.largest is not None:
+            yield f"largest number inside: {self.largest:.4g}; float16 holds 65504"
+        if about.scores:
+            yield (
+                f"top-1 on {about.scores['images']:,.0f} images: "
+                f"{about.scores['top1_eager']:.2f} % eager, "
+                f"{about.scores[f'top1_{about.dtype}']:.2f} % {about.dtype}"
+            )
+        elif about.dtype == "int8":
+            yield "accuracy not measured; give --validate FOLDER"
 
 
 def export(
@@ -49,6 +86,7 @@ def export(
     fixed_size: bool = False,
     calibration: Tensor | None = None,
     validation: Labelled | None = None,
+    force: bool = False,
 ) -> Exported:
     """Write a network as ONNX or OpenVINO IR, after running it beside the eager one.
 
@@ -66,31 +104,61 @@ def export(
         calibration: Images, (N, C, H, W) with N >= 3, that int8 takes its ranges from and that
             everything is compared on; random numbers by default, with which int8 cannot do.
         validation: Labelled pictures; the accuracy on them, eager and exported, is noted.
+        force: Replace files that are there.
 
     Raises:
         InputError: for a network that cannot be exported (naming the operator), an output that
-            differs, numbers beyond float16, or a missing extra; nothing is written then.
+            differs, numbers beyond float16, a missing extra, or a file that is there; nothing is
+            written then.
     """
-    spec = _check(form, out, dtype, source.about, calibration)
-    name, model, kind = source.about.name, source.model, FORMATS[form]
+    spec = _check(form, out, dtype, source.about, calibration, force)
+    (runtime, file), threads = FORMATS[form], torch.get_num_threads()
     x = _random_images(spec) if calibration is None else calibration
+    fixed = fixed_size or has_fixed_size(source.model)
+    with staging(out) as part:
+        about, lean, largest = _checked(source, x, dtype, fixed)
+        graph = runtime.graph(
+            Conversion(
+                name=about.name,
+                model=lean,
+                images=x[:EXAMPLE_BATCH],
+                dtype=dtype,
+                fixed_size=fixed,
+                fixed_batch=False,
+                calibration=torch.split(x, 1),
+            )
+        )
+        if validation is not None:
+            run = runtime.run(graph, "float32", threads, 1)
+            about = replace(about, scores=_scores(source.model, run, spec, dtype, validation))
+        staged = part / out.name
+        file.write(graph, about.to_json(), staged, dtype)
+        run, _ = file.read(staged, threads)
+        images = inputs_to_compare(x, fixed_size=fixed)
+        kind = DTYPES.get(dtype, torch.int8)
+        difference = verify(about.name, run, source.model, images, kind)
+        for path in file.files(staged):
+            path.replace(out.with_name(path.name))
+    return Exported(
+        files=file.files(out),
+        about=about,
+        difference=difference,
+        largest=largest,
+        fixed_by_network=fixed and not fixed_size,
+    )
+
+
+def _checked(
+    source: Source, x: Tensor, dtype: str, fixed: bool
+) -> tuple[About, nn.Module, float | None]:
+    """Return the card, the folded network and its largest number, where float16 asks for it."""
+    name, model = source.about.name, source.model
     check_size(model, x[:1])
     check_deterministic(name, model, x[:1])
     largest = check_range(name, model, x) if dtype == "float16" else None
-    fixed = fixed_size or has_fixed_size(model)
-    form_to_ship, told = fold_if_it_can(model, x[:1])
-    about = replace(source.about, fixed_size=fixed, dtype=dtype, folded=told)  # type: ignore[arg-type]
-    graph = kind.convert(form_to_ship, x, about)
-    if validation is not None:
-        about = replace(about, scores=_scores(model, kind.run(graph), spec, dtype, validation))
-    with staging(out) as part:
-        files = kind.write(graph, about, part / out.name)
-        images = inputs_to_compare(x, fixed_size=fixed)
-        difference = verify(name, kind.run(part / out.name), model, images, _KIND[dtype])
-        for file in files:
-            (part / file).replace(out.with_name(file))
-    written = tuple(out.with_name(file) for file in files)
-    return Exported(files=written, about=about, difference=difference, largest=largest)
+    lean, changes = fold_if_it_can(model, x[:1])
+    about = replace(source.about, fixed_size=fixed, dtype=dtype, folded=changes)  # type: ignore[arg-type]
+    return about, lean, largest
 
 
 def fold_if_it_can(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
@@ -109,11 +177,11 @@ def has_fixed_size(model: nn.Module) -> bool:
 
 
 def _random_images(spec: ImageSpec) -> Tensor:
-    return torch.randn(LEAST, *spec.input_size, generator=torch.Generator().manual_seed(0))
+    return torch.randn(MIN_IMAGES, *spec.input_size, generator=torch.Generator().manual_seed(0))
 
 
 def _scores(
-    model: nn.Module, run: Run, spec: ImageSpec, dtype: str, validation: Labelled
+    model: nn.Module, run: Forward, spec: ImageSpec, dtype: str, validation: Labelled
 ) -> dict[str, float]:
     return {
         "images": len(validation.files),
@@ -122,18 +190,27 @@ def _scores(
     }
 
 
-def _check(form: str, out: Path, dtype: str, about: About, calibration: Tensor | None) -> ImageSpec:
+def _check(
+    form: str, out: Path, dtype: str, about: About, calibration: Tensor | None, force: bool
+) -> ImageSpec:
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    suffix, dtypes = FORMATS[form].suffix, FORMATS[form].dtypes
-    if dtype not in dtypes:
-        raise InputError(f"{form} files have no {dtype}; choose from {', '.join(dtypes)}")
-    if out.suffix != suffix:
-        raise InputError(f"--out {out}: a file for {form} ends in {suffix}")
+    _, file = FORMATS[form]
+    if dtype not in file.dtypes:
+        raise InputError(f"{form} files have no {dtype}; choose from {', '.join(file.dtypes)}")
+    if out.suffix != file.suffix:
+        raise InputError(f"--out {out}: a file for {form} ends in {file.suffix}")
     if out.is_dir():
         raise InputError(f"--out {out}: is a folder; name a file")
+    _check_free(file.files(out), force)
     if dtype == "int8" and calibration is None:
         raise InputError("int8 takes its ranges from pictures; give a folder of them (--calibrate)")
     if about.images is None:
         raise InputError(f"{about.name} notes no image size; build it through timm")
     return about.images
+
+
+def _check_free(files: tuple[Path, ...], force: bool) -> None:
+    there = [path for path in files if path.exists()]
+    if there and not force:
+        raise InputError(f"{there[0]}: exists already; choose another name, or --force replaces it")

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from convgate.deploy.formats import FORMATS
-from convgate.deploy.runtimes import Run
+from convgate.deploy.onnx import Forward
+from convgate.deploy.runtimes import open_file
 from convgate.errors import InputError
 from convgate.networks.card import About
 from convgate.networks.labels import described
@@ -22,7 +22,7 @@ BATCH = 16
 class Classifier:
     """A network made ready, and what its file says."""
 
-    run: Run
+    run: Forward
     about: About
 
 
@@ -59,10 +59,9 @@ def open_classifier(path: Path, *, data: Path | None = None) -> Classifier:
     """
     if not path.exists():
         raise InputError(f"--model {path}: there is no such file or folder")
-    for form in FORMATS.values():
-        if path.suffix == form.suffix:
-            graph, about = form.read(path)
-            return Classifier(form.run(graph), about)
+    exported = open_file(path)
+    if exported is not None:
+        return Classifier(*exported)
     source = open_source(str(path), data=data)
     return Classifier(source.model, source.about)
 

@@ -1,145 +1,223 @@
-"""Run an ONNX graph or an OpenVINO IR: sessions that take and give tensors."""
+"""The table of runtimes: dtypes, packages, and how each makes, runs, writes and reads a graph."""
 
-import io
-import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from convgate.deploy.convert import INPUT
 from convgate.deploy.extras import need
-from convgate.errors import InputError
+from convgate.deploy.onnx import (
+    Forward,
+    HalfPrecision,
+    read_onnx,
+    run_onnx,
+    to_onnx,
+    write_onnx,
+)
+from convgate.deploy.openvino import (
+    from_onnx,
+    quantise,
+    read_openvino,
+    run_openvino,
+    write_openvino,
+)
+from convgate.errors import InputError, unknown
+from convgate.measure.settings import DTYPES, Setting
+from convgate.networks.card import About, read_about
 
-Run = Callable[[Tensor], Tensor]
-
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
-"""Our word -> OpenVINO's for the arithmetic; an int8 graph says itself which operators are."""
-NOT_CARRIED_OVER = {"DFT"}
-"""ONNX operators that OpenVINO reads and computes wrongly: nan for a real spectrum's way back."""
-_CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
-
-
-def run_onnx(graph: bytes | Path, threads: int) -> Run:
-    """Open an ONNX graph in ONNX Runtime on the CPU.
-
-    Raises:
-        InputError: if the package is missing.
-    """
-    ort = need("onnxruntime", "engine 'onnxruntime'")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # what goes wrong is raised, too
-    source = str(graph) if isinstance(graph, Path) else graph
-    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-    def run(x: Tensor) -> Tensor:
-        (y,) = session.run(None, {INPUT: x.contiguous().numpy()})
-        return torch.from_numpy(y)
-
-    return run
+FLOATS = ("float32", "bfloat16", "float16")
+ONNX = ("onnx", "onnxscript")
 
 
-def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Run:
-    """Compile an `openvino.Model` for the CPU.
-
-    Images go in and logits come out without a copy, so the next pass overwrites the last output.
-    A batch in several parts runs them side by side, each on a thread of its own or on its share of
-    them: a part's feature maps fit a core's cache sooner, and no thread waits for another inside
-    a layer. The graph is then one of a part.
-
-    Args:
-        graph: The network.
-        dtype: Of the arithmetic.
-        threads: CPU threads of all parts together.
-        parts: Equal parts of a batch.
-
-    Raises:
-        InputError: if the CPU lacks the dtype.
-    """
-    core = openvino_core()
-    check_capable(core, dtype)
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
-        "INFERENCE_NUM_THREADS": threads,
-    }
-    many = parts > 1
-    settings |= {"NUM_STREAMS": min(parts, threads)} if many else {"PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(graph, "CPU", settings)
-    if many:
-        return _side_by_side([compiled.create_infer_request() for _ in range(parts)])
-    request = compiled.create_infer_request()
-
-    def run(x: Tensor) -> Tensor:
-        found = request.infer([x.contiguous().numpy()], share_inputs=True, share_outputs=True)
-        return torch.from_numpy(found[0])
-
-    return run
-
-
-def _side_by_side(requests: Sequence[Any]) -> Run:
-    def run(x: Tensor) -> Tensor:
-        for request, part in zip(requests, x.contiguous().chunk(len(requests)), strict=True):
-            request.start_async([part.numpy()], share_inputs=True)
-        for request in requests:
-            request.wait()
-        found = [torch.from_numpy(request.get_output_tensor(0).data) for request in requests]
-        return torch.cat(found)
-
-    return run
-
-
-@cache
-def openvino_core() -> Any:
-    """Return OpenVINO's entry point, one for the process.
-
-    Its plugin gives the thread that loads it a stack for signals and takes the memory back when it
-    goes; from another thread that leaves a signal nowhere to go.
-
-    Raises:
-        InputError: if the package is missing.
-    """
-    return need("openvino", "engine 'openvino'").Core()
-
-
-def read_graph(name: str, graph: Any) -> Any:
-    """Return an `onnx.ModelProto` as an `openvino.Model`.
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What a graph is made from.
 
     Args:
         name: What to call the network in an error.
-        graph: The ONNX graph.
+        model: In evaluation mode.
+        images: An input, (N, C, H, W).
+        dtype: Of the arithmetic.
+        fixed_size: Whether H and W are constants.
+        fixed_batch: Whether N is one.
+        calibration: Batches of images that int8 takes its ranges from.
+        compile_mode: Of torch.compile.
+    """
+
+    name: str
+    model: nn.Module
+    images: Tensor
+    dtype: str = "float32"
+    fixed_size: bool = True
+    fixed_batch: bool = True
+    calibration: Sequence[Tensor] = ()
+    compile_mode: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFormat:
+    """How a graph is kept in a file.
+
+    Args:
+        name: As `export` takes it.
+        suffixes: Of all its files; that of the file to name is the last.
+        dtypes: That a file can hold.
+        write: Writes graph, card and dtype to a path.
+        read: Returns a path's network, run by so many threads, and its card where it has one.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    write: Callable[[Any, str, Path, str], None]
+    read: Callable[[Path, int], tuple[Forward, str | None]]
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name that a user gives."""
+        return self.suffixes[-1]
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Return all files that belong to ``path``, itself last."""
+        return tuple(path.with_suffix(suffix) for suffix in self.suffixes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What runs a network.
+
+    Args:
+        dtypes: That it computes in.
+        graph: Makes a network's graph.
+        run: Makes a graph ready: from graph, dtype, threads and parts of a batch.
+        packages: That it needs.
+        in_torch: Whether torch runs the network, on any device; all others run on the CPU.
+        takes_parts: Whether it can run parts of a batch side by side.
+        file: Its file format, where it has one.
+    """
+
+    dtypes: tuple[str, ...]
+    graph: Callable[[Conversion], Any]
+    run: Callable[[Any, str, int, int], Forward]
+    packages: tuple[str, ...] = ()
+    in_torch: bool = False
+    takes_parts: bool = False
+    file: FileFormat | None = None
+
+
+def _eager(source: Conversion) -> Any:
+    return Setting(dtype=source.dtype).eager(source.model)
+
+
+def _compiled(source: Conversion) -> Any:
+    setting = Setting(dtype=source.dtype, compile_mode=source.compile_mode)
+    return setting.compiled(setting.eager(source.model))
+
+
+def _run_torch(graph: Any, dtype: str, threads: int, parts: int) -> Forward:
+    """Cast images and logits; torch's threads are those of the process."""
+    kind = DTYPES[dtype]
+    return graph if kind == torch.float32 else lambda x: graph(x.to(kind)).float()
+
+
+def _onnx(source: Conversion) -> Any:
+    model = HalfPrecision(source.model) if source.dtype == "float16" else source.model
+    fixed = {"fixed_size": source.fixed_size, "fixed_batch": source.fixed_batch}
+    return to_onnx(source.name, model, source.images, **fixed)
+
+
+def _run_onnx(graph: Any, dtype: str, threads: int, parts: int) -> Forward:
+    return run_onnx(graph.SerializeToString(), threads)
+
+
+def _openvino(source: Conversion) -> Any:
+    graph = from_onnx(source.name, _onnx(replace(source, dtype="float32")))
+    return quantise(graph, source.calibration) if source.dtype == "int8" else graph
+
+
+RUNTIMES = {
+    "eager": Runtime(dtypes=FLOATS, graph=_eager, run=_run_torch, in_torch=True),
+    "compile": Runtime(dtypes=FLOATS, graph=_compiled, run=_run_torch, in_torch=True),
+    "onnxruntime": Runtime(
+        dtypes=("float32",),
+        packages=("onnxruntime", *ONNX),
+        graph=_onnx,
+        run=_run_onnx,
+        file=FileFormat(
+            name="onnx",
+            suffixes=(".onnx",),
+            dtypes=("float32", "float16"),
+            write=write_onnx,
+            read=read_onnx,
+        ),
+    ),
+    "openvino": Runtime(
+        dtypes=(*FLOATS, "int8"),
+        packages=("openvino", *ONNX),
+        graph=_openvino,
+        run=run_openvino,
+        takes_parts=True,
+        file=FileFormat(
+            name="openvino",
+            suffixes=(".bin", ".xml"),
+            dtypes=("float32", "float16", "int8"),
+            write=write_openvino,
+            read=read_openvino,
+        ),
+    ),
+}
+"""Engine -> its runtime."""
+FORMATS = {each.file.name: (each, each.file) for each in RUNTIMES.values() if each.file}
+"""Format -> the runtime that runs its files, and how they are written and read."""
+
+
+def check_engine(name: str, dtype: str) -> None:
+    """Ask that there is such an engine, installed, and that it computes in ``dtype``.
 
     Raises:
-        InputError: for a network with an operator that OpenVINO does not carry over.
+        InputError: if not.
     """
-    core = openvino_core()
-    lacking = sorted({node.op_type for node in graph.graph.node} & NOT_CARRIED_OVER)
-    if lacking:
+    if name not in RUNTIMES:
+        raise unknown("engine", name, RUNTIMES)
+    runtime = RUNTIMES[name]
+    if dtype not in runtime.dtypes:
+        every = {word for each in RUNTIMES.values() for word in each.dtypes}
+        if dtype not in every:
+            raise unknown("dtype", dtype, every)
         raise InputError(
-            f"{name} cannot go into OpenVINO: operator {lacking[0]} comes out wrong there; "
-            "use ONNX Runtime"
+            f"engine {name!r} has no {dtype} here; choose from {', '.join(runtime.dtypes)}"
         )
-    try:
-        return core.read_model(io.BytesIO(graph.SerializeToString()))
-    except RuntimeError as error:
-        found = re.search(r"Conversion failed for (\S+)|operations?: (.+)", str(error))
-        where = f"operator {found[1] or found[2]}" if found else " ".join(str(error).split())[:160]
-        raise InputError(f"{name} cannot go into OpenVINO: {where}") from error
+    for package in runtime.packages:
+        need(package, f"engine {name!r}")
 
 
-def check_capable(core: Any, dtype: str) -> None:
-    """Ask that the CPU computes in ``dtype`` itself; OpenVINO would take another silently.
+def check_parts(name: str, parts: int, batch: int) -> None:
+    """Ask that an engine can run a batch in so many parts side by side.
 
     Raises:
-        InputError: if it does not.
+        InputError: if not.
     """
-    wanted = _CAPABILITIES.get(dtype)
-    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if wanted is not None and wanted not in has:
-        known = ["float32", *(name for name, word in _CAPABILITIES.items() if word in has)]
+    if parts != 1 and not RUNTIMES[name].takes_parts:
+        raise InputError(f"engine {name!r} runs a batch as one; --parts is for openvino")
+    if parts < 1 or batch % parts:
         raise InputError(
-            f"OpenVINO has no {dtype} on this processor; choose from {', '.join(known)}"
+            f"parts={parts} does not cut a batch of {batch} into equal parts; "
+            f"use a divisor of {batch}"
         )
+
+
+def open_file(path: Path) -> tuple[Forward, About] | None:
+    """Open an exported file: its network, ready to run, and its card; None for another suffix.
+
+    Raises:
+        InputError: for a file that carries no card, or a missing package.
+        CorruptFile: for a damaged one.
+    """
+    for _, form in FORMATS.values():
+        if path.suffix == form.suffix:
+            forward, card = form.read(path, torch.get_num_threads())
+            return forward, read_about(card, path)
+    return None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convgate.deploy.runtimes import Run
+from convgate.deploy.onnx import Forward
 from convgate.errors import InputError
 from convgate.measure.operators import tensors
 from convgate.measure.parity import TOLERANCE, relative_difference
@@ -35,7 +35,7 @@ def inputs_to_compare(images: Tensor, *, fixed_size: bool) -> Iterator[Tensor]:
 
 
 def verify(
-    name: str, run: Run, model: nn.Module, images: Iterator[Tensor], dtype: torch.dtype
+    name: str, run: Forward, model: nn.Module, images: Iterator[Tensor], dtype: torch.dtype
 ) -> float:
     """Compare an exported network with the eager one; return the largest relative difference.
 
@@ -79,6 +79,23 @@ def operator_of(error: Exception) -> str:
         if start in text:
             return text.partition(start)[2][:80].partition(". ")[0].partition(" with a message")[0]
     return text[:120]
+
+
+def check_size(model: nn.Module, x: Tensor) -> None:
+    """Ask that the network takes such images at all.
+
+    Raises:
+        InputError: if it does not, as where the size is below its stride.
+    """
+    try:
+        with torch.inference_mode():
+            model(x)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        size = " x ".join(map(str, x.shape[1:]))
+        raise InputError(
+            f"{type(model).__name__} does not take images of {size} ({reason}); give its own size"
+        ) from error
 
 
 def check_deterministic(name: str, model: nn.Module, x: Tensor) -> None:

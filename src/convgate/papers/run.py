@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import timm
 
-from convgate.deploy.engine_config import Course
+from convgate.deploy.engines import EngineConfig
 from convgate.errors import InputError
 from convgate.measure.timing import Progress
 from convgate.models.create import TORCHVISION
@@ -27,7 +27,7 @@ def run_table(
     device: str = "cpu",
     batch: int = 1,
     seconds: float = 20.0,
-    course: Course | None = None,
+    course: EngineConfig | None = None,
     on_progress: Progress | None = None,
 ) -> TableResult:
     """Build and count the rows of a table; on request, time them against their bases.

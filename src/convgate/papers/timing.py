@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convgate.deploy.engine_config import Course
+from convgate.deploy.engines import EngineConfig
 from convgate.errors import InputError
 from convgate.measure import LatencyReport, PresetReport, run_preset
 from convgate.measure.timing import Progress
@@ -27,7 +27,7 @@ def time_rows(
     device: str,
     batch: int,
     seconds: float,
-    course: Course | None = None,
+    course: EngineConfig | None = None,
     on_progress: Progress | None = None,
 ) -> Times:
     """Time each base with the rows that name it; a base rides along unasked.
@@ -46,7 +46,7 @@ def time_rows(
     Raises:
         InputError: for a detector on an engine that takes none.
     """
-    reports, protocols, course = [], [], course or Course()
+    reports, protocols, course = [], [], course or EngineConfig()
     if not course.in_torch and any(row.build and row.build.task == "detect" for row in rows):
         raise InputError(
             f"--engine {course.engine} runs networks with one output; time detectors with eager "

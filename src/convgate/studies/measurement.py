@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.engine_config import Course
+from convgate.deploy.engines import EngineConfig
 from convgate.insertion.sites import find_blocks
 from convgate.measure import (
     LatencyReport,
@@ -53,11 +53,11 @@ def measure_runs(
         records: Its cells; those without a result are left out.
         folder: The study's folder, which holds the trained weights.
         seconds: Cap on the rounds of one base, in seconds; None for 20, or 2 a variant.
-        engine: One of `convgate.deploy.ENGINES`, for the latency.
+        engine: One of `convgate.deploy.RUNTIMES`, for the latency.
         dtype: Of its arithmetic; None for the networks' own.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    course = Course(engine, dtype)
+    course = EngineConfig(engine, dtype)
     course = replace(course, channels_last=recipe.run.channels_last and course.in_torch)
     done = [record for record in records if record.top1 is not None]
     data = open_run_data(recipe)
@@ -115,7 +115,7 @@ def _images(data: ImageData, device: torch.device) -> list[Tensor]:
 
 
 def _time(
-    networks: dict[Variant, nn.Module], x: Tensor, course: Course, seconds: float | None
+    networks: dict[Variant, nn.Module], x: Tensor, course: EngineConfig, seconds: float | None
 ) -> tuple[dict[Variant, Facts], dict[str, Any]]:
     base = next((v for v in networks if v.is_base), None)
     if base is None:  # its runs failed, and there is nothing to compare with

@@ -1,10 +1,11 @@
-"""From a network to one ONNX graph, which ONNX Runtime runs and OpenVINO reads."""
+"""ONNX: a network as a graph, run by ONNX Runtime, written and read as an .onnx file."""
 
 import copy
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from convgate.deploy.extras import need
-from convgate.errors import InputError
+from convgate.errors import CorruptFile, InputError
+from convgate.networks.card import KEY
+
+Forward = Callable[[Tensor], Tensor]
+"""One pass of a network that is ready to run: images to logits, both float32."""
 
 OPSET = 20
 """The first with GELU as one operator; ONNX Runtime reads it since 1.17, OpenVINO since 2024."""
 INPUT, OUTPUT = "images", "logits"
-EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
 
 
 class HalfPrecision(nn.Module):
@@ -62,6 +66,54 @@ def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_b
             verbose=False,
         )
     return converted.model_proto
+
+
+def run_onnx(graph: bytes, threads: int) -> Forward:
+    """Open an ONNX graph in ONNX Runtime on the CPU.
+
+    Raises:
+        InputError: if the package is missing.
+    """
+    return _forward(_session(graph, threads))
+
+
+def write_onnx(graph: Any, card: str, path: Path, dtype: str) -> None:
+    """Write an `onnx.ModelProto` with its card; it already computes in ``dtype``."""
+    onnx = need("onnx", "format 'onnx'")
+    onnx.helper.set_model_props(graph, {KEY: card})
+    onnx.save_model(graph, path)
+
+
+def read_onnx(path: Path, threads: int) -> tuple[Forward, str | None]:
+    """Read an .onnx file: the network, ready to run, and its card.
+
+    Raises:
+        InputError: if the package is missing.
+        CorruptFile: if the file is damaged.
+    """
+    try:
+        session = _session(str(path), threads)
+    except InputError:
+        raise
+    except Exception as error:  # its own exception types, one for each status
+        raise CorruptFile(f"{path}: damaged; export the network again") from error
+    return _forward(session), session.get_modelmeta().custom_metadata_map.get(KEY)
+
+
+def _session(source: bytes | str, threads: int) -> Any:
+    ort = need("onnxruntime", "engine 'onnxruntime'")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4  # what goes wrong is raised, too
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _forward(session: Any) -> Forward:
+    def run(x: Tensor) -> Tensor:
+        (y,) = session.run(None, {INPUT: x.contiguous().numpy()})
+        return torch.from_numpy(y)
+
+    return run
 
 
 def _shapes(fixed_size: bool, fixed_batch: bool) -> tuple[dict[int, Any]]:
