@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convgate.folding.layout import IDENTITY
-from convgate.folding.pointwise import permutation
+from convgate.folding.steps import permutation
 from convgate.insertion import insert
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
 

@@ -1,15 +1,17 @@
-"""Batch norms into convolutions."""
+"""Batch norms into convolutions, a layer norm's affine part into the next linear layer."""
 
 import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import LayerNorm2d
 from torch import nn
 
-from convgate.folding.norms import IDENTITY
+from convgate.folding.norms import AFFINE, IDENTITY
 from convgate.insertion import insert
 
 X = torch.randn(2, 8, 6, 7, dtype=torch.float64)
+WIDE = torch.randn(2, 32, 6, 8, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
@@ -66,3 +68,35 @@ class Twice(nn.Module):
 def test_not_where_others_see_the_convolution(calls, check, where):
     _, report = check(Twice(calls), X)
     assert where(report, IDENTITY) == []
+
+
+def test_in_a_block_of_convnext(check, where):
+    made, report = check(timm.models.convnext.ConvNeXtBlock(32), WIDE)
+    assert where(report, AFFINE) == ["norm"]
+    norms = [module for module in made.modules() if isinstance(module, nn.LayerNorm)]
+    assert all(norm.weight is None for norm in norms)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_before_a_convolution_without_padding(bias, check, where):
+    _, report = check(nn.Sequential(LayerNorm2d(32), nn.Conv2d(32, 8, 2, 2, bias=bias)), WIDE)
+    assert where(report, AFFINE) == ["0"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [nn.Conv2d(32, 8, 3, padding=1)],
+        [nn.Conv2d(32, 32, 3, groups=32)],
+        [nn.ReLU(), nn.Conv2d(32, 8, 1)],
+    ],
+)
+def test_not_elsewhere(after, check, where):
+    _, report = check(nn.Sequential(LayerNorm2d(32), *after), WIDE)
+    assert where(report, AFFINE) == []
+
+
+def test_not_across_a_gate_affine(check, where):
+    block = nn.Sequential(timm.models.convnext.ConvNeXtBlock(32))
+    insert(block, "se", at="spatial", reduction=4)
+    assert where(check(block, WIDE)[1], AFFINE) == []

@@ -15,7 +15,7 @@ POOLED = {
     for name in list_gates()
     if isinstance(gate := create_gate(name, 128, **OPTIONS.get(name, {})), PooledGate)
 }
-ENTERED = sorted(name for name, gate in POOLED.items() if gate.entry)
+ENTERED = sorted(name for name, gate in POOLED.items() if gate.first_layer)
 
 
 def bottleneck(gate, bias=True):

@@ -54,11 +54,11 @@ def test_by_default_the_input_is_scaled(check, where):
 
 
 def test_measured_takes_the_faster_side(check, where, monkeypatch):
-    from convgate.folding import into_next
+    from convgate.folding import scale_into_conv
 
     for faster, folds in ((scaled_mix, ["3"]), (scale_input, [])):
         monkeypatch.setattr(
-            into_next, "_seconds", lambda form, *_, own=faster: 1.0 if form is own else 2.0
+            scale_into_conv, "_seconds", lambda form, *_, own=faster: 1.0 if form is own else 2.0
         )
         gated = net(SE(16, reduction=2), nn.Conv2d(16, 8, 1))
         _, report = check(gated, X, scale="measured")

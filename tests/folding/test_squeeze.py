@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convgate.folding.squeeze import DEAR, IDENTITY
+from convgate.folding.squeeze import IDENTITY, TOO_COSTLY
 from convgate.gates import PooledGate, create_gate, list_gates
 from convgate.insertion import IdentityStart
 
@@ -72,7 +72,7 @@ def test_not_where_it_costs_more(check, where):
     net = nn.Sequential(nn.Conv2d(256, 128, 1), gate("se"))  # what precedes is wider
     _, report = check(net, torch.randn(1, 256, 9, 8))
     assert where(report, IDENTITY) == []
-    assert report.kept[0].reason == DEAR
+    assert report.kept[0].reason == TOO_COSTLY
 
 
 class Own(nn.Module):

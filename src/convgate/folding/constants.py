@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from convgate.folding.axes import channel_axis, layer_above
 from convgate.folding.net import Net, Step, numel, sole_user
-from convgate.folding.norms import is_shared, like
-from convgate.folding.pointwise import multiply, permutation
+from convgate.folding.norms import is_shared, layer_like
+from convgate.folding.steps import channel_axis, layer_above, multiply, permutation
 
 IDENTITY = "layer scale into the linear layer before it"
 INTO_GATE = "layer scale into the scale of the gate before it"
@@ -36,7 +35,7 @@ def fold_constants(net: Net) -> None:
             continue
         if _into_layer(net, x, value.flatten(), axis) or _into_gate(net, x, value.flatten(), axis):
             step.replace_all_uses_with(x)
-    net.settle()
+    net.refresh()
 
 
 def _into_layer(net: Net, x: Step, scale: Tensor, axis: int) -> bool:
@@ -46,8 +45,8 @@ def _into_layer(net: Net, x: Step, scale: Tensor, axis: int) -> bool:
     step, layer = above
     weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
     bias = None if layer.bias is None else layer.bias * scale
-    net.did(step.target, IDENTITY, 2 * numel(x), 0)
-    net.swap(step, like(layer, weight, bias))
+    net.note_fold(step.target, IDENTITY, 2 * numel(x), 0)
+    net.replace_module(step, layer_like(layer, weight, bias))
     return True
 
 
@@ -63,7 +62,7 @@ def _into_gate(net: Net, x: Any, scale: Tensor, axis: int) -> bool:
     with net.graph.inserting_before(x):
         constant = net.parameter(f"{x}_scale", scale[:, None, None])
         x.args = (y, net.graph.call_function(torch.mul, (s, constant)))
-    net.did(str(x), INTO_GATE, 2 * numel(x), 0)
+    net.note_fold(str(x), INTO_GATE, 2 * numel(x), 0)
     return True
 
 

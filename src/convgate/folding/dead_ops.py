@@ -11,22 +11,22 @@ from torch import fx, nn
 
 from convgate.folding.net import Net, Step
 
-IDLE = (nn.Identity, nn.modules.dropout._DropoutNd)
+NO_OPS = (nn.Identity, nn.modules.dropout._DropoutNd)
 
 
-def remove_idle(net: Net) -> None:
+def remove_dead_ops(net: Net) -> None:
     """Remove every step that gives its input."""
     for step in list(net.graph.nodes):
         x: Any = step.args[0] if step.args else None
-        if isinstance(x, fx.Node) and (_is_idle(net, step) or _is_skipped(step)):
+        if isinstance(x, fx.Node) and (_is_no_op(net, step) or _is_skipped(step)):
             step.replace_all_uses_with(x)
             net.graph.erase_node(step)
-    net.settle()
+    net.refresh()
 
 
-def _is_idle(net: Net, step: Step) -> bool:
+def _is_no_op(net: Net, step: Step) -> bool:
     module = net.called(step, nn.Module)
-    return isinstance(module, IDLE)
+    return isinstance(module, NO_OPS)
 
 
 def _is_skipped(step: Step) -> bool:

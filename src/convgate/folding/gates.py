@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.folding.net import Net, Step, numel, sole_user
-from convgate.folding.pointwise import multiply
+from convgate.folding.steps import multiply
 from convgate.gates import GRN, Gate, PooledGate
 from convgate.insertion import IdentityStart
 
@@ -28,29 +28,29 @@ def blend(s: Tensor, alpha: Tensor) -> Tensor:
     return 1 + alpha.to(s.dtype) * (s - 1)
 
 
-def open_gates(net: Net) -> None:
+def split_gates(net: Net) -> None:
     """Write every gate that scales whole channels, rows or columns as steps."""
     for step, module in net.steps(nn.Module):
         if isinstance(module, IdentityStart) and not module.alpha.any() and _drop(net, step):
             continue
         gate = module.gate if isinstance(module, IdentityStart) else module
         if isinstance(gate, Gate):
-            reason = _open(net, step, module, gate)
+            reason = _split(net, step, module, gate)
             if reason:
-                net.keep(step.target, f"{gate.name}: {reason}")
-    net.settle()
+                net.note_kept(step.target, f"{gate.name}: {reason}")
+    net.refresh()
 
 
 def _drop(net: Net, step: Step) -> bool:
     x = step.args[0]
     if sole_user(x) is not step:  # what changes its output in place would change x for others
         return False
-    net.did(step.target, IDENTITY, 3 * numel(step), 0)
+    net.note_fold(step.target, IDENTITY, 3 * numel(step), 0)
     step.replace_all_uses_with(x)  # type: ignore[arg-type]
     return True
 
 
-def _open(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
+def _split(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
     """Replace a gate by its steps; return why something of it stays as it was."""
     shifted = isinstance(gate, GRN)
     if not gate.is_product and (not shifted or module is not gate):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convgate.folding.inplace import gelu_
 from convgate.folding.net import Net, Step, numel
-from convgate.folding.pointwise import TO_FIRST, TO_LAST, permutation
+from convgate.folding.steps import TO_FIRST, TO_LAST, permutation
 from convgate.gates import PooledGate
 from convgate.gates.pooled import mean_pool
 from convgate.kernels.gelu_mean import gelu_mean
@@ -33,7 +33,7 @@ def gelu_and_mean(x: Tensor, last: bool) -> tuple[Tensor, Tensor]:
     return y.permute(TO_LAST) if last else y, mean.to(x.dtype)[:, :, None, None]
 
 
-def join_means(net: Net) -> None:
+def fuse_gelu_means(net: Net) -> None:
     """Join every GELU to the mean that a gate takes of it, if the kernel runs on the example.
 
     The GELU must be one that may be stored over its input.
@@ -49,10 +49,10 @@ def join_means(net: Net) -> None:
         with net.graph.inserting_before(step):
             both = net.graph.call_function(gelu_and_mean, (step.args[0], last))
             y, m = net.item(both, 0), net.item(both, 1)
-        net.did(step, IDENTITY, 3 * numel(step), 2 * numel(step))
+        net.note_fold(step, IDENTITY, 3 * numel(step), 2 * numel(step))
         mean.replace_all_uses_with(m)
         step.replace_all_uses_with(y)
-    net.settle()
+    net.refresh()
 
 
 def _pool_of(net: Net, step: Step) -> Any:

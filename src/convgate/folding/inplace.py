@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.folding.net import Net, Step, numel
-from convgate.folding.pointwise import multiply, permutation, terms
+from convgate.folding.steps import multiply, permutation, terms
 
 IDENTITY = "result stored over its input"
 FRESH = (nn.Conv2d, nn.Linear)
@@ -52,8 +52,8 @@ def store_in_place(net: Net) -> None:
         order[new] = order[step]
         step.replace_all_uses_with(new)
         net.graph.erase_node(step)
-        net.did(arguments[0], IDENTITY, numel(step), 0)
-    net.settle()
+        net.note_fold(arguments[0], IDENTITY, numel(step), 0)
+    net.refresh()
 
 
 def _storing(net: Net, step: Step) -> tuple[Callable[..., Tensor] | None, tuple[Any, ...]]:

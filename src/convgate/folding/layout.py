@@ -17,9 +17,8 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from convgate.folding.axes import layer_below
 from convgate.folding.net import Net, Step, shape, sole_user
-from convgate.folding.pointwise import TO_FIRST, TO_LAST, multiply, permutation, permute
+from convgate.folding.steps import TO_FIRST, TO_LAST, layer_below, multiply, permutation, permute
 
 IDENTITY = "permutations around a gate"
 
@@ -36,7 +35,7 @@ def order_axes(net: Net) -> None:
     for step in list(net.graph.nodes):
         if step.target is not multiply or permutation(step.args[0]) != TO_FIRST:
             continue
-        net.did(step.args[0].args[0], IDENTITY, 0, 0)
+        net.note_fold(step.args[0].args[0], IDENTITY, 0, 0)
         if _prefers_convolutions(step):
             _convolve_around(net, step)
     _sink(net)
@@ -44,7 +43,7 @@ def order_axes(net: Net) -> None:
         if step.target is multiply and permutation(step.args[0]) == TO_FIRST:
             _multiply_last(net, step)
     _sink(net)
-    net.settle()
+    net.refresh()
 
 
 def _prefers_convolutions(step: Step) -> bool:

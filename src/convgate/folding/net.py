@@ -1,4 +1,4 @@
-"""The graph that the folds work on: its steps, their shapes, and what was done to them."""
+"""The graph that the folds work on: traced with gates as steps, their shapes, what was done."""
 
 import operator
 from collections.abc import Iterator
@@ -7,12 +7,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
+from convgate.errors import InputError
 from convgate.folding.report import Fold, Kept
+from convgate.gates import Gate
+from convgate.insertion import IdentityStart, inserted
+from convgate.insertion.attach import HOOKS, unhook
 
 Step = fx.Node
 READS = ("call_module", "get_attr")
 FOLDED = "_folded"  # after the name of what took a module's place
 M = TypeVar("M", bound=nn.Module)
+LEAVES = (Gate, IdentityStart, nn.BatchNorm2d, nn.LayerNorm)
+FROZEN = ("FrozenBatchNorm2d", "FrozenBatchNormAct2d")
 
 
 class Net:
@@ -28,13 +34,13 @@ class Net:
         self.example = example
         self.folds: list[Fold] = []
         self.kept: list[Kept] = []
-        self.settle()
+        self.refresh()
 
     @property
     def graph(self) -> fx.Graph:
         return self.module.graph
 
-    def settle(self) -> None:
+    def refresh(self) -> None:
         """Drop steps that nothing uses, and note the shapes of the others."""
         self.graph.eliminate_dead_code()
         self.graph.lint()
@@ -90,7 +96,7 @@ class Net:
         self.module.add_submodule(name, module)
         return name
 
-    def swap(self, step: Step, module: nn.Module) -> None:
+    def replace_module(self, step: Step, module: nn.Module) -> None:
         """Let a step call or read another module in the place of its own."""
         step.target = self.add_module(str(step.target), module)
 
@@ -107,12 +113,12 @@ class Net:
         host.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
         return self.graph.get_attr(f"{above}.{name}" if above else name)
 
-    def did(self, path: object, identity: str, before: int, after: int) -> None:
+    def note_fold(self, path: object, identity: str, before: int, after: int) -> None:
         """Note a fold; ``before`` and ``after`` count numbers of feature maps."""
         size = self.example.element_size()
         self.folds.append(Fold(_original(path), identity, before * size, after * size))
 
-    def keep(self, path: object, reason: str) -> None:
+    def note_kept(self, path: object, reason: str) -> None:
         """Note that something stays as it is."""
         self.kept.append(Kept(_original(path), reason))
 
@@ -151,3 +157,44 @@ def _taken(root: nn.Module, path: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+class Tracer(fx.Tracer):
+    """Keeps gates and norms whole, and runs the hooks of inserted gates on layers."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return (
+            isinstance(m, LEAVES)
+            or type(m).__name__ in FROZEN
+            or super().is_leaf_module(m, module_qualified_name)
+        )
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if not self.is_leaf_module(m, self.path_of_module(m)):
+            return super().call_module(m, forward, args, kwargs)  # its call runs the hooks
+        for before in [hook for hook in m._forward_pre_hooks.values() if hook in HOOKS]:
+            args = before(m, args)
+        output = super().call_module(m, forward, args, kwargs)
+        for after in [hook for hook in m._forward_hooks.values() if hook in HOOKS]:
+            output = after(m, args, output)
+        return output
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """Return a network, which it may change, as a graph.
+
+    Raises:
+        InputError: if it cannot be one, because its path depends on numbers in its tensors.
+    """
+    try:
+        graph = Tracer().trace(model)
+    except Exception as error:  # any code may run in a forward
+        raise InputError(
+            f"{type(model).__name__} cannot be folded: its forward is no fixed graph "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    for path, _, insertion in inserted(model):
+        if insertion.holds == "site":
+            above, _, name = path.rpartition(".")
+            unhook(model.get_submodule(above), name)
+    return fx.GraphModule(model, graph, type(model).__name__)

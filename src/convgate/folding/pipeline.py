@@ -6,23 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.folding.affine import fold_affines
-from convgate.folding.alpha import fold_alpha
 from convgate.folding.constants import fold_constants
-from convgate.folding.dead_ops import remove_idle
-from convgate.folding.ean import fold_ean
-from convgate.folding.gates import open_gates
-from convgate.folding.gelu_mean import join_means
+from convgate.folding.dead_ops import remove_dead_ops
+from convgate.folding.gate_forms import convolve_strips, fold_blends, fold_ean
+from convgate.folding.gates import split_gates
+from convgate.folding.gelu_mean import fuse_gelu_means
 from convgate.folding.inplace import store_in_place
 from convgate.folding.layout import order_axes
-from convgate.folding.net import Net
-from convgate.folding.norms import fold_norms
+from convgate.folding.net import Net, trace
+from convgate.folding.norms import fold_affines, fold_norms
 from convgate.folding.report import FoldReport
-from convgate.folding.residual import join_sums
+from convgate.folding.residual import fuse_residual_sums
 from convgate.folding.scale_into_conv import SIDES, Side, scale_weights
 from convgate.folding.squeeze import squeeze_first
-from convgate.folding.strips import convolve_strips
-from convgate.folding.trace import trace
 from convgate.insertion.trace import noted_size
 from convgate.measure.parity import FOLD_TOLERANCE, relative_difference
 from convgate.measure.settings import rounding_to_tf32
@@ -30,8 +26,16 @@ from convgate.measure.settings import rounding_to_tf32
 REPORT = "fold_report"
 IMAGE_PX = 224  # where neither an example nor timm's notes tell
 
-BEFORE = (remove_idle, fold_alpha, fold_ean, open_gates, fold_norms, fold_affines, fold_constants)
-AFTER = (order_axes, squeeze_first, convolve_strips, fold_constants, join_sums)
+BEFORE = (
+    remove_dead_ops,
+    fold_blends,
+    fold_ean,
+    split_gates,
+    fold_norms,
+    fold_affines,
+    fold_constants,
+)
+AFTER = (order_axes, squeeze_first, convolve_strips, fold_constants, fuse_residual_sums)
 
 
 def fold(
@@ -67,7 +71,7 @@ def fold(
         identity(net)
     scale_weights(net, scale, len(x))
     store_in_place(net)
-    join_means(net)
+    fuse_gelu_means(net)
     net.drop_unused()
     difference = _difference(net.module, twin, x)
     report = FoldReport(type(model).__name__, tuple(net.folds), tuple(net.kept), difference)

@@ -14,27 +14,27 @@ from typing import Any
 from torch import Tensor, nn
 
 from convgate.folding.net import Net, Step
-from convgate.folding.norms import like
+from convgate.folding.norms import layer_like
 from convgate.gates import PooledGate
 
 IDENTITY = "1x1 convolution into the gate's first layer"
 
 
-def entry_of(net: Net, parts: list[Step]) -> Any:
+def first_layer_of(net: Net, parts: list[Step]) -> Any:
     """Return the layer that a gate begins with, if ``parts`` is all that its scale follows from."""
     scales = _scales(parts)
     return None if scales is None else _layer(_gate(net, scales))
 
 
-def enter(net: Net, parts: list[Step], conv: nn.Conv2d) -> None:
+def fold_into_gate(net: Net, parts: list[Step], conv: nn.Conv2d) -> None:
     """Let the gate that is given ``parts`` compute what it did with them after ``conv``."""
     scales: Any = _scales(parts)
     owner = scales.args[0]
     gate = copy.deepcopy(_gate(net, scales))
     layer = _layer(gate)
-    setattr(gate, gate.entry, _merged(layer, conv))  # type: ignore[arg-type]
-    net.did(owner.target, IDENTITY, 0, 0)
-    net.swap(owner, gate)
+    setattr(gate, gate.first_layer, _merged(layer, conv))  # type: ignore[arg-type]
+    net.note_fold(owner.target, IDENTITY, 0, 0)
+    net.replace_module(owner, gate)
 
 
 def _scales(parts: list[Step]) -> Step | None:
@@ -54,7 +54,7 @@ def _gate(net: Net, scales: Any) -> PooledGate:
 
 
 def _layer(gate: PooledGate) -> Any:
-    return None if gate.entry is None else getattr(gate, gate.entry)
+    return None if gate.first_layer is None else getattr(gate, gate.first_layer)
 
 
 def _merged(layer: Any, conv: nn.Conv2d) -> nn.Module:
@@ -65,4 +65,4 @@ def _merged(layer: Any, conv: nn.Conv2d) -> nn.Module:
         shift = second @ conv.bias.double()
         bias = shift if bias is None else bias + shift
     shaped = weight.reshape(*weight.shape, *layer.weight.shape[2:]).to(layer.weight.dtype)
-    return like(layer, shaped, None if bias is None else bias.to(shaped.dtype))
+    return layer_like(layer, shaped, None if bias is None else bias.to(shaped.dtype))

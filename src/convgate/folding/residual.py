@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from convgate.folding.net import Net, Step, numel, sole_user
-from convgate.folding.pointwise import factors, terms
+from convgate.folding.steps import factors, terms
 from convgate.kernels.path import takes_fused
 from convgate.kernels.scale_residual_act import scale_residual_act
 
@@ -26,7 +26,7 @@ def scale_and_add(y: Tensor, s: Tensor, shortcut: Tensor, act: str = "none") -> 
     return total.relu_() if act == "relu" else total
 
 
-def join_sums(net: Net) -> None:
+def fuse_residual_sums(net: Net) -> None:
     """Join every product with a scale to the sum after it, and to the ReLU after that."""
     for step in list(net.graph.nodes):
         added = terms(step)
@@ -41,12 +41,12 @@ def join_sums(net: Net) -> None:
         with net.graph.inserting_before(step):
             end = (y, s, shortcut, "relu") if relu else (y, s, shortcut)
             new = net.graph.call_function(scale_and_add, end)
-        net.did(str(product), IDENTITY, 5 * numel(step), 3 * numel(step))
+        net.note_fold(str(product), IDENTITY, 5 * numel(step), 3 * numel(step))
         for old in (relu, step, product):
             if old is not None:
                 old.replace_all_uses_with(new)
                 net.graph.erase_node(old)
-    net.settle()
+    net.refresh()
 
 
 def _relu_after(net: Net, step: Step) -> Step | None:

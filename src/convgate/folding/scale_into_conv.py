@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.folding.net import Net, Step, numel, shape, sole_user
-from convgate.folding.pointwise import factors, is_pointwise, multiply
+from convgate.folding.steps import factors, is_pointwise, multiply
 
 Side = Literal["activations", "weights", "measured"]
 SIDES = ("activations", "weights", "measured")
@@ -56,11 +56,11 @@ def scale_weights(net: Net, side: Side, batch: int) -> None:
         ):
             continue
         _scale(net, found, user, conv)
-    net.settle()
+    net.refresh()
 
 
 def _scale(net: Net, scaled: tuple[Step, Step], user: Step, conv: nn.Conv2d) -> None:
-    net.did(user.target, IDENTITY, 2 * numel(scaled[0]), 2 * conv.weight.numel())
+    net.note_fold(user.target, IDENTITY, 2 * numel(scaled[0]), 2 * conv.weight.numel())
     with net.graph.inserting_before(user):
         weight = net.graph.get_attr(f"{user.target}.weight")
         bias = None if conv.bias is None else net.graph.get_attr(f"{user.target}.bias")

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convgate.folding.net import Net, Step, numel, shape
-from convgate.folding.pointwise import is_pointwise
-from convgate.folding.pointwise_into_gate import enter, entry_of
+from convgate.folding.pointwise_into_gate import first_layer_of, fold_into_gate
+from convgate.folding.steps import is_pointwise
 
 IDENTITY = "squeeze before the 1x1 convolution"
-DEAR = "the squeeze before its 1x1 convolution would cost more than the one after it"
+TOO_COSTLY = "the squeeze before its 1x1 convolution would cost more than the one after it"
 
 # Multiply-adds taken to be as long as reading one number from memory: an estimate for processors,
 # not a measurement; only gates with many pooled positions (strips) are near the limit.
@@ -41,20 +41,20 @@ def squeeze_first(net: Net) -> None:
         if conv is None or not is_pointwise(conv):
             continue
         h = wide.args[0]
-        entry = entry_of(net, parts)
-        rows = conv.out_channels if entry is None else entry.weight.shape[0]
+        first = first_layer_of(net, parts)
+        rows = conv.out_channels if first is None else first.weight.shape[0]
         macs = sum(math.prod(shape(part)[2:]) for part in parts) * conv.in_channels * rows
         if numel(h) + macs / MACS_PER_READ > numel(wide):
-            net.keep(step.target if step.op == "call_module" else wide.target, DEAR)
+            net.note_kept(step.target if step.op == "call_module" else wide.target, TOO_COSTLY)
             continue
-        net.did(wide.target, IDENTITY, numel(wide), numel(h))
+        net.note_fold(wide.target, IDENTITY, numel(wide), numel(h))
         step.replace_input_with(wide, h)
-        if entry is not None:
-            enter(net, parts, conv)
+        if first is not None:
+            fold_into_gate(net, parts, conv)
             continue
         for part in parts:
-            _mixed(net, part, str(wide.target), conv)
-    net.settle()
+            _convolve_after(net, part, str(wide.target), conv)
+    net.refresh()
 
 
 def _pools(net: Net) -> Iterator[tuple[Step, list[Step]]]:
@@ -78,7 +78,7 @@ def _input(step: Step) -> object:
     return step.args[1] if step.target == "pool" else step.args[0]
 
 
-def _mixed(net: Net, part: Step, path: str, conv: nn.Conv2d) -> None:
+def _convolve_after(net: Net, part: Step, path: str, conv: nn.Conv2d) -> None:
     """Let the users of pooled h have it after the convolution."""
     after = part.next
     with net.graph.inserting_before(after):

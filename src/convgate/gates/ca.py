@@ -47,7 +47,7 @@ class CA(PooledGate):
             width or goes without a GroupNorm, or a `reduction` or `min_hidden` below one.
     """
 
-    entry = "squeeze"
+    first_layer = "squeeze"
 
     def __init__(
         self,

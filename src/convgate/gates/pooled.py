@@ -22,12 +22,12 @@ class PooledGate(Gate):
         channels: C.
 
     Attributes:
-        entry: Name of the linear layer that `scales` begins with, at every pooled position on its
-            own; None where it begins with anything else.
+        first_layer: Name of the linear layer that `scales` begins with, at every pooled position
+            on its own; None where it begins with anything else.
         pools_mean: Whether `pool` gives the spatial mean and nothing else.
     """
 
-    entry: str | None = None
+    first_layer: str | None = None
     pools_mean = False
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:

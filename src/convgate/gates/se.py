@@ -42,7 +42,7 @@ class SE(PooledGate):
             `divisor` is not positive.
     """
 
-    entry = "squeeze"
+    first_layer = "squeeze"
     pools_mean = True
 
     def __init__(

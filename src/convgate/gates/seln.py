@@ -33,7 +33,7 @@ class SELN(PooledGate):
         InputError: if the hidden width would be zero, or an option is not positive.
     """
 
-    entry = "squeeze"
+    first_layer = "squeeze"
     pools_mean = True
 
     def __init__(

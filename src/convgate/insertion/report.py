@@ -72,6 +72,10 @@ class GateRow(Readable):
         names = (self.site, path, str(self.stage), str(self.channels), self.gate)
         return *names, f"{self.params:+,}", _number(self.macs), _percent(self.share)
 
+    def table(self) -> Table:
+        """Return the gate as a table of one row."""
+        return Table(HEADER, [self.cells()], ALIGN)
+
 
 @dataclass(frozen=True, repr=False)
 class InsertReport(Readable):
