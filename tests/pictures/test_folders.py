@@ -2,9 +2,9 @@ import shutil
 
 import pytest
 
-from convgate.errors import InputError
+from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import open_tree
-from convgate.pictures.folders import read_listing
+from convgate.pictures.folders import find_pictures, of_classes, read_listing
 
 
 def listing(path):
@@ -97,3 +97,92 @@ def test_a_class_that_validation_lacks_is_fine(make_tree):
     shutil.rmtree(tree / "val" / "cat")
     train, val = listing(tree)
     assert "cat" in train and "cat" not in val
+
+
+@pytest.fixture
+def photos(make_tree):
+    """train: 4 of cat, dog, fox each; val: 2 of each."""
+    return make_tree()
+
+
+def test_validation_pictures_are_preferred_in_a_folder_and_in_a_zip(photos, make_zip):
+    names = [f"val/{c}/00{i}.png" for c in ("cat", "dog", "fox") for i in range(2)]
+    assert list(find_pictures(photos).names) == names
+    zipped = find_pictures(make_zip(photos))
+    assert [name.split("/", 1)[1] for name in zipped.names] == names
+    assert zipped.load(0).size == find_pictures(photos).load(0).size
+
+
+def test_every_split_can_be_asked_for(photos):
+    assert len(find_pictures(photos, split="train")) == 12
+    assert len(find_pictures(photos, split="")) == 18
+    shutil.rmtree(photos / "val")
+    assert len(find_pictures(photos)) == 12  # better than nothing
+    shutil.copytree(photos / "train", photos / "held_out")
+    assert {name.split("/")[0] for name in find_pictures(photos).names} == {"held_out"}
+
+
+def test_a_class_may_be_called_train(photos):
+    for folder in ("train", "val"):
+        shutil.copytree(photos / folder / "cat", photos / folder / "train")
+    (photos / "train").rename(photos / "learn")
+    (photos / "val").rename(photos / "judge")
+    assert len(find_pictures(photos)) == len(find_pictures(photos, split="train")) == 24
+
+
+def test_flat_or_nested_at_any_depth(photos, tmp_path):
+    shutil.copytree(photos / "train" / "cat", tmp_path / "flat" / "deep" / "er")
+    shutil.copy(photos / "train/dog/000.png", tmp_path / "flat" / "loose.PNG")
+    (tmp_path / "flat" / "notes.txt").touch()
+    found = find_pictures(tmp_path / "flat")
+    assert list(found.names) == [*(f"deep/er/00{i}.png" for i in range(4)), "loose.PNG"]
+
+
+def test_a_count_goes_through_the_names_at_even_steps(photos):
+    names = find_pictures(photos, count=3).names
+    assert list(names) == ["val/cat/000.png", "val/dog/000.png", "val/fox/000.png"]
+    assert len(find_pictures(photos, count=100)) == 6
+    with pytest.raises(InputError, match="images=-1 leaves no picture"):
+        find_pictures(photos, count=-1)
+
+
+def test_one_class_of_them(photos):
+    found = find_pictures(photos, class_name="dog")
+    assert list(found.names) == ["val/dog/000.png", "val/dog/001.png"]
+    with pytest.raises(InputError, match="unknown class 'dgo'; did you mean 'dog'"):
+        find_pictures(photos, class_name="dgo")
+
+
+def test_a_file_is_a_picture_whatever_its_name(photos, tmp_path):
+    odd = tmp_path / "cat.photo"
+    shutil.copy(photos / "val/cat/000.png", odd)
+    found = find_pictures(odd)
+    assert (len(found), found.name(0)) == (1, "cat.photo")
+    assert found.load(0).size == find_pictures(photos).load(0).size
+
+
+def test_damaged_pictures_are_left_out_if_asked(photos):
+    bad = photos / "val/cat/000.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    assert len(find_pictures(photos)) == 6
+    assert find_pictures(photos, skip_bad=True).name(0) == "val/cat/001.png"
+    with pytest.raises(InputError, match=r"every picture is damaged, 000\.png first"):
+        find_pictures(bad, skip_bad=True)
+
+
+def test_what_holds_no_picture_is_said(tmp_path):
+    with pytest.raises(InputError, match="holds no picture"):
+        find_pictures(tmp_path)
+    with pytest.raises(InputError, match="no such folder, zip archive or picture"):
+        find_pictures(tmp_path / "no.jpg")
+    (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(CorruptFile, match="neither a folder nor a whole zip archive"):
+        find_pictures(tmp_path / "torn.zip")
+
+
+def test_labels_are_the_numbers_of_the_folders_names(photos):
+    found = of_classes(find_pictures(photos), ["owl", "fox", "cat"])
+    assert list(found.names) == [f"val/{c}/00{i}.png" for c in ("cat", "fox") for i in range(2)]
+    assert found.labels.tolist() == [2, 2, 1, 1]
+    with pytest.raises(InputError, match="in a folder named after a class, such as 'owl'"):
+        of_classes(find_pictures(photos), ["owl"])

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
+from convgate.errors import CorruptFile
 from convgate.pictures.decoding import from_tensor, to_tensor
-from convgate.pictures.labelled import ArrayPictures, HeldPictures, balanced_subset
+from convgate.pictures.labelled import ArrayPictures, HeldPictures, balanced_subset, decode_all
 
 LABELS = torch.tensor([0, 1, 2]).repeat_interleave(torch.tensor([50, 20, 3]))
 
@@ -39,3 +41,38 @@ def test_selecting():
         chosen = pictures.select([3, 1])
         assert len(chosen) == 2 and chosen.labels.tolist() == [3, 1]
         assert torch.equal(to_tensor(chosen.load(0)), images[3])
+
+
+IMAGES = torch.randint(256, (600, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+NUMBERS = torch.arange(600) % 7
+
+
+class SomeBad(ArrayPictures):
+    """Pictures of which two cannot be decoded."""
+
+    def name(self, index):
+        return f"{index}.jpg"
+
+    def load(self, index):
+        if index in (300, 599):
+            raise CorruptFile(f"{self.name(index)}: cannot be read")
+        return from_tensor(self.images[index])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_decoding_keeps_the_order(workers):
+    made, good, bad = decode_all(
+        ArrayPictures(IMAGES, NUMBERS), to_tensor, workers=workers, skip_bad=False
+    )
+    assert torch.equal(torch.stack(made), IMAGES) and good == list(range(600)) and bad == []
+
+
+def test_damaged_pictures_are_left_out_and_named():
+    made, good, bad = decode_all(SomeBad(IMAGES, NUMBERS), to_tensor, workers=2, skip_bad=True)
+    assert bad == ["300.jpg", "599.jpg"]
+    assert torch.equal(torch.stack(made), IMAGES[torch.tensor(good)]) and len(good) == 598
+
+
+def test_the_first_damaged_picture_stops():
+    with pytest.raises(CorruptFile, match=r"^300.jpg: cannot be read$"):
+        decode_all(SomeBad(IMAGES, NUMBERS), to_tensor, workers=2, skip_bad=False)

@@ -1,18 +1,117 @@
-"""Image-folder trees: one folder a split, one folder a class."""
+"""Pictures in folders: one folder a split, one folder a class, or simply all that lie there."""
 
 from __future__ import annotations
 
-from convgate.errors import InputError
-from convgate.pictures.archives import Tree
-from convgate.pictures.decoding import EXTENSIONS
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from zipfile import is_zipfile
 
-__all__ = ["VAL_NAMES", "Listing", "read_listing"]
+import torch
+
+from convgate.errors import InputError, unknown
+from convgate.pictures.archives import FolderTree, Tree, open_tree
+from convgate.pictures.decoding import EXTENSIONS
+from convgate.pictures.labelled import FilePictures, decode_all
+
+__all__ = ["VAL_NAMES", "Listing", "find_pictures", "of_classes", "read_listing"]
 
 VAL_NAMES = ("val", "validation", "valid", "test")
 _EXPECTED = (
     "expected train/CLASS/*.jpg and val/CLASS/*.jpg (val may also be called validation or test)"
 )
 Listing = dict[str, list[str]]  # class -> its files
+
+
+def find_pictures(
+    path: Path,
+    *,
+    count: int = 0,
+    class_name: str = "",
+    split: Literal["val", "train", ""] = "val",
+    skip_bad: bool = False,
+) -> FilePictures:
+    """Return the pictures at a path, in the order of their names; every label is 0.
+
+    Args:
+        path: A folder or zip archive, with any folders in it, or one picture of any name.
+        count: At most so many, taken at even steps through their names; 0 for all.
+        class_name: Only those directly in a folder of this name.
+        split: "val" leaves training pictures out where there are others: those below a folder
+            called val, validation, valid or test are taken, or else those not below train/CLASS.
+            "train" takes those below train/CLASS where there are some. "" takes all.
+        skip_bad: Leave out what cannot be decoded, which takes a pass of its own.
+
+    Raises:
+        InputError: if there is no such path, class, or no picture.
+        CorruptFile: for a damaged archive.
+    """
+    if count < 0:
+        raise InputError(f"images={count} leaves no picture; give at least 1, or 0 for all")
+    tree, names = _everything(path)
+    names = _of_split(names, split)
+    if class_name:
+        folders = {PurePosixPath(name).parent.name for name in names}
+        if class_name not in folders:
+            raise unknown("class", class_name, folders - {""})
+        names = [name for name in names if PurePosixPath(name).parent.name == class_name]
+    if not names:
+        raise InputError(f"{path}: holds no picture ({', '.join(EXTENSIONS)})")
+    if 0 < count < len(names):
+        names = [names[index * len(names) // count] for index in range(count)]
+    pictures = FilePictures(tree, names, torch.zeros(len(names), dtype=torch.long))
+    return _without_damaged(pictures) if skip_bad else pictures
+
+
+def of_classes(pictures: FilePictures, classes: Sequence[str]) -> FilePictures:
+    """Return the pictures below a folder named after a class, with that class as label.
+
+    Raises:
+        InputError: if there is none.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    found = [(name, _label(name, numbers)) for name in pictures.names]
+    kept = {name: label for name, label in found if label is not None}
+    if not kept:
+        raise InputError(
+            f"{pictures.tree.where}: has no picture in a folder named after a class, such as "
+            f"{classes[0]!r}"
+        )
+    return FilePictures(pictures.tree, list(kept), torch.tensor(list(kept.values())))
+
+
+def _label(name: str, numbers: dict[str, int]) -> int | None:
+    return next((numbers[part] for part in name.split("/")[:-1] if part in numbers), None)
+
+
+def _everything(path: Path) -> tuple[Tree, list[str]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such folder, zip archive or picture")
+    if path.is_file() and not (is_zipfile(path) or path.suffix.lower() == ".zip"):
+        return FolderTree(path.parent), [path.name]
+    tree = open_tree(path)
+    return tree, _pictures(tree, "")
+
+
+def _of_split(names: list[str], split: str) -> list[str]:
+    if split == "train":
+        return [name for name in names if _in_training(name)] or names
+    if split == "val":
+        below = [n for n in names if not set(VAL_NAMES).isdisjoint(PurePosixPath(n).parts[:-1])]
+        return below or [name for name in names if not _in_training(name)] or names
+    return names
+
+
+def _in_training(name: str) -> bool:
+    """Tell whether a folder above the class's is called train; a class may be called so too."""
+    return "train" in PurePosixPath(name).parts[:-2]
+
+
+def _without_damaged(pictures: FilePictures) -> FilePictures:
+    _, good, bad = decode_all(pictures, lambda image: None, workers=2, skip_bad=True)
+    if not good:
+        raise InputError(f"{pictures.tree.where}: every picture is damaged, {bad[0]} first")
+    return pictures.select(good)
 
 
 def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, Listing]:

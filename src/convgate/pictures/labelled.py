@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from convgate.errors import CorruptFile
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import decode, from_tensor
 from convgate.pictures.order import generator
@@ -19,8 +21,12 @@ __all__ = [
     "HeldPictures",
     "Pictures",
     "balanced_subset",
+    "decode_all",
     "positions",
 ]
+
+T = TypeVar("T")
+_CHUNK = 256
 
 
 class Pictures(Protocol):
@@ -102,6 +108,44 @@ class HeldPictures:
 def positions(indices: Sequence[int]) -> Tensor:
     """Return ``indices`` as int64, also when there is none."""
     return torch.tensor(indices, dtype=torch.long)
+
+
+def decode_all(
+    pictures: Pictures, prepare: Callable[[Image.Image], T], *, workers: int, skip_bad: bool
+) -> tuple[list[T], list[int], list[str]]:
+    """Decode every picture and ``prepare`` it.
+
+    Returns:
+        What ``prepare`` made of each good picture, their positions, and the names of the others.
+
+    Raises:
+        CorruptFile: for the first damaged picture, unless ``skip_bad``.
+    """
+
+    def attempt(index: int) -> T | CorruptFile:
+        try:
+            return prepare(pictures.load(index))
+        except CorruptFile as problem:
+            return problem
+
+    def attempt_chunk(start: int) -> list[T | CorruptFile]:
+        return [attempt(i) for i in range(start, min(start + _CHUNK, len(pictures)))]
+
+    kept: list[T] = []
+    good: list[int] = []
+    skipped: list[str] = []
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        chunks = pool.map(attempt_chunk, range(0, len(pictures), _CHUNK))
+        for index, result in enumerate(result for chunk in chunks for result in chunk):
+            if not isinstance(result, CorruptFile):
+                kept.append(result)
+                good.append(index)
+            elif skip_bad:
+                skipped.append(pictures.name(index))
+            else:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise result
+    return kept, good, skipped
 
 
 def balanced_subset(labels: Tensor, count: int) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from convgate.errors import InputError
 
-__all__ = ["Share", "TrainOrder", "ValOrder", "generator", "seed_of"]
+__all__ = ["Share", "TrainOrder", "ValOrder", "generator", "seed_of", "seeded"]
 
 
 def seed_of(*key: int | str) -> int:
@@ -23,6 +25,14 @@ def generator(*key: int | str) -> torch.Generator:
     """Return a CPU generator seeded by ``key``."""
     # The CPU engine keeps 32 bits of its seed.
     return torch.Generator().manual_seed(seed_of(*key) & 0xFFFFFFFF)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator, which torchvision's transforms draw from, for one block."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed & 0xFFFFFFFF)
+        yield
 
 
 @dataclass(frozen=True)

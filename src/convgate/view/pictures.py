@@ -11,9 +11,8 @@ from convgate.errors import InputError, unknown
 from convgate.pictures.archives import FolderTree, Tree, open_tree
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.pictures.folders import VAL_NAMES
-from convgate.pictures.labelled import FilePictures
+from convgate.pictures.labelled import FilePictures, decode_all
 from convgate.pictures.order import ValOrder
-from convgate.train.data.storage import decode_all
 from convgate.train.data.stream import PreparePicture, StreamSource
 
 OnProgress = Callable[[str, float], None]

@@ -101,7 +101,7 @@ def test_crowds_are_not_trained_on_and_marked_for_the_scores(coco, opened):
 
 def test_one_pixel_and_an_outsize_picture(coco, opened):
     """8,000 x 6,000 is read at 64 pixels a side, with its boxes; one pixel stays one pixel."""
-    Image.new("RGB", (8000, 6000), "white").save(coco.root / "val2017" / "d.png")
+    Image.new("L", (8000, 6000), 255).save(coco.root / "val2017" / "d.png", compress_level=1)
     Image.new("RGB", (1, 1)).save(coco.root / "val2017" / "e.png")
     sheet = coco.sheets["val"]
     sheet["images"][0] |= {"width": 8000, "height": 6000}

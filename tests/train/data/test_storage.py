@@ -5,48 +5,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from convgate.errors import CorruptFile
 from convgate.models import create_model
-from convgate.pictures.decoding import from_tensor, to_tensor
-from convgate.pictures.labelled import ArrayPictures
 from convgate.pictures.order import TrainOrder
 from convgate.train.data import AugmentSpec, Batches
 from convgate.train.data.batches import Finish, Normalise
-from convgate.train.data.storage import MemorySource, channel_statistics, decode_all
+from convgate.train.data.storage import MemorySource, channel_statistics
 
 IMAGES = torch.randint(256, (600, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(600) % 7
-
-
-class SomeBad(ArrayPictures):
-    """Pictures of which two cannot be decoded."""
-
-    def name(self, index):
-        return f"{index}.jpg"
-
-    def load(self, index):
-        if index in (300, 599):
-            raise CorruptFile(f"{self.name(index)}: cannot be read")
-        return from_tensor(self.images[index])
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_decoding_keeps_the_order(workers):
-    made, good, bad = decode_all(
-        ArrayPictures(IMAGES, LABELS), to_tensor, workers=workers, skip_bad=False
-    )
-    assert torch.equal(torch.stack(made), IMAGES) and good == list(range(600)) and bad == []
-
-
-def test_damaged_pictures_are_left_out_and_named():
-    made, good, bad = decode_all(SomeBad(IMAGES, LABELS), to_tensor, workers=2, skip_bad=True)
-    assert bad == ["300.jpg", "599.jpg"]
-    assert torch.equal(torch.stack(made), IMAGES[torch.tensor(good)]) and len(good) == 598
-
-
-def test_the_first_damaged_picture_stops():
-    with pytest.raises(CorruptFile, match=r"^300.jpg: cannot be read$"):
-        decode_all(SomeBad(IMAGES, LABELS), to_tensor, workers=2, skip_bad=False)
 
 
 def test_statistics_are_those_of_all_pixels():

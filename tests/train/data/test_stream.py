@@ -8,15 +8,9 @@ from PIL import Image
 from convgate.errors import CorruptFile
 from convgate.pictures.decoding import from_tensor, square, to_tensor
 from convgate.pictures.labelled import ArrayPictures, HeldPictures
-from convgate.pictures.order import TrainOrder, ValOrder, generator
+from convgate.pictures.order import TrainOrder, ValOrder, seed_of, seeded
 from convgate.train.data import AugmentSpec
-from convgate.train.data.stream import (
-    PreparePicture,
-    RandAugment,
-    StreamSource,
-    _draw_window,
-    resized_crop,
-)
+from convgate.train.data.stream import PreparePicture, RandAugment, StreamSource
 
 
 def noise(channels=3, size=16):
@@ -24,10 +18,19 @@ def noise(channels=3, size=16):
     return torch.randint(256, (channels, size, size), generator=rng).to(torch.uint8)
 
 
+def draw_window(width, height, seed):
+    """Return left, top, right and bottom of the window that training takes."""
+    prepare = PreparePicture(8, AugmentSpec(crop="resized"))
+    with seeded(seed):
+        drawn = prepare._window.make_params([Image.new("RGB", (width, height))])
+    top, left, h, w = (drawn[key] for key in ("top", "left", "height", "width"))
+    return left, top, left + w, top + h
+
+
 def test_windows_have_the_area_and_ratio_they_state():
-    rng, width, height = generator(0), 300, 200
-    for _ in range(500):
-        left, top, right, bottom = _draw_window(width, height, rng)
+    width, height = 300, 200
+    for seed in range(500):
+        left, top, right, bottom = draw_window(width, height, seed)
         assert 0 <= left < right <= width and 0 <= top < bottom <= height
         w, h = right - left, bottom - top
         assert 0.075 < w * h / (width * height) <= 1
@@ -35,19 +38,28 @@ def test_windows_have_the_area_and_ratio_they_state():
 
 
 def test_a_strip_falls_back_to_its_middle():
-    assert _draw_window(1000, 9, generator(0)) == (494, 0, 506, 9)
-    assert _draw_window(9, 1000, generator(0)) == (0, 494, 9, 506)
+    assert draw_window(1000, 9, 0) == (494, 0, 506, 9)
+    assert draw_window(9, 1000, 0) == (0, 494, 9, 506)
+
+
+def resized(images, index=0):
+    prepare = PreparePicture(4, AugmentSpec(crop="resized"))
+    return prepare(ArrayPictures(images, torch.arange(len(images))), index, epoch=0)
 
 
 def test_a_single_pixel_can_be_cropped():
-    assert resized_crop(Image.new("RGB", (1, 1), (1, 2, 3)), 4, generator(0)).size == (4, 4)
+    pixel = torch.tensor([1, 2, 3], dtype=torch.uint8)[:, None, None]
+    assert torch.equal(resized(pixel[None]), pixel.expand(3, 4, 4))
 
 
 def test_the_window_is_what_is_scaled():
     image = from_tensor(noise())
-    left, top, right, bottom = _draw_window(16, 16, generator(3))
-    expected = image.crop((left, top, right, bottom)).resize((8, 8), Image.Resampling.BICUBIC)
-    assert torch.equal(to_tensor(resized_crop(image, 8, generator(3))), to_tensor(expected))
+    with seeded(seed_of(0, 0, "window", 0)):
+        drawn = PreparePicture(4, AugmentSpec(crop="resized"))._window.make_params([image])
+    left, top = drawn["left"], drawn["top"]
+    window = image.crop((left, top, left + drawn["width"], top + drawn["height"]))
+    expected = to_tensor(window.resize((4, 4), Image.Resampling.BICUBIC))
+    assert torch.equal(resized(noise()[None]), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +12,7 @@ from torchvision import tv_tensors
 
 from convgate.errors import CorruptFile
 from convgate.pictures.decoding import to_tensor
-from convgate.pictures.order import generator, seed_of
+from convgate.pictures.order import generator, seed_of, seeded
 from convgate.train.annotated.augment import (
     ObjectAugmentSpec,
     SampleDict,
@@ -137,14 +136,6 @@ class ClassTrain:
             sample = self.transform(sample)
         pixels = sample["image"].as_subclass(Tensor)
         return pixels, {"classes": sample["classes"].as_subclass(Tensor)[0]}
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, which torchvision's transforms draw from, for one block."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed & 0xFFFFFFFF)
-        yield
 
 
 class AnnotatedBatches:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -13,58 +11,24 @@ from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.decoding import square, to_tensor
-from convgate.pictures.labelled import ArrayPictures, HeldPictures, Pictures, positions
+from convgate.pictures.labelled import (
+    ArrayPictures,
+    HeldPictures,
+    Pictures,
+    decode_all,
+    positions,
+)
 from convgate.pictures.order import Share, generator
 from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.sets import PictureSet
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.stream import PreparePicture, StreamSource
 
-__all__ = ["MemorySource", "Sources", "channel_statistics", "decode_all", "open_sources"]
+__all__ = ["MemorySource", "Sources", "channel_statistics", "open_sources"]
 
-T = TypeVar("T")
-_CHUNK = 256
 _MEMORY_BYTES = 2 * 10**9
 _SAMPLED = 64
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def decode_all(
-    pictures: Pictures, prepare: Callable[[Image.Image], T], *, workers: int, skip_bad: bool
-) -> tuple[list[T], list[int], list[str]]:
-    """Decode every picture and ``prepare`` it.
-
-    Returns:
-        What ``prepare`` made of each good picture, their positions, and the names of the others.
-
-    Raises:
-        CorruptFile: for the first damaged picture, unless ``skip_bad``.
-    """
-
-    def attempt(index: int) -> T | CorruptFile:
-        try:
-            return prepare(pictures.load(index))
-        except CorruptFile as problem:
-            return problem
-
-    def attempt_chunk(start: int) -> list[T | CorruptFile]:
-        return [attempt(i) for i in range(start, min(start + _CHUNK, len(pictures)))]
-
-    kept: list[T] = []
-    good: list[int] = []
-    skipped: list[str] = []
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        chunks = pool.map(attempt_chunk, range(0, len(pictures), _CHUNK))
-        for index, result in enumerate(result for chunk in chunks for result in chunk):
-            if not isinstance(result, CorruptFile):
-                kept.append(result)
-                good.append(index)
-            elif skip_bad:
-                skipped.append(pictures.name(index))
-            else:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise result
-    return kept, good, skipped
 
 
 class MemorySource:

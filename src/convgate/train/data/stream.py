@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from PIL import Image
 from timm.data.auto_augment import rand_augment_ops
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
 
 from convgate.errors import CorruptFile
 from convgate.pictures.decoding import from_tensor, square, to_tensor
 from convgate.pictures.labelled import Pictures
-from convgate.pictures.order import Share, generator, seed_of
+from convgate.pictures.order import Share, generator, seed_of, seeded
 from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.specs import AugmentSpec
 
-__all__ = ["PreparePicture", "RandAugment", "StreamSource", "resized_crop"]
+__all__ = ["PreparePicture", "RandAugment", "StreamSource"]
 
 # At exactly 10, posterize would keep no bit at all, which Pillow refuses.
 _MAX_MAGNITUDE = 9.99
@@ -42,33 +41,6 @@ _OPERATIONS = (
     "TranslateYRel",
 )
 Prepared = tuple[Tensor | CorruptFile, int]
-
-
-def resized_crop(image: Image.Image, image_px: int, rng: torch.Generator) -> Image.Image:
-    """Cut a random window and scale it to ``image_px`` x ``image_px``, bicubic.
-
-    The window has 8 to 100 % of the area and a log-uniform aspect ratio from 3:4 to 4:3; if none
-    of ten draws fits, the largest middle window of an allowed ratio is taken.
-    Source: arXiv 1409.4842, section 6.
-    """
-    window = image.crop(_draw_window(image.width, image.height, rng))
-    return window.resize((image_px, image_px), Image.Resampling.BICUBIC)
-
-
-def _draw_window(width: int, height: int, rng: torch.Generator) -> tuple[int, int, int, int]:
-    draws = torch.rand(10, 4, generator=rng).tolist()
-    limit = math.log(4 / 3)
-    for area, log_aspect, across, down in draws:
-        pixels = (0.08 + 0.92 * area) * width * height
-        aspect = math.exp(limit * (2 * log_aspect - 1))
-        w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(across * (width - w + 1)), int(down * (height - h + 1))
-            return left, top, left + w, top + h
-    w = min(width, round(height * 4 / 3))
-    h = min(height, round(width * 4 / 3))
-    left, top = (width - w) // 2, (height - h) // 2
-    return left, top, left + w, top + h
 
 
 class RandAugment:
@@ -115,6 +87,10 @@ class PreparePicture:
 
     def __init__(self, image_px: int, augment: AugmentSpec | None = None, seed: int = 0) -> None:
         self.image_px, self.augment, self.seed = image_px, augment, seed
+        # 8 to 100 % of the area, 3:4 to 4:3: Szegedy et al., arXiv 1409.4842, section 6
+        self._window = RandomResizedCrop(
+            image_px, (0.08, 1), (3 / 4, 4 / 3), InterpolationMode.BICUBIC
+        )
         self.strong = augment is not None and augment.randaugment_magnitude > 0
         self._rand_augment = RandAugment(augment) if augment is not None and self.strong else None
 
@@ -124,7 +100,8 @@ class PreparePicture:
             return to_tensor(square(image, self.image_px))
         rng = generator(self.seed, epoch, "picture", index)
         if self.augment.crop == "resized":
-            pixels = to_tensor(resized_crop(image, self.image_px, rng))
+            with seeded(seed_of(self.seed, epoch, "window", index)):
+                pixels = to_tensor(self._window(image))
         else:
             pixels = to_tensor(square(image, self.image_px))
         pixels = self._move(pixels.unsqueeze(0), self.augment, rng).squeeze(0)
