@@ -32,7 +32,9 @@ DTYPE = "bfloat16"
 Run = Callable[[Tensor], object]
 
 
-def race(x: Tensor, modes: Iterable[str], seconds: float) -> tuple[LatencyReport, LatencyReport]:
+def compare_forms(
+    x: Tensor, modes: Iterable[str], seconds: float
+) -> tuple[LatencyReport, LatencyReport]:
     """Time every form of both networks, and the fastest form of each against each other."""
     forms = {
         f"{name}, {form}": run for name in NETS for form, run in _forms(name, x, modes).items()
@@ -104,7 +106,7 @@ def main() -> None:
     size = options.batch, 3, options.image_px, options.image_px
     x = torch.randn(size, device=options.device).contiguous(memory_format=torch.channels_last)
     results = RESULTS if x.is_cuda else Path(mkdtemp())  # a trial leaves the results alone
-    best, each = race(x, options.modes, options.seconds)
+    best, each = compare_forms(x, options.modes, options.seconds)
     steps = training_steps(x, options.seconds)
     found = {"selnext": {BEST: best, EACH: each}, "resnet50": {STEP: steps}}
     for subject, reports in found.items():

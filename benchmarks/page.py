@@ -16,7 +16,7 @@ SUBJECTS = {
 }
 HEAD = """# Performance
 
-Latency at inference, with and without folding, in one run: rivals take turns in random order,
+Latency at inference, with and without folding, in one run: networks take turns in random order,
 and a ratio is the median over the rounds of one network's time over the base's, with a 95 %
 bootstrap interval. Every form is compared with its network's output before it is timed. Weights
 are random.
@@ -38,7 +38,7 @@ def write_page(results: Path) -> None:
             write_figure(draw(lines), DOCS / name)
             heading = f"{title}{where}"
             parts += [f"\n## {heading}\n", f"![{heading}]({name})\n"]
-            parts += [circumstances(lines), details(lines)]
+            parts += [provenance(lines), details(lines)]
     (DOCS / "performance.md").write_text("\n".join(parts) + "\n")
 
 
@@ -51,7 +51,7 @@ def reached(results: Path) -> str:
     )
 
 
-def circumstances(lines: list[dict[str, str]]) -> str:
+def provenance(lines: list[dict[str, str]]) -> str:
     """Return where and how it was measured."""
     one = lines[0]
     where = one["device"] if one["device"] != "cpu" else f"{one['cpu']}, {one['threads']} threads"
@@ -84,17 +84,17 @@ def engine(line: dict[str, str]) -> str:
 
 def draw(lines: list[dict[str, str]]) -> Figure:
     """Draw the ratios to the base with their intervals, engine by engine."""
-    rivals: dict[str, list[dict[str, str]]] = {}
+    groups: dict[str, list[dict[str, str]]] = {}
     for line in lines:
-        group = rivals.setdefault(f"{engine(line)}, {line['dtype']}", [])
+        group = groups.setdefault(f"{engine(line)}, {line['dtype']}", [])
         if ", eager" not in line["name"]:
             group.append(line)
-    rows = sum(map(len, rivals.values()))  # the base's row holds the heading
+    rows = sum(map(len, groups.values()))  # the base's row holds the heading
     figure = new_figure(8, 0.28 * rows + 0.9, LIGHT)
     axes = figure.add_subplot()
     style_axes(axes, LIGHT)
     names: list[str] = []
-    for heading, group in rivals.items():
+    for heading, group in groups.items():
         names.append(heading)
         for line in group[1:]:
             low, middle, high = (float(line[k]) for k in ("ratio_low", "ratio", "ratio_high"))
@@ -106,7 +106,7 @@ def draw(lines: list[dict[str, str]]) -> Figure:
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
         label.set_color(LIGHT.text)
-        label.set_fontweight("bold" if label.get_text() in rivals else "normal")
+        label.set_fontweight("bold" if label.get_text() in groups else "normal")
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("latency over the base's (blue: folded)")
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -91,8 +91,8 @@ def selnext(what: str, limit: float, engine: str, dtype: str) -> Target:
 
 def resnet(gate: str, limit: float, dtype: str) -> Target:
     """Return a target for a gated ResNet-50 over the plain one in OpenVINO."""
-    what, rival = f"ResNet-50 + {gate}, OpenVINO {dtype}", f"{gate}, folded"
-    return Target(what, limit, "resnet50", "openvino", dtype, rival, parts=PARTS["openvino"])
+    what, name = f"ResNet-50 + {gate}, OpenVINO {dtype}", f"{gate}, folded"
+    return Target(what, limit, "resnet50", "openvino", dtype, name, parts=PARTS["openvino"])
 
 
 def faster(what: str, name: str) -> Target:

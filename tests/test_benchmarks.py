@@ -1,9 +1,12 @@
 """What the benchmarks say of their results, from results written by hand."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "targets.py"
 RESULTS = """engine,dtype,parts,name,ratio
@@ -58,3 +61,30 @@ def test_without_results_nothing_is_measured(targets, tmp_path):
     lines = targets.table(targets.TARGETS, tmp_path).splitlines()
     assert len(lines) == len(targets.TARGETS) + 1
     assert max(map(len, lines)) <= 80
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """What imports a module of the benchmarks."""
+    monkeypatch.syspath_prepend(FILE.parents[1])
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def test_the_benchmark_of_a_gpu_can_be_imported(module):
+    assert set(module("cuda").MODES) == {"eager", "compile", "compile, max-autotune"}
+
+
+def test_every_engine_of_a_benchmark_is_the_network_and_shares_its_graph(module):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    opener, built = module("run").Opener(x, 1), []
+
+    def build(images):
+        built.append(len(images))
+        return net
+
+    expected = net(x).detach()
+    for engine, parts in (("eager", 1), ("onnxruntime", 1), ("openvino", 1), ("openvino", 2)):
+        forward = opener.open(build, engine, "float32", parts)
+        torch.testing.assert_close(forward(x), expected, rtol=1e-4, atol=1e-5)
+    assert built == [2]
