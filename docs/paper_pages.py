@@ -10,7 +10,7 @@ from convgate.papers import COUNTERS, PaperTable, Row, list_tables, load_table
 from convgate.papers.properties import PROPERTIES
 from convgate.papers.run import counter_of, note_of
 from convgate.papers.table import COUNTED
-from convgate.studies.markdown import cell
+from convgate.studies.report import cell
 
 HEAD = """# The papers' tables, one by one
 

@@ -53,8 +53,7 @@ def test_a_light_svg_turns_dark_with_its_reader_and_a_dark_one_is_dark(chart, tm
 
 
 def test_a_png_has_more_pixels_than_the_svg_is_wide(chart, tmp_path):
-    write_chart(chart, tmp_path / "c.svg")
-    write_chart(chart, tmp_path / "c.png")
+    write_chart(chart, tmp_path / "c.svg", tmp_path / "c.png")
     sizes = re.search(r'width="(\d+)" height="(\d+)"', (tmp_path / "c.svg").read_text())
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.size == tuple(SCALE * int(size) for size in sizes.groups())
@@ -71,7 +70,9 @@ def test_what_stands_there_is_replaced_only_by_force(chart, tmp_path):
     file.write_text("mine")
     with pytest.raises(InputError, match=r"c\.svg exists already"):
         write_chart(chart, file)
-    assert file.read_text() == "mine"
+    with pytest.raises(InputError, match=r"c\.svg exists already"):
+        write_chart(chart, tmp_path / "other.svg", file)
+    assert file.read_text() == "mine" and list(tmp_path.iterdir()) == [file]
     write_chart(chart, file, force=True)
     assert file.read_text().startswith("<svg")
 

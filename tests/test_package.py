@@ -37,7 +37,7 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 
 def test_the_package_loads_no_torch_and_the_core_nothing_heavier():
-    heavy = ["timm", "torchvision", "lightning", "optuna", "plotly", "matplotlib", "sklearn"]
+    heavy = ["timm", "torchvision", "lightning", "optuna", "altair", "matplotlib", "sklearn"]
     core = "import convgate.gates, convgate.insertion, convgate.kernels, convgate.measure"
     code = (
         f"import convgate, sys; print('torch' in sys.modules); {core}; "

@@ -74,33 +74,28 @@ def check_chart_path(path: Path, *, force: bool = False) -> None:
         raise InputError(f"{path} exists already; choose another name, or --force to replace it")
 
 
-def write_chart(chart: Chart, path: Path, *, dark: bool = False, force: bool = False) -> None:
-    """Write a chart in one step; the same chart is the same file.
+def write_chart(chart: Chart, *paths: Path, dark: bool = False, force: bool = False) -> None:
+    """Write a chart into one file or several, each in one step; the same chart is the same file.
 
     A light SVG turns dark with its reader's colour scheme. Of a chart with several fonts, bold
     ones among them, the PDF alone is not always the same: its writer shuffles them.
 
     Args:
         chart: What is drawn, in the colours of ``LIGHT``.
-        path: A file that ends in one of ``KINDS``.
+        paths: Files that end in one of ``KINDS``.
         dark: Draw it in the colours of ``DARK``.
-        force: Replace a file that stands there.
+        force: Replace files that stand there.
 
     Raises:
-        InputError: as `check_chart_path` says.
+        InputError: as `check_chart_path` says, before anything is written.
     """
-    check_chart_path(path, force=force)
-    kind = path.suffix.removeprefix(".").lower()
+    for path in paths:
+        check_chart_path(path, force=force)
     spec = chart_spec(chart, dark=dark)
     svg = vl_convert.vegalite_to_svg(spec, vl_version=_vegalite_version(spec))
-    if kind == "svg":
-        data = (svg if dark else _following_the_reader(svg)).encode()
-    elif kind == "png":
-        data = vl_convert.svg_to_png(svg, scale=SCALE)
-    else:
-        data = _sorted_resources(vl_convert.svg_to_pdf(svg))
-    with replacing(path) as file:
-        file.write(data)
+    for path in paths:
+        with replacing(path) as file:
+            file.write(_converted(svg, path.suffix.removeprefix(".").lower(), dark))
 
 
 def chart_spec(chart: Chart, *, dark: bool = False) -> dict[str, Any]:
@@ -198,6 +193,14 @@ THEME: dict[str, Any] = {
     "text": {"color": LIGHT.text, "fontSize": 11},
     "range": {"category": list(COLOURS)},
 }
+
+
+def _converted(svg: str, kind: str, dark: bool) -> bytes:
+    if kind == "png":
+        return vl_convert.svg_to_png(svg, scale=SCALE)
+    if kind == "pdf":
+        return _sorted_resources(vl_convert.svg_to_pdf(svg))
+    return (svg if dark else _following_the_reader(svg)).encode()
 
 
 def _following_the_reader(svg: str) -> str:

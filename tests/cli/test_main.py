@@ -104,6 +104,6 @@ def test_help_is_quick_and_loads_no_torch():
     assert "Usage" in result.stdout
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "convgate.cli.main" in loaded
-    heavy = {"torch", "timm", "torchvision", "lightning", "optuna", "plotly", "sklearn", "numpy"}
+    heavy = {"torch", "timm", "torchvision", "lightning", "optuna", "altair", "sklearn", "numpy"}
     assert not loaded & heavy
     assert min(seconds) < 1

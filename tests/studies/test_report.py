@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from convgate.charts import chart_spec
 from convgate.studies import run_study
-from convgate.studies.markdown import cell
+from convgate.studies.figures import figures_of
+from convgate.studies.report import cell
 from convgate.train.recipe import StudySpec
 
 EVIL = "<script>alert('x')</script>"
@@ -33,6 +35,13 @@ class Page(HTMLParser):
         place = self.scripts if self.inside == "script" else self.text
         if self.inside != "style":
             place.append(data)
+
+    @property
+    def specs(self):
+        """The figures: Vega-Lite as JSON, which no browser runs as a script."""
+        kinds = [attrs.get("type") for tag, attrs in self.tags if tag == "script"]
+        found = zip(kinds, self.scripts, strict=True)
+        return [json.loads(text) for kind, text in found if kind == "application/json"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +91,25 @@ def test_page_has_all_parts(study):
         assert f"{row.mean:.2f} ± {row.std:.2f}" in text
         if row.difference:
             assert f"[{row.difference.low:+.2f}, {row.difference.high:+.2f}]" in text
-    assert sum("Plotly.newPlot" in script for script in page.scripts) >= 3
+    assert len(page.specs) == 3
+    assert any("window.vegaEmbed" in script for script in page.scripts)
+
+
+def test_page_and_file_show_one_specification(study):
+    """What the page adds: its own width and ground."""
+    specs = {figure.stem: chart_spec(figure.chart) for figure in figures_of(study)}
+    fitted = {"width", "autosize", "background"}
+    for ours, drawn in zip(specs.values(), page_of(study).specs, strict=True):
+        assert {k: v for k, v in drawn.items() if k not in fitted} == {
+            k: v for k, v in json.loads(json.dumps(ours)).items() if k not in fitted
+        }
+    for stem in specs:
+        svg = (study.out / f"{stem}.svg").read_text()
+        assert all(f">{row.label}</text>" in svg for row in study.rows)
+
+
+def test_a_report_is_small(study):
+    assert (study.out / "report.html").stat().st_size < 1_500_000
 
 
 def test_markdown_has_the_same_table(study):
@@ -93,7 +120,7 @@ def test_markdown_has_the_same_table(study):
         name = f"| **{row.label}**" if row.on_front else f"| {row.label}"
         cells = next(cells for cells in table if cells[0] == name)
         assert cells[1] == f"{row.mean:.2f} ± {row.std:.2f}"
-    assert "![accuracy over latency](accuracy_latency.svg)" in lines
+    assert "![Accuracy and latency](accuracy_latency.svg)" in lines
 
 
 def test_a_subset_is_stated(recipe, fake, tmp_path):
@@ -126,11 +153,12 @@ def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
     page = page_of(result)
     assert not any("onerror" in attrs for _, attrs in page.tags)
     assert not [tag for tag, _ in page.tags if tag == "img"]
-    # one script of plotly itself, and one for each of the three pictures
-    assert sum(tag == "script" for tag, _ in page.tags) == sum(map(bool, page.scripts))
-    assert not any(
-        "alert('x')" in script and "Plotly.newPlot" not in script for script in page.scripts
-    )
+    # the library, one figure each for latency, and top-1 and loss of two backbones, and the page's
+    kinds = [attrs.get("type") for tag, attrs in page.tags if tag == "script"]
+    assert kinds == [None, *["application/json"] * 5, None]
+    running = [s for kind, s in zip(kinds, page.scripts, strict=True) if kind is None]
+    assert not any("alert('x')" in script for script in running)
+    assert any(EVIL in json.dumps(spec) for spec in page.specs)
     assert any(EVIL in text for text in page.text)
     markdown = (tmp_path / "report.md").read_text()
     assert EVIL not in markdown and "plain\\|pipe" in markdown

@@ -7,8 +7,8 @@ import pytest
 from convgate.errors import InputError
 from convgate.papers.preset import open_preset
 from convgate.studies import run_study
+from convgate.studies.figures import sweeps_of
 from convgate.studies.plan import check_variants, choose
-from convgate.studies.series import sweeps_of
 
 GROUPS = "gate.options.groups=16,2,4"
 
@@ -85,11 +85,11 @@ def test_a_sweep_leaves_its_pictures_and_more_values_extend_it(recipe, fake, tmp
         *("none", "groups=16", "groups=2", "groups=4", "groups=8"),
     ]
     (line,) = sweeps_of(result)["groups"]
-    assert line.values == ("2", "4", "8", "16")
+    assert [point["x"] for point in line["points"]] == ["2", "4", "8", "16"]
     found = {row.label: row.mean for row in result.rows}
-    assert line.mean == tuple(found[f"groups={value}"] for value in line.values)
-    assert line.base == found["none"]
+    assert [p["y"] for p in line["points"]] == [found[f"groups={p['x']}"] for p in line["points"]]
+    assert line["base"] == found["none"]
     for name in ("groups.svg", "groups.png", "curves.svg", "curves.png"):
         assert (tmp_path / name).stat().st_size > 1000
-    assert "![accuracy over an option](groups.svg)" in (tmp_path / "report.md").read_text()
+    assert "![Accuracy over groups](groups.svg)" in (tmp_path / "report.md").read_text()
     assert "Accuracy over groups" in (tmp_path / "report.html").read_text()

@@ -25,7 +25,7 @@ from convgate.papers.layout import (
 )
 from convgate.papers.result import RowResult, TableResult
 from convgate.papers.table import COUNTED, list_tables, load_table
-from convgate.studies import markdown
+from convgate.studies import report
 from convgate.studies.tables import Table
 
 FORMATS = ("table", "markdown", "csv", "json")
@@ -59,10 +59,10 @@ def render(result: TableResult, form: str) -> str:
         wrapped = [fill(line, WIDTH, subsequent_indent="  ") for line in words]
         narrow = [*(parted(result) if _width(tables[0]) > WIDTH else tables[:1]), *tables[1:]]
         return "\n".join([title, *map(plain, [*narrow, *learned]), *wrapped, *commands])
-    listed = "\n".join(f"- {markdown.cell(line)}" for line in words)
+    listed = "\n".join(f"- {report.cell(line)}" for line in words)
     code = [*commands[:1], *(f"```\n{line}\n```" for line in commands[1:])]
     wide = [reduce(beside, tables), *learned]  # a page has room for what a terminal parts
-    return "\n\n".join([f"## {title}", *map(markdown.table, wide), listed, *code])
+    return "\n\n".join([f"## {title}", *map(report.table, wide), listed, *code])
 
 
 def render_list(form: str) -> str:
@@ -88,7 +88,7 @@ def render_list(form: str) -> str:
         return _csv(lines, list(lines[0]))
     body = tuple(tuple(str(cell) for cell in line.values()) for line in lines)
     content = Table(tuple(lines[0]), body)
-    return plain(content) if form == "table" else markdown.table(content)
+    return plain(content) if form == "table" else report.table(content)
 
 
 def write(path: Path, text: str) -> None:

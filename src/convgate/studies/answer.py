@@ -82,8 +82,4 @@ def _mean(row: Row) -> float:
 
 def _described(row: Row) -> str:
     assert row.facts is not None
-    return f"{_name(row)} ({points(_difference(row))}, {ratio(row.facts)})"
-
-
-def _name(row: Row) -> str:
-    return row.label.removeprefix(f"{row.variant.group}: ")
+    return f"{row.label_in_group} ({points(_difference(row))}, {ratio(row.facts)})"

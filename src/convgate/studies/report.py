@@ -1,28 +1,137 @@
-"""Writing a study's report: the page, the Markdown, the picture and the tables."""
+"""A study's report: the page, the Markdown, the figures and the tables."""
 
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from convgate.charts import DARK_CSS, chart_script, chart_spec, write_chart
 from convgate.storage import write_text
-from convgate.studies.line_pictures import write_curves, write_sweeps
-from convgate.studies.markdown import render_markdown
-from convgate.studies.page import render_page
-from convgate.studies.picture import write_picture
+from convgate.studies.figures import StudyFigure, figures_of
+from convgate.studies.provenance import (
+    Pairs,
+    data_pairs,
+    failures,
+    latency_pairs,
+    machine_pairs,
+    notes,
+)
 from convgate.studies.result import StudyResult, write_tables
+from convgate.studies.tables import Table, run_cells, variant_table
+
+FRONT = "Rows in bold lie on the Pareto front: nothing is both faster and more accurate."
 
 
 def write_report(result: StudyResult, stamp: int) -> None:
-    """Write report.html, report.md, the pictures, results.csv and summary.json.
+    """Write report.html, report.md, the figures, results.csv and summary.json.
 
-    The pictures are accuracy_latency, curves, and one named after each option that is swept;
-    each as SVG and PNG.
+    The figures are accuracy_latency, curves, loss, and one named after each option that is
+    swept; each as SVG and PNG.
 
     Args:
         result: The study.
         stamp: What the report covers; the last file written carries it.
     """
-    pictures = {
-        "accuracy over latency": write_picture(result),
-        "accuracy over an option": write_sweeps(result),
-        "accuracy while training": write_curves(result),
-    }
-    write_text(result.out / "report.md", render_markdown(result, pictures))
-    write_text(result.out / "report.html", render_page(result))
+    figures = figures_of(result)
+    for figure in figures:
+        files = [result.out / f"{figure.stem}.{kind}" for kind in ("svg", "png")]
+        write_chart(figure.chart, *files, force=True)
+    write_text(result.out / "report.md", render_markdown(result, figures))
+    write_text(result.out / "report.html", render_page(result, figures))
     write_tables(result, stamp)
+
+
+def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
+    """Return the report as one HTML file that needs no network."""
+    pages = Environment(
+        loader=PackageLoader("convgate.studies", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("report.html.jinja").render(
+        title=_title(result),
+        answer=result.answer,
+        variants=variant_table(result),
+        front=FRONT,
+        figures=[(figure, _responsive(figure)) for figure in figures],
+        lists=_lists(result),
+        pairs=_pairs(result),
+        runs=run_cells(result),
+        dark_css=Markup(DARK_CSS),
+        script=Markup(chart_script()),
+    )
+
+
+def render_markdown(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
+    """Return the report as Markdown; its first line is the answer."""
+    parts = [
+        cell(result.answer),
+        f"# {cell(_title(result))}",
+        table(variant_table(result)),
+        *(f"![{cell(figure.title)}]({figure.stem}.svg)" for figure in figures),
+        FRONT,
+        *(_listed(title, lines) for title, lines in _lists(result).items()),
+        *(
+            _listed(title, [f"{key}: {value}" for key, value in pairs])
+            for title, pairs in _pairs(result).items()
+        ),
+        f"## Runs\n\n{table(run_cells(result))}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(result: StudyResult) -> str:
+    backbone = dict(data_pairs(result))["backbone"]
+    return f"Study of {backbone} on {result.recipe.data.name}"
+
+
+def _lists(result: StudyResult) -> Mapping[str, Sequence[str]]:
+    return {"Runs without a value": failures(result), "How to read it": notes(result)}
+
+
+def _pairs(result: StudyResult) -> Mapping[str, Pairs]:
+    return {
+        "Data and training": data_pairs(result),
+        "Latency": latency_pairs(result),
+        "Environment": machine_pairs(result),
+    }
+
+
+def _responsive(figure: StudyFigure) -> dict[str, Any]:
+    """Return a figure's specification as wide as the page allows, on the page's own ground."""
+    return chart_spec(figure.chart) | {
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "background": "transparent",
+    }
+
+
+def table(content: Table) -> str:
+    """Return a Markdown table; the marked rows have a bold name."""
+    head = [cell(title) for title in content.head]
+    lines = [_row(head), _row(["---", *["---:"] * (len(content.head) - 1)])]
+    for i, row in enumerate(content.body):
+        cells = [cell(value) for value in row]
+        if i in content.marked:
+            cells[0] = f"**{cells[0]}**"
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    plain = re.sub(r"([\\`*|<>])", r"\\\1", text.replace("\n", " "))
+    plain = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", plain)  # within a word it is itself
+    return re.sub(r"^#|(?<=])\(", r"\\\g<0>", plain)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {cell(line)}" for line in lines) if lines else ""

@@ -41,6 +41,11 @@ class Row:
     curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)
     on_front: bool = False
 
+    @property
+    def label_in_group(self) -> str:
+        """The label without its group, for where a group stands alone."""
+        return self.label.removeprefix(f"{self.variant.group}: ")
+
     def fits(self, budget: float) -> bool:
         """True where the whole interval of the latency ratio lies within the budget."""
         return self.facts is not None and self.facts.ratio_high <= budget
