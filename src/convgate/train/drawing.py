@@ -1,24 +1,31 @@
-"""Pictures with what was found in them: boxes, names, scores, masks, classes of pixels."""
+"""Pictures with what was found in them: boxes, names, scores, masks, classes of pixels.
+
+Torchvision draws boxes and masks. Names are written here: torchvision's are 10 px high in a picture
+of any size, lie on the object, and run over the picture's right edge.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+from convgate.pictures.decoding import from_tensor, to_tensor
 
 __all__ = ["Found", "draw_classes", "draw_objects"]
 
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_COLOURS = (
+_COLOURS: tuple[Colour, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167),
 )  # fmt: skip
 _ALPHA = 0.45
 _PAD_PX = 2
-_SMALLEST_PX, _LINE, _TEXT = 10, 1 / 250, 1 / 35  # of the longer side
+_MIN_TEXT_PX, _LINE, _TEXT = 10, 1 / 250, 1 / 35  # of the longer side
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,21 @@ def draw_objects(
             its own, so its objects take turns.
     """
     alone = len(classes) == 1
-    order = [i if alone else classes.index(thing.label) for i, thing in enumerate(found)]
+    order = [i if alone else classes.index(seen.label) for i, seen in enumerate(found)]
     colours = [_COLOURS[number % len(_COLOURS)] for number in order]
-    drawn = image.copy()
-    if masks is not None:
-        for mask, colour in zip(masks, colours, strict=True):
-            drawn = _tint(drawn, mask, colour)
-    pen = ImageDraw.Draw(drawn)
+    if not found:
+        return image.copy()
+    pixels = to_tensor(image)
+    for mask, colour in zip(() if masks is None else masks.cpu(), colours, strict=False):
+        # One by one: where masks overlap, torchvision would paint black.
+        pixels = draw_segmentation_masks(pixels, mask, _ALPHA, colour)
     longest = max(image.size)
-    font = ImageFont.load_default(max(_SMALLEST_PX, longest * _TEXT))
-    for thing, colour in zip(found, colours, strict=True):
-        pen.rectangle(thing.box, outline=colour, width=max(1, round(longest * _LINE)))
-        _name(pen, thing, colour, font)
+    boxes = torch.tensor([seen.box for seen in found])
+    width = max(1, round(longest * _LINE))
+    drawn = from_tensor(draw_bounding_boxes(pixels, boxes, colors=colours, width=width))
+    font = ImageFont.load_default(max(_MIN_TEXT_PX, longest * _TEXT))
+    for seen, colour in zip(found, colours, strict=True):
+        _write_name(drawn, seen, colour, font)
     return drawn
 
 
@@ -63,24 +73,20 @@ def draw_classes(image: Image.Image, classes: Tensor) -> Image.Image:
 
     Shape: classes (H, W).
     """
-    drawn = image
-    for label in torch.unique(classes).tolist():
-        if label:
-            drawn = _tint(drawn, classes == label, _COLOURS[(label - 1) % len(_COLOURS)])
-    return drawn.copy() if drawn is image else drawn
+    labels = [label for label in torch.unique(classes).tolist() if label]
+    if not labels:
+        return image.copy()
+    masks = torch.stack([classes.cpu() == label for label in labels])
+    colours = [_COLOURS[(label - 1) % len(_COLOURS)] for label in labels]
+    return from_tensor(draw_segmentation_masks(to_tensor(image), masks, _ALPHA, colours))
 
 
-def _tint(image: Image.Image, mask: Tensor, colour: tuple[int, int, int]) -> Image.Image:
-    alpha = Image.fromarray((mask.cpu().numpy() * 255 * _ALPHA).astype(np.uint8), "L")
-    return Image.composite(Image.new("RGB", image.size, colour), image, alpha)
-
-
-def _name(pen: ImageDraw.ImageDraw, thing: Found, colour: tuple[int, int, int], font: Any) -> None:
+def _write_name(image: Image.Image, seen: Found, colour: Colour, font: Font) -> None:
     """Write name and score on a plate above the box, moved inside at the picture's edge."""
-    text = f"{thing.label} {thing.score:.2f}"
+    text, pen = f"{seen.label} {seen.score:.2f}", ImageDraw.Draw(image)
     box = pen.textbbox((_PAD_PX, _PAD_PX), text, font=font)
     wide, high = box[2] + _PAD_PX, box[3] + _PAD_PX
-    left = max(0, min(thing.box[0], pen.im.size[0] - wide - 1))
-    top = thing.box[1] - high if thing.box[1] > high else thing.box[1]
+    left = max(0, min(seen.box[0], image.width - wide - 1))
+    top = seen.box[1] - high if seen.box[1] > high else seen.box[1]
     pen.rectangle((left, top, left + wide, top + high), fill=colour)
     pen.text((left + _PAD_PX, top + _PAD_PX), text, fill=(0, 0, 0), font=font)
