@@ -1,4 +1,4 @@
-"""Every circumstance that the protocol asks for is there."""
+"""Every condition that the protocol asks for is there."""
 
 import importlib.util
 import json

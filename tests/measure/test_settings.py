@@ -20,7 +20,7 @@ def test_models_are_left_as_they_were(x):
     assert net[0].weight.dtype == torch.float32
 
 
-def test_every_rival_runs_in_the_asked_setting(x):
+def test_every_candidate_runs_in_the_asked_setting(x):
     seen = set()
 
     class Spy(nn.Module):

@@ -118,7 +118,7 @@ def test_a_single_pass_is_timed_after_an_untimed_one(machine):
     assert small.samples_ms[:3] == pytest.approx([1, 2, 3])
 
 
-def test_every_round_visits_each_rival_once_in_a_changing_order(machine):
+def test_every_round_visits_each_candidate_once_in_a_changing_order(machine):
     names = ("base", "b", "c")
     candidates = [candidate(machine, name, 10.0) for name in names]
     for each in candidates:

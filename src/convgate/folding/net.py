@@ -107,10 +107,10 @@ class Net:
     def parameter(self, path: str, value: Tensor) -> Step:
         """Put a constant into the network; return the step, at the insertion point, to read it."""
         above, _, name = path.rpartition(".")
-        host = self.module.get_submodule(above)
-        while hasattr(host, name):
+        parent = self.module.get_submodule(above)
+        while hasattr(parent, name):
             name += FOLDED
-        host.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
+        parent.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
         return self.graph.get_attr(f"{above}.{name}" if above else name)
 
     def note_fold(self, path: object, identity: str, before: int, after: int) -> None:

@@ -53,15 +53,8 @@ class HostTimer:
             torch.cuda.synchronize(self._device)
 
 
-class EventTimer:
+class EventTimer(HostTimer):
     """Time on the GPU between two CUDA events: passes are queued, the host waits once."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def now_s(self) -> float:
-        """Return the seconds of the performance counter."""
-        return time.perf_counter()
 
     def time_ms(self, run: Run, passes: int) -> float:
         """Return the milliseconds between the events around ``passes`` passes."""
