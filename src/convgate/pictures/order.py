@@ -1,4 +1,8 @@
-"""Which pictures make which batch: a pure function of (seed, epoch, batch)."""
+"""Which pictures make which batch: a pure function of (seed, epoch, batch).
+
+Torch's DistributedSampler repeats pictures until every process has as many, which would count some
+twice in a score, and takes only whole passes; here an epoch may also be a number of batches.
+"""
 
 from __future__ import annotations
 

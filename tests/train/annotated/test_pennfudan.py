@@ -56,5 +56,7 @@ def test_the_photographs_themselves(opened):
     """170 photographs and 423 pedestrians, as their readme says."""
     data = opened("pennfudan", PATH, kinds=TargetKinds(masks=True))
     assert (data.train_images, data.val_images, data.skipped) == (120, 50, ())
-    annotations = sum(len(s.annotations) for b in (data.train, data.val) for s in b.images.items)
+    annotations = sum(
+        len(s.annotations) for b in (data.train, data.val) for s in b.source.images.items
+    )
     assert annotations == 423

@@ -110,7 +110,7 @@ def test_a_batch_needs_none_of_those_before_it():
     loader = batches(EVERYTHING)
     whole = epoch_of(loader, 1)
     shares = TrainOrder(COUNT, 8, seed=0).shares(1)[3:]
-    ((pixels, labels), *_) = loader._source.load(shares, 1)
+    ((pixels, labels), *_) = loader.source.load(shares, 1)
     x, target = loader._finish(pixels, labels, shares[0], 1)
     assert torch.equal(x, whole[3][0]) and torch.equal(target, whole[3][1])
 

@@ -49,8 +49,8 @@ class Shifting(GeneralizedRCNNTransform):  # type: ignore[misc]
         image, target = super().resize(image, target)
         if not (self.training and self.shift_px and target and float(torch.rand(())) < 0.5):
             return image, target
-        most = self.shift_px
-        across, down = torch.randint(-most, most + 1, (2,)).tolist()
+        far = self.shift_px
+        across, down = torch.randint(-far, far + 1, (2,)).tolist()
         black = self.normalize(image.new_zeros(len(image), 1, 1))
         return shift(image, across, down, black), shift_objects(target, across, down, image)
 
@@ -218,8 +218,8 @@ def decode(codes: Tensor, anchors: Tensor) -> Tensor:
     Shape: codes (A, 4), anchors (A, 4) -> boxes (A, 4).
     """
     side = (anchors[:, 2:] - anchors[:, :2]).repeat(1, 2)
-    most = SHIFT_PX / side[:, :2]
-    shift = torch.maximum(torch.minimum(codes[:, :2], most), -most)
+    far = SHIFT_PX / side[:, :2]
+    shift = torch.maximum(torch.minimum(codes[:, :2], far), -far)
     return BoxCoder((1.0, 1.0, 1.0, 1.0)).decode_single(
         torch.cat([shift, codes[:, 2:]], 1), anchors
     )

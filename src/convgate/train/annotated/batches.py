@@ -1,18 +1,20 @@
-"""Batches of pictures with objects or with classes of pixels, read by worker processes."""
+"""Samples with objects or with classes of pixels, as networks take them.
+
+Each is a pure function of (seed, epoch, index).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 
-from convgate.errors import CorruptFile
 from convgate.pictures.decoding import to_tensor
-from convgate.pictures.order import generator, seed_of, seeded
+from convgate.pictures.order import Share, seed_of, seeded
 from convgate.train.annotated.augment import (
     ObjectAugmentSpec,
     SampleDict,
@@ -22,23 +24,22 @@ from convgate.train.annotated.augment import (
     sanitize,
 )
 from convgate.train.annotated.images import AnnotatedImages
-from convgate.train.data.batches import Order
+from convgate.train.data.stream import load_items
 
 __all__ = [
-    "AnnotatedBatches",
-    "ClassBatches",
     "ClassTrain",
     "ClassVal",
-    "ObjectBatches",
     "ObjectTrain",
     "ObjectVal",
     "PrepareSample",
+    "SampleSource",
     "Target",
+    "class_batch",
+    "object_batch",
 ]
 
 Target = dict[str, Tensor]
 _STREAM = "scene"  # part of every seed: another word would be another augmentation
-Prepared = tuple[Tensor, Target] | CorruptFile
 
 
 class PrepareSample(Protocol):
@@ -138,75 +139,35 @@ class ClassTrain:
         return pixels, {"classes": sample["classes"].as_subclass(Tensor)[0]}
 
 
-class AnnotatedBatches:
-    """Batches of one split, the same for the same (seed, epoch)."""
+class SampleSource:
+    """Samples of a split, prepared by ``workers`` processes; 0 does it in this one."""
 
-    def __init__(
-        self, images: AnnotatedImages, order: Order, prepare: PrepareSample, workers: int
-    ) -> None:
-        self.images, self.order, self.prepare, self.workers = images, order, prepare, workers
-        self.epoch = 0
+    def __init__(self, images: AnnotatedImages, prepare: PrepareSample, workers: int) -> None:
+        self.images, self.prepare, self.workers = images, prepare, workers
 
-    def __len__(self) -> int:
-        """Return the batches of this process in an epoch."""
-        return len(self.order)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Any]:
-        shares = self.order.shares(self.epoch)
-        loader: DataLoader[Prepared] = DataLoader(
-            _SampleEpoch(self.images, self.prepare, self.epoch),
-            batch_sampler=[share.indices.tolist() for share in shares],
-            num_workers=min(self.workers, len(shares)),
-            collate_fn=list,
-            generator=generator("loader"),  # its own, so that the global one stays as it is
-        )
-        for items in loader:
-            yield self.join(_sound(items))
-
-    def join(self, items: list[tuple[Tensor, Target]]) -> Any:
-        raise NotImplementedError
+    def load(
+        self, shares: Sequence[Share], epoch: int
+    ) -> Iterator[tuple[list[Tensor], list[Target]]]:
+        prepare = partial(self.prepare, self.images, epoch=epoch)
+        for items in load_items(prepare, shares, self.workers):
+            yield [pixels for pixels, _ in items], [target for _, target in items]
 
 
-class ObjectBatches(AnnotatedBatches):
-    """Yields a list of float32 (3, H, W) in 0 .. 1 and a list of targets, sizes as they come."""
+def object_batch(
+    pixels: list[Tensor], targets: list[Target], share: Share, epoch: int
+) -> tuple[list[Tensor], list[Target]]:
+    """Return a list of float32 (3, H, W) in 0 .. 1 and the targets, sizes as they come."""
+    return [x.float() / 255 for x in pixels], targets
 
-    def join(self, items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
-        return [pixels.float() / 255 for pixels, _ in items], [target for _, target in items]
 
-
-class ClassBatches(AnnotatedBatches):
-    """Yields float32 (N, 3, H, W) in 0 .. 1 and classes, int64 (N, H, W), of pictures of one size.
+def class_batch(
+    pixels: list[Tensor], targets: list[Target], share: Share, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Return float32 (N, 3, H, W) in 0 .. 1 and classes, int64 (N, H, W), of one size.
 
     A process without a picture left gets a batch of none.
     """
-
-    def join(self, items: list[tuple[Tensor, Target]]) -> tuple[Tensor, Tensor]:
-        if not items:
-            return torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1, dtype=torch.int64)
-        pixels = torch.stack([pixels for pixels, _ in items])
-        return pixels.float() / 255, torch.stack([t["classes"] for _, t in items]).long()
-
-
-class _SampleEpoch(Dataset[Prepared]):
-    def __init__(self, images: AnnotatedImages, prepare: PrepareSample, epoch: int) -> None:
-        self.images, self.prepare, self.epoch = images, prepare, epoch
-
-    def __getitem__(self, index: int) -> Prepared:
-        try:
-            return self.prepare(self.images, index, self.epoch)
-        except CorruptFile as problem:
-            # As a value: an exception would arrive wrapped in the worker's traceback.
-            return problem
-
-
-def _sound(items: list[Prepared]) -> list[tuple[Tensor, Target]]:
-    sound = []
-    for item in items:
-        if isinstance(item, CorruptFile):
-            raise item
-        sound.append(item)
-    return sound
+    if not pixels:
+        return torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1, dtype=torch.int64)
+    classes = torch.stack([target["classes"] for target in targets])
+    return torch.stack(pixels).float() / 255, classes.long()

@@ -13,19 +13,21 @@ from convgate.pictures.archives import Tree, open_tree
 from convgate.pictures.order import TrainOrder, ValOrder, generator
 from convgate.train.annotated.augment import ObjectAugmentSpec
 from convgate.train.annotated.batches import (
-    AnnotatedBatches,
-    ClassBatches,
     ClassTrain,
     ClassVal,
-    ObjectBatches,
     ObjectTrain,
     ObjectVal,
+    PrepareSample,
+    SampleSource,
+    class_batch,
+    object_batch,
 )
 from convgate.train.annotated.check import check
 from convgate.train.annotated.coco import read_coco
 from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.annotated.pennfudan import read_pennfudan
 from convgate.train.annotated.voc import VOC_SETS, read_voc
+from convgate.train.data.batches import Batches
 from convgate.train.data.specs import DataSpec
 
 __all__ = ["BatchPlan", "DetectionData", "TargetKinds", "open_annotated"]
@@ -87,8 +89,8 @@ class DetectionData:
     """
 
     classes: tuple[str, ...]
-    train: AnnotatedBatches
-    val: AnnotatedBatches
+    train: Batches
+    val: Batches
     train_images: int
     val_images: int
     skipped: tuple[str, ...]
@@ -122,8 +124,7 @@ def open_annotated(
         raise InputError(f"{spec.path}: no validation picture has an object to be found")
     if spec.train_count:
         train = _subset(train, spec.train_count)
-    make = _class_batches if kinds.pixels else _object_batches
-    train_batches, val_batches = make(train, val, spec, augment, kinds, plan)
+    train_batches, val_batches = _batches(train, val, spec, augment, kinds, plan)
     return DetectionData(classes, train_batches, val_batches, len(train), len(val), faults)
 
 
@@ -142,36 +143,26 @@ def _subset(images: AnnotatedImages, count: int) -> AnnotatedImages:
     return replace(images, items=[images.items[i] for i in sorted(chosen.tolist())])
 
 
-def _object_batches(
+def _batches(
     train: AnnotatedImages,
     val: AnnotatedImages,
     spec: DataSpec,
     augment: ObjectAugmentSpec,
     kinds: TargetKinds,
     plan: BatchPlan,
-) -> tuple[AnnotatedBatches, AnnotatedBatches]:
-    changed = ObjectTrain(
-        spec.image_px, augment, plan.seed, masks=kinds.masks, single_from=kinds.single_from
-    )
-    plain = ObjectVal(spec.image_px, masks=kinds.masks)
-    val_order = plan.val(len(val), plan.batch_size)
+) -> tuple[Batches, Batches]:
+    change: PrepareSample
+    keep: PrepareSample
+    if kinds.pixels:
+        change, keep = ClassTrain(spec.image_px, augment, plan.seed), ClassVal(spec.image_px)
+    else:
+        change = ObjectTrain(
+            spec.image_px, augment, plan.seed, masks=kinds.masks, single_from=kinds.single_from
+        )
+        keep = ObjectVal(spec.image_px, masks=kinds.masks)
+    finish = class_batch if kinds.pixels else object_batch
+    at_once = 1 if kinds.pixels else plan.batch_size  # classes of pixels: each of its own size
     return (
-        ObjectBatches(train, plan.train(len(train)), changed, spec.workers),
-        ObjectBatches(val, val_order, plain, spec.workers),
-    )
-
-
-def _class_batches(
-    train: AnnotatedImages,
-    val: AnnotatedImages,
-    spec: DataSpec,
-    augment: ObjectAugmentSpec,
-    kinds: TargetKinds,
-    plan: BatchPlan,
-) -> tuple[AnnotatedBatches, AnnotatedBatches]:
-    changed = ClassTrain(spec.image_px, augment, plan.seed)
-    plain, one_by_one = ClassVal(spec.image_px), plan.val(len(val), 1)  # each of its own size
-    return (
-        ClassBatches(train, plan.train(len(train)), changed, spec.workers),
-        ClassBatches(val, one_by_one, plain, spec.workers),
+        Batches(SampleSource(train, change, spec.workers), plan.train(len(train)), finish),
+        Batches(SampleSource(val, keep, spec.workers), plan.val(len(val), at_once), finish),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,10 +31,10 @@ class Order(Protocol):
 
 
 class PixelSource(Protocol):
-    """Pixels and labels of the pictures that were asked for."""
+    """Pixels and targets of the pictures that were asked for."""
 
-    def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield uint8 (n, C, H, W) and int64 (n,) for each share."""
+    def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Any, Any]]:
+        """Yield uint8 (n, C, H, W) and int64 (n,) for each share; lists of them with objects."""
 
 
 class Normalise:
@@ -87,12 +87,23 @@ class Finish:
 class Batches:
     """Batches of one split, the same for the same (seed, epoch).
 
-    Iterating yields x, float32 (N, C, H, W), and the target: class numbers, int64 (N,), or for
-    mixup, CutMix and label smoothing class probabilities, float32 (N, K).
+    Iterating yields what the network takes. For classification that is x, float32 (N, C, H, W), and
+    the target: class numbers, int64 (N,), or for mixup, CutMix and label smoothing class
+    probabilities, float32 (N, K).
+
+    Args:
+        source: gives pixels and targets.
+        order: which pictures make which batch.
+        finish: makes of pixels, targets, share and epoch what the network takes.
     """
 
-    def __init__(self, source: PixelSource, order: Order, finish: Normalise | Finish) -> None:
-        self._source, self._order, self._finish = source, order, finish
+    def __init__(
+        self,
+        source: PixelSource,
+        order: Order,
+        finish: Callable[[Any, Any, Share, int], tuple[Any, Any]],
+    ) -> None:
+        self.source, self._order, self._finish = source, order, finish
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -103,9 +114,9 @@ class Batches:
         """Choose the epoch that the next iteration gives."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         epoch = self.epoch
         shares = self._order.shares(epoch)
-        loaded = self._source.load(shares, epoch)
+        loaded = self.source.load(shares, epoch)
         for share, (pixels, labels) in zip(shares, loaded, strict=True):
             yield self._finish(pixels, labels, share, epoch)

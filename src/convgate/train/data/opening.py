@@ -103,10 +103,10 @@ def open_data(
 
 
 def _with_subset(found: PictureSet, count: int) -> PictureSet:
-    least, most = len(found.classes), len(found.train)
-    if not least <= count <= most:
+    low, high = len(found.classes), len(found.train)
+    if not low <= count <= high:
         raise InputError(
-            f"train_count is {count}, but must be between {least} (one picture a class) and {most} "
+            f"train_count is {count}, but must be between {low} (one picture a class) and {high} "
             "(all training pictures), or 0 for all"
         )
     return replace(found, train=found.train.select(balanced_subset(found.train.labels, count)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import torch
 from timm.data.auto_augment import rand_augment_ops
@@ -19,7 +21,7 @@ from convgate.pictures.order import Share, generator, seed_of, seeded
 from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.specs import AugmentSpec
 
-__all__ = ["PreparePicture", "RandAugment", "StreamSource"]
+__all__ = ["PreparePicture", "RandAugment", "StreamSource", "load_items"]
 
 # At exactly 10, posterize would keep no bit at all, which Pillow refuses.
 _MAX_MAGNITUDE = 9.99
@@ -40,7 +42,7 @@ _OPERATIONS = (
     "TranslateXRel",
     "TranslateYRel",
 )
-Prepared = tuple[Tensor | CorruptFile, int]
+T = TypeVar("T")
 
 
 class RandAugment:
@@ -132,17 +134,15 @@ class StreamSource:
         self.pictures, self.prepare, self.workers = pictures, prepare, workers
 
     def load(self, shares: Sequence[Share], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        loader: DataLoader[Prepared] = DataLoader(
-            _PictureEpoch(self.pictures, self.prepare, epoch),
-            batch_sampler=[share.indices.tolist() for share in shares],
-            num_workers=min(self.workers, len(shares)),
-            collate_fn=list,
-            # The loader draws a seed; from a generator of its own, so that the global one, which
-            # dropout uses, is the same with any number of workers.
-            generator=generator("loader"),
-        )
-        for items in loader:
-            yield _stack(items) if items else self._nothing()
+        for items in load_items(partial(self._item, epoch=epoch), shares, self.workers):
+            if not items:
+                yield self._nothing()
+                continue
+            pixels, labels = zip(*items, strict=True)
+            yield torch.stack(pixels), torch.tensor(labels)
+
+    def _item(self, index: int, epoch: int) -> tuple[Tensor, int]:
+        return self.prepare(self.pictures, index, epoch), int(self.pictures.labels[index])
 
     def _nothing(self) -> tuple[Tensor, Tensor]:
         """Return a batch without pictures, which a process with fewer of them ends with."""
@@ -151,23 +151,37 @@ class StreamSource:
         return pixels.new_empty(size), torch.empty(0, dtype=torch.long)
 
 
-class _PictureEpoch(Dataset[Prepared]):
-    def __init__(self, pictures: Pictures, prepare: PreparePicture, epoch: int) -> None:
-        self.pictures, self.prepare, self.epoch = pictures, prepare, epoch
+def load_items(
+    prepare: Callable[[int], T], shares: Sequence[Share], workers: int
+) -> Iterator[list[T]]:
+    """Yield what ``prepare`` makes of the pictures of each share, in that many processes.
 
-    def __getitem__(self, index: int) -> Prepared:
-        label = int(self.pictures.labels[index])
+    Raises:
+        CorruptFile: for a damaged picture.
+    """
+    loader: DataLoader[T | CorruptFile] = DataLoader(
+        _Items(prepare),
+        batch_sampler=[share.indices.tolist() for share in shares],
+        num_workers=min(workers, len(shares)),
+        collate_fn=list,
+        # The loader draws a seed; from a generator of its own, so that the global one, which
+        # dropout uses, is the same with any number of workers.
+        generator=generator("loader"),
+    )
+    for items in loader:
+        for item in items:
+            if isinstance(item, CorruptFile):
+                raise item
+        yield items
+
+
+class _Items(Dataset[T | CorruptFile]):
+    def __init__(self, prepare: Callable[[int], T]) -> None:
+        self.prepare = prepare
+
+    def __getitem__(self, index: int) -> T | CorruptFile:
         try:
-            return self.prepare(self.pictures, index, self.epoch), label
+            return self.prepare(index)
         except CorruptFile as problem:
             # As a value: an exception would arrive wrapped in the worker's traceback.
-            return problem, label
-
-
-def _stack(items: list[Prepared]) -> tuple[Tensor, Tensor]:
-    pixels = []
-    for result, _ in items:
-        if isinstance(result, CorruptFile):
-            raise result
-        pixels.append(result)
-    return torch.stack(pixels), torch.tensor([label for _, label in items])
+            return problem
