@@ -10,8 +10,7 @@ from convgate.measure.cost import Cost, count
 from convgate.measure.diversity import FeatureDistance, feature_distances
 from convgate.measure.latency import Options, compare_latency
 from convgate.measure.memory import PeakMemory, peak_memory
-from convgate.measure.presets import PresetReport
-from convgate.measure.report import LatencyReport
+from convgate.measure.report import LatencyReport, TimingReport
 from convgate.measure.settings import Setting
 from convgate.tables import Readable, Table, short_number
 
@@ -72,7 +71,7 @@ class Measurement(Readable):
         return comparison_table({self.name: self.counts}, self.latency)
 
 
-def comparison_table(counts: Mapping[str, Counts], time: LatencyReport | PresetReport) -> Table:
+def comparison_table(counts: Mapping[str, Counts], time: TimingReport) -> Table:
     """Return the table of `convgate measure`: counts and times of models side by side.
 
     Args:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from convgate.errors import InputError, unknown
 from convgate.measure.environment import environment
+from convgate.measure.report import TimingReport
 from convgate.measure.settings import Model, Setting, check_input, check_varied
 from convgate.measure.statistics import mean_and_deviation
 from convgate.measure.timing import HostTimer, Progress, Run, Timer
-from convgate.tables import Readable, Table, short_number
+from convgate.tables import Readable, short_number
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PresetRow(Readable):
 
 
 @dataclass(frozen=True, repr=False)
-class PresetReport(Readable):
+class PresetReport(TimingReport):
     """All models under one published protocol. These means are not paired and get no verdict."""
 
     protocol: str
@@ -70,11 +71,6 @@ class PresetReport(Readable):
     environment: dict[str, str]
 
     HEADS: ClassVar = ("s/it\nmean ± std", "images/s")
-
-    def table(self) -> Table:
-        """Return one row for each model, then the protocol."""
-        rows = [(row.name, *row.cells()) for row in self.rows]
-        return Table(("model", *self.HEADS), rows, "lrr", notes=self.notes())
 
     def notes(self) -> list[str]:
         """Return a sentence on the protocol."""

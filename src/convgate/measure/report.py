@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -72,8 +72,24 @@ class LatencyRow(Readable):
         return latency, f"{self.ratio:.3f}\n{interval}", self.verdict.replace(" ", "\n")
 
 
+class TimingReport(Readable):
+    """Times of models: one row each, and what has to be known of them."""
+
+    HEADS: ClassVar[tuple[str, ...]]
+    rows: Any
+
+    def table(self) -> Table:
+        """Return one row for each model, then the notes."""
+        rows = [(row.name, *row.cells()) for row in self.rows]
+        return Table(("model", *self.HEADS), rows, "l" + "r" * len(self.HEADS), notes=self.notes())
+
+    def notes(self) -> list[str]:
+        """Return the lines below the table."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, repr=False)
-class LatencyReport(Readable):
+class LatencyReport(TimingReport):
     """All models and whether to believe them.
 
     Attributes:
@@ -103,11 +119,6 @@ class LatencyReport(Readable):
     setting: Setting = field(default_factory=Setting)
 
     HEADS: ClassVar = ("median ms\n[5 %, 95 %]", "ratio\n[95 %]", "verdict")
-
-    def table(self) -> Table:
-        """Return one row for each model, then how it was measured and every warning."""
-        rows = [(row.name, *row.cells()) for row in self.rows]
-        return Table(("model", *self.HEADS), rows, "lrrr", notes=self.notes())
 
     def notes(self) -> list[str]:
         """Return the sentence on rounds, margin and self-test, then the warnings."""

@@ -107,6 +107,8 @@ class MobileNeXt(Pooled):
         drop_path_rate: That of the last block; it grows linearly from 0 at the first.
     """
 
+    STEM = r"^conv_stem|^bn1"
+
     def __init__(
         self,
         in_chans: int = 3,
@@ -137,13 +139,6 @@ class MobileNeXt(Pooled):
 
     def forward_stem(self, x: Tensor) -> Tensor:
         return self.act1(self.bn1(self.conv_stem(x)))
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return timm's patterns of layer groups, from stem to head."""
-        return {
-            "stem": r"^conv_stem|^bn1",
-            "blocks": r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)",
-        }
 
 
 def _stage(width_in: int, row: Row, rates: Sequence[float]) -> Blocks:

@@ -80,6 +80,9 @@ class ResNetCifar(Pooled):
         InputError: for an unknown shortcut.
     """
 
+    STEM = r"^conv1|^bn1"
+    STAGE = r"^layer(\d+)"
+
     def __init__(
         self,
         in_chans: int = 3,
@@ -111,13 +114,6 @@ class ResNetCifar(Pooled):
 
     def forward_stem(self, x: Tensor) -> Tensor:
         return self.act1(self.bn1(self.conv1(x)))
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return timm's patterns of layer groups, from stem to head."""
-        return {
-            "stem": r"^conv1|^bn1",
-            "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)",
-        }
 
 
 def _stage(width_in: int, width: int, stride: int, shortcut: str, rates: list[float]) -> Blocks:

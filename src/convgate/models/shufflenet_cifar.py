@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.shufflenetv2 import InvertedResidual
 
 from convgate.models.staged import Blocks, Pooled, cifar_cfg, init_he
@@ -55,6 +55,8 @@ class ShuffleNetCifar(Pooled):
         drop_rate: Dropout before the classifier.
     """
 
+    STAGE = r"^(?:stage|conv)(\d+)"
+
     def __init__(
         self,
         in_chans: int = 3,
@@ -83,16 +85,6 @@ class ShuffleNetCifar(Pooled):
     def _add(self, name: str, stage: nn.Module, width: int, halvings: int) -> None:
         self.add_module(name, stage)
         self.feature_info.append({"num_chs": width, "reduction": 2**halvings, "module": name})
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        return self.stem(x)
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return timm's patterns of layer groups, from stem to head."""
-        return {
-            "stem": r"^stem",
-            "blocks": r"^(?:stage|conv)(\d+)" if coarse else r"^(?:stage|conv)(\d+)\.(\d+)",
-        }
 
 
 def _convolve(width_in: int, width: int, side: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """What timm asks of a network made of a stem, stages and a head, written once."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -28,19 +28,22 @@ class Blocks(nn.Sequential):
 class Staged(nn.Module):
     """A backbone whose `feature_info` names its stages in order.
 
-    A subclass fills `feature_info` and writes `forward_stem`, `forward_head` and
-    `reset_classifier`.
+    A subclass fills `feature_info`, writes `forward_head` and `reset_classifier`, and says with
+    ``STEM`` and ``STAGE``, patterns of names, what is before the first stage and in each.
 
     Shape: x (N, C, H, W) -> logits (N, num_classes).
     Source: the model interface of timm, https://huggingface.co/docs/timm/feature_extraction.
     """
 
+    STEM: ClassVar = r"^stem"
+    STAGE: ClassVar = r"^stages\.(\d+)"
     feature_info: list[dict[str, Any]]
     num_features: int
+    stem: nn.Module
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Map an image to the input of the first stage."""
-        raise NotImplementedError
+        return self.stem(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map the last features to logits, or to what the classifier sees."""
@@ -127,6 +130,10 @@ class Staged(nn.Module):
                 f"choose from 0 to {len(every) - 1}"
             )
         return [every[index] for index in wanted]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's patterns of layer groups, from stem to head."""
+        return {"stem": self.STEM, "blocks": self.STAGE if coarse else rf"{self.STAGE}\.(\d+)"}
 
     def drop_head(self) -> None:
         """Remove pooling and classifier, so that `forward` gives the feature maps."""

@@ -63,9 +63,6 @@ class Trunk(Staged):
         )
         self.apply(_init_weights)
 
-    def forward_stem(self, x: Tensor) -> Tensor:
-        return self.stem(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         return self.head(x, pre_logits=pre_logits)
 

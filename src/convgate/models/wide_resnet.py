@@ -74,6 +74,8 @@ class WideResNet(Pooled):
         drop_path_rate: That of the last block; it grows linearly from 0 at the first.
     """
 
+    STAGE = r"^layer(\d+)"
+
     def __init__(
         self,
         in_chans: int = 3,
@@ -104,22 +106,12 @@ class WideResNet(Pooled):
         self.make_head(num_classes, global_pool, drop_rate)
         self.apply(init_he)
 
-    def forward_stem(self, x: Tensor) -> Tensor:
-        return self.stem(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         return super().forward_head(self.act(self.norm(x)), pre_logits)
 
     def drop_head(self) -> None:
         super().drop_head()
         self.norm, self.act = nn.Identity(), nn.Identity()  # they fit the last stage alone
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return timm's patterns of layer groups, from stem to head."""
-        return {
-            "stem": r"^stem",
-            "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)",
-        }
 
 
 default_cfgs = generate_default_cfgs({"wrn28_10": cifar_cfg(pool_size=(8, 8), first_conv="stem")})
