@@ -89,6 +89,16 @@ def test_an_annotation_whose_picture_or_class_is_no_number(coco, opened, key, nu
     assert sentence in " ".join(opened("coco", coco.write(), skip_bad=True).skipped)
 
 
+def test_a_long_value_is_cut_short(coco, opened):
+    first, second = coco.sheets["val"]["annotations"]
+    first["image_id"], second["id"], second["bbox"] = list(range(999)), list(range(999)), None
+    coco.sheets["train"]["images"][0]["file_name"] = list(range(999))
+    said = refusal(opened, coco)
+    assert "its image_id [0, 1, 2, 3, 4, 5, ...] is no number" in said
+    assert "[0, 1, 2, 3, 4, 5, ...]: no such picture, but 1 annotations" in said
+    assert len(said) < 800
+
+
 def test_crowds_are_not_trained_on_and_marked_for_the_scores(coco, opened):
     for sheet in coco.sheets.values():
         sheet["annotations"][0]["iscrowd"] = 1

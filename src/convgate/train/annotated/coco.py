@@ -10,6 +10,7 @@ import json
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from reprlib import repr as short
 from typing import Any
 
 from convgate.errors import CorruptFile, InputError
@@ -104,12 +105,14 @@ def _images(
             where, annotation = _number(entry, "image_id"), _annotation(entry, of_category)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else entry
-            faults.append(f"{sheet.name}: annotation {number!r} is damaged: {_words(error)}")
+            faults.append(f"{sheet.name}: annotation {short(number)} is damaged: {_words(error)}")
             continue
         if where in known:
             annotations[where].append(annotation)
         else:
-            faults.append(f"{sheet.name}: annotation {entry.get('id')!r} has no picture {where}")
+            faults.append(
+                f"{sheet.name}: annotation {short(entry.get('id'))} has no picture {where}"
+            )
     items = [_image(image, annotations[image["id"]], folder, pictures) for image in sheet["images"]]
     return AnnotatedImages(tree, items, tuple(faults))
 
@@ -121,8 +124,8 @@ def _words(error: Exception) -> str:
 def _image(
     image: Any, annotations: list[Annotation], folder: str, pictures: set[str]
 ) -> AnnotatedImage:
-    name = str(image.get("file_name"))
-    file = f"{folder}{name}"
+    name = image.get("file_name")
+    file = f"{folder}{name}" if isinstance(name, str) else f"{folder}{short(name)}"
     fault = "" if file in pictures else f"no such picture, but {len(annotations)} annotations"
     size = image.get("width"), image.get("height")
     claimed = (size[0], size[1]) if all(isinstance(side, int) for side in size) else None
@@ -164,7 +167,7 @@ def _annotation(entry: Any, of_category: Mapping[int, int]) -> Annotation:
 
 def _number(entry: Any, key: str) -> int:
     if not isinstance(entry[key], int):
-        raise ValueError(f"its {key} {entry[key]!r} is no number")
+        raise ValueError(f"its {key} {short(entry[key])} is no number")
     return int(entry[key])
 
 
