@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gate_pages import table
 
-from convgate.papers import COUNTERS, PaperTable, Row, list_tables, load_table
-from convgate.papers.properties import PROPERTIES
+from convgate.papers import COUNTERS, PaperRow, PaperTable, list_tables, load_table
+from convgate.papers.count import PROPERTIES
 from convgate.papers.run import counter_of, note_of
 from convgate.papers.table import COUNTED
 from convgate.studies.report import cell
@@ -69,7 +69,13 @@ def overview(name: str, paper: PaperTable) -> list[str]:
     none = "none is printed" if any(row.build for row in paper.row) else "not built"
     share = f"{len(judged) - len(differing)} of {len(judged)}" if judged else none
     recipes = ", ".join(f"`{recipe}`" for recipe in recipes_of(paper))
-    return [f"[{name}](#{anchor(name)})", cell(paper.caption), str(len(paper.row)), share, recipes]
+    return [
+        f"[{name}](#{anchor(name)})",
+        cell(paper.caption),
+        str(len(paper.row)),
+        share,
+        recipes,
+    ]
 
 
 def described(name: str, paper: PaperTable) -> Iterator[str]:
@@ -107,7 +113,7 @@ def described(name: str, paper: PaperTable) -> Iterator[str]:
         yield "**Remarks**:\n\n" + "\n".join(f"- {cell(note)}" for note in notes)
 
 
-def judged_cells(paper: PaperTable) -> Iterator[tuple[Row, str]]:
+def judged_cells(paper: PaperTable) -> Iterator[tuple[PaperRow, str]]:
     """Yield the printed cells that are found out here, by row and column."""
     for row in paper.row:
         if row.build is not None:
@@ -115,7 +121,7 @@ def judged_cells(paper: PaperTable) -> Iterator[tuple[Row, str]]:
             yield from ((row, column) for column in columns if column in row.reported)
 
 
-def differing_cells(paper: PaperTable) -> Iterator[tuple[Row, str, str]]:
+def differing_cells(paper: PaperTable) -> Iterator[tuple[PaperRow, str, str]]:
     """Yield the cells that do not come out: row, column and reason."""
     for row, column in judged_cells(paper):
         if column in row.differs:
@@ -140,9 +146,9 @@ def with_tables(readme: Path, docs: Path) -> str:
     def printed(mark: re.Match[str]) -> str:
         result = docs / "results" / mark["file"]
         lines = result.read_text().splitlines()
-        told = [line for line in lines if line.startswith("|")]
+        shown = [line for line in lines if line.startswith("|")]
         measured = [line for line in lines if line.startswith(("- latency:", "- warning:"))]
-        return "\n".join([mark["start"], "", *told, "", *measured, "", mark["end"]])
+        return "\n".join([mark["start"], "", *shown, "", *measured, "", mark["end"]])
 
     pattern = r"(?P<start><!-- table (?P<file>\w+\.md) -->).*?(?P<end><!-- end -->)"
     return re.sub(pattern, printed, readme.read_text(), flags=re.S)

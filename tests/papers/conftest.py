@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from convgate import spec
-from convgate.papers.commands import row_recipe
+from convgate.papers.recipes import row_recipe
 from convgate.papers.table import load_table
 from convgate.train.recipe import override
 from convgate.train.record import EpochRecord, FitResult, write_result

@@ -10,9 +10,8 @@ import timm
 
 import convgate.models  # noqa: F401  registers its names
 from convgate.papers import list_tables, load_table
-from convgate.papers.digits import agrees
 from convgate.papers.run import count_row
-from convgate.papers.table import COUNTED
+from convgate.papers.table import COUNTED, agrees
 
 FOUND = """
 selnext.2 selnext-t 35.1267 4462

@@ -8,14 +8,14 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.gates import create_gate
 from convgate.models.hornet_block import GlobalLocalFilter
-from convgate.papers.count import count
+from convgate.papers.count import count_by
 from convgate.tasks.detect.yolox_parts import Join
 
 C, H, W = 16, 6, 4
 
 
 def counted(module, counter="thop4", channels=C):
-    return count(module.eval(), torch.empty(1, channels, H, W, device="meta"), counter)
+    return count_by(module.eval(), torch.empty(1, channels, H, W, device="meta"), counter)
 
 
 def test_layers_have_their_multiply_adds_and_norms_their_rule():
@@ -97,8 +97,8 @@ def test_hornets_script_adds_its_norms_and_transforms():
     with torch.device("meta"):
         norm = nn.LayerNorm(C)
     x = torch.empty(1, H, W, C, device="meta")
-    assert count(norm, x, "hornet").flops == 5 * C * H * W
-    assert count(norm, x, "macs").flops == 0
+    assert count_by(norm, x, "hornet").flops == 5 * C * H * W
+    assert count_by(norm, x, "macs").flops == 0
 
 
 def test_mmcv_counts_biases_of_convolutions_norms_and_rectifiers():
@@ -165,7 +165,7 @@ def test_thop_sees_the_upsampling_of_yoloxs_neck():
 def test_the_network_is_left_without_hooks():
     with torch.device("meta"):
         net = nn.Sequential(nn.Conv2d(C, C, 1)).train()
-    count(net, torch.empty(1, C, H, W, device="meta"), "thop4")
+    count_by(net, torch.empty(1, C, H, W, device="meta"), "thop4")
     assert net.training
     assert not net[0]._forward_hooks
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from convgate.errors import InputError
-from convgate.papers.digits import agrees
 from convgate.papers.preset import chosen_preset, list_presets, open_preset
-from convgate.papers.table import list_tables, load_table
+from convgate.papers.table import agrees, list_tables, load_table
 from convgate.studies import run_study
 from convgate.studies.grid import Cell
 from convgate.studies.network import cell_recipe

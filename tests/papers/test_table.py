@@ -9,10 +9,9 @@ from convgate.errors import InputError
 from convgate.insertion import insert, inserted
 from convgate.models import create_model
 from convgate.papers.build import build_row, example_input, tie_stem
-from convgate.papers.commands import train_command
-from convgate.papers.digits import agrees, shown
-from convgate.papers.properties import properties
-from convgate.papers.table import PaperTable, list_tables, load_table
+from convgate.papers.count import properties_of
+from convgate.papers.recipes import train_command
+from convgate.papers.table import PaperTable, agrees, list_tables, load_table, shown
 from convgate.train.recipe import chosen, load_recipe, override
 
 ROW = {"name": "a", "label": "A", "reported": {"params": "1.20"}}
@@ -145,11 +144,11 @@ def test_the_command_makes_the_rows_own_recipe():
 
 
 def test_properties_as_the_gates_equations_have_them():
-    assert properties("se") == {
+    assert properties_of("se") == {
         "no_channel_reduction": False,
         "long_range": False,
         "lightweight": False,
     }
-    assert properties("ela") == dict.fromkeys(properties("se"), True)
-    assert properties("ca")["long_range"]  # one gate a row, one a column
-    assert not properties("sge")["long_range"]  # the mean of the whole map
+    assert properties_of("ela") == dict.fromkeys(properties_of("se"), True)
+    assert properties_of("ca")["long_range"]  # one gate a row, one a column
+    assert not properties_of("sge")["long_range"]  # the mean of the whole map

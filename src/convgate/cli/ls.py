@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from convgate.cli.main import app
-from convgate.cli.table import Rows, show
+from convgate.cli.output import Rows, show
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -22,7 +22,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what is on a picture: `convgate predict photo.jpg --model net.onnx`."""
-    from convgate.cli.table import show
+    from convgate.cli.output import show
     from convgate.errors import InputError
     from convgate.train.trained import task_of
 

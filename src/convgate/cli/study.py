@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
-from convgate.cli.table import show
+from convgate.cli.output import show
 
 FILES = ("report.html", "report.md", "results.csv")
 

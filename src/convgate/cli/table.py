@@ -1,31 +1,82 @@
-"""Rows as a table that fits the terminal, or as JSON."""
+"""`convgate table`: a printed table, beside what is built, counted and timed here."""
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-Rows = Sequence[dict[str, Any]]
+from convgate.cli.main import app
 
 
-def show(rows: Rows, as_json: bool) -> None:
-    """Print rows of equal keys as a table that fits the terminal, or as JSON."""
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, default=str))
+@app.command("table")
+def table(  # noqa: PLR0913 - one argument an option
+    name: Annotated[str, typer.Argument(help="A table as in selnext.2, or ls for all of them.")],
+    rows: Annotated[str, typer.Option(help="A row, or a pattern as in 'resnet50*'.")] = "*",
+    latency: Annotated[bool, typer.Option("--latency", help="Time them, too.")] = False,
+    device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Images in a timed forward pass.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Max seconds for a base and its rows.")] = 20.0,
+    engine: Annotated[
+        str, typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino.")
+    ] = "eager",
+    dtype: Annotated[
+        str, typer.Option(help="Number type used for timing: float32, float16, bfloat16.")
+    ] = "float32",
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run, a study, or a folder of them; repeatable."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Measure the feature distance of trained rows on this data.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw accuracy over cost into an .svg, .png or .pdf.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> None:
+    """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
+    from convgate.cli.rivals import open_device
+    from convgate.cli.survey import progress
+    from convgate.deploy.engines import EngineConfig
+    from convgate.papers.chart import check_plot, write_plot
+    from convgate.papers.run import run_table
+    from convgate.papers.text import check_format, check_out, render, render_list
+    from convgate.papers.trained import with_results
+
+    check_format(form)
+    if out is not None:
+        check_out(out, force=force)
+    if name == "ls":
+        _show(render_list(form), out, force)
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
+    open_device(device)
+    if plot is not None:
+        check_plot(name, plot, force=force)
+    with progress() as report:
+        result = run_table(
+            name,
+            rows,
+            latency=latency,
+            device=device,
+            batch=batch,
+            seconds=seconds,
+            engine=EngineConfig(engine, dtype),
+            on_progress=report,
+        )
+        result = with_results(
+            result, results or (), images=images, device=device, on_progress=report
+        )
+    if plot is not None:
+        write_plot(result, plot, force=force)
+    _show(render(result, form), out, force)
 
-    columns = [Column(name, overflow="fold") for name in (rows[0] if rows else ())]
-    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console(markup=False, highlight=False).print(table)
 
+def _show(text: str, out: Path | None, force: bool) -> None:
+    from convgate.papers.text import write_table
 
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key}={option}" for key, option in value.items())
-    return "" if value is None else str(value)
+    if out is None:
+        typer.echo(text)
+    else:
+        write_table(text, out, force=force)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
-from convgate.cli.table import show
+from convgate.cli.output import show
 
 Models = Annotated[
     list[str], typer.Option("--model", help="A name, or a run's folder or weights; repeatable.")

@@ -1,25 +1,26 @@
 """The papers' printed tables: what was reported, and what is built and counted here."""
 
 from convgate.papers.build import build_row
-from convgate.papers.count import COUNTERS, Count, count
-from convgate.papers.result import Cell, RowResult, TableResult, Trained
+from convgate.papers.count import COUNTERS, PaperCount, count_by
+from convgate.papers.report import PaperTableResult
+from convgate.papers.result import PaperCell, PaperRowResult, TrainedScore
 from convgate.papers.run import run_table
-from convgate.papers.table import Build, PaperTable, Row, list_tables, load_table
+from convgate.papers.table import PaperBuild, PaperRow, PaperTable, list_tables, load_table
 from convgate.papers.text import render
 from convgate.papers.trained import with_results
 
 __all__ = [
     "COUNTERS",
-    "Build",
-    "Cell",
-    "Count",
+    "PaperBuild",
+    "PaperCell",
+    "PaperCount",
+    "PaperRow",
+    "PaperRowResult",
     "PaperTable",
-    "Row",
-    "RowResult",
-    "TableResult",
-    "Trained",
+    "PaperTableResult",
+    "TrainedScore",
     "build_row",
-    "count",
+    "count_by",
     "list_tables",
     "load_table",
     "render",

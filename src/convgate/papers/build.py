@@ -5,6 +5,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -12,14 +13,27 @@ from convgate.errors import InputError
 from convgate.insertion import inserted
 from convgate.insertion.attach import put
 from convgate.models import create_model
-from convgate.papers.table import Build, PaperTable, Row
+from convgate.models.create import TORCHVISION
+from convgate.papers.table import PaperBuild, PaperRow, PaperTable
 from convgate.tasks.detect.fixed import FixedWork
 from convgate.train.build import add_gate
 from convgate.train.recipe import DetectorSpec, ModelSpec
 from convgate.train.scene_build import add_scene_gate, assemble
 
 
-def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
+def is_buildable(row: PaperRow) -> bool:
+    """Tell whether the row names a network that is there."""
+    return row.build is not None and bool(row.build.model) and not missing(row)
+
+
+def missing(row: PaperRow) -> str:
+    """Say that the row's network is not there; nothing where it is, or where none is named."""
+    model = row.build.model if row.build else ""
+    known = not model or model.startswith(TORCHVISION) or timm.is_model(model)
+    return "" if known else f"there is no network {model!r} in this timm"
+
+
+def build_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Module:
     """Return the network of a row, without trained weights, in evaluation mode.
 
     Args:
@@ -44,7 +58,7 @@ def build_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
     return model.eval()
 
 
-def fixed_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
+def fixed_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Module:
     """Return the network of a row as it is counted and timed: detectors with fixed work.
 
     Raises:
@@ -54,7 +68,9 @@ def fixed_row(table: PaperTable, row: Row, device: str = "cpu") -> nn.Module:
     return FixedWork(model).eval() if row.build and row.build.task == "detect" else model
 
 
-def example_input(table: PaperTable, row: Row, *, batch: int = 1, device: str = "cpu") -> Tensor:
+def example_input(
+    table: PaperTable, row: PaperRow, *, batch: int = 1, device: str = "cpu"
+) -> Tensor:
     """Return images of the row's size, (batch, 3, H, W): the same noise every time.
 
     Raises:
@@ -83,7 +99,7 @@ def tie_stem(model: nn.Module) -> None:
     put(model, stem[0], first[1])
 
 
-def _scene(build: Build, detector: DetectorSpec, classes: int, device: str) -> nn.Module:
+def _scene(build: PaperBuild, detector: DetectorSpec, classes: int, device: str) -> nn.Module:
     with torch.device("meta" if device == "meta" else "cpu"):
         backbone = ModelSpec(name=build.model, options=build.options)
         model = assemble(build.task, backbone, detector, num_classes=classes)

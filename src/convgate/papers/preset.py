@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
-from convgate.papers.run import is_buildable
-from convgate.papers.table import PaperTable, Row, list_tables, load_table
+from convgate.papers.build import is_buildable
+from convgate.papers.recipes import recipe_name
+from convgate.papers.table import PaperRow, PaperTable, list_tables, load_table
 from convgate.studies.grid import BASE, Variant, unique
 from convgate.studies.network import Network
 from convgate.train.recipe import ModelSpec, Recipe, load_recipe, override
 
 
 @dataclass(frozen=True)
-class Preset:
+class TablePreset:
     """Rows of a printed table that a study trains.
 
     Args:
@@ -23,8 +24,8 @@ class Preset:
     """
 
     table: PaperTable
-    chosen: tuple[Row, ...]
-    bases: tuple[Row, ...]
+    chosen: tuple[PaperRow, ...]
+    bases: tuple[PaperRow, ...]
     remark: str
 
     def recipe(self) -> Recipe:
@@ -35,7 +36,7 @@ class Preset:
         """
         found: dict[tuple[str, ...], list[str]] = {}
         for row in self.chosen:
-            found.setdefault((_recipe(self.table, row), *row.settings), []).append(row.name)
+            found.setdefault((recipe_name(self.table, row), *row.settings), []).append(row.name)
         if len(found) > 1:
             listed = "; ".join(f"{', '.join(key)}: {_few(rows)}" for key, rows in found.items())
             raise InputError(
@@ -51,12 +52,12 @@ class Preset:
         return dict(_entry(row, recipe) for row in self.table.row if row.name in wanted)
 
 
-def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) -> Preset:
+def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) -> TablePreset:
     """Choose rows of a printed table, and the rows that they are compared with.
 
     Args:
         name: One of `list_tables()`.
-        patterns: Row names or shell patterns for them; None for all rows.
+        patterns: PaperRow names or shell patterns for them; None for all rows.
         any_recipe: Whether rows that no recipe of ours trains are taken, too.
 
     Raises:
@@ -79,12 +80,12 @@ def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) 
         *([f"without {', '.join(left)}, which no recipe trains"] if left else []),
         *(["a gate that two places share is two gates here"] if tied else []),
     ]
-    return Preset(table, tuple(chosen), tuple(bases), "; ".join(parts))
+    return TablePreset(table, tuple(chosen), tuple(bases), "; ".join(parts))
 
 
 def chosen_preset(
     name: str | None, patterns: Sequence[str] | None, *, any_recipe: bool
-) -> Preset | None:
+) -> TablePreset | None:
     """Do as `open_preset`, or give None where no table is named.
 
     Raises:
@@ -107,16 +108,12 @@ def list_presets() -> list[str]:
     ]
 
 
-def _is_trainable(table: PaperTable, row: Row, any_recipe: bool) -> bool:
+def _is_trainable(table: PaperTable, row: PaperRow, any_recipe: bool) -> bool:
     classifies = row.build is not None and row.build.task == "classify" and is_buildable(row)
-    return classifies and (any_recipe or bool(_recipe(table, row)))
+    return classifies and (any_recipe or bool(recipe_name(table, row)))
 
 
-def _recipe(table: PaperTable, row: Row) -> str:
-    return table.recipe if row.recipe is None else row.recipe
-
-
-def _entry(row: Row, recipe: Recipe) -> tuple[Variant, Network]:
+def _entry(row: PaperRow, recipe: Recipe) -> tuple[Variant, Network]:
     build = row.build
     assert build is not None
     own = build.model == recipe.model.name

@@ -1,13 +1,13 @@
-"""What a run of a printed table gives: reported beside ours, and how far they agree."""
+"""Cells and rows of a printed table: reported beside ours, and how far they agree."""
 
 from dataclasses import dataclass
 
-from convgate.measure import LatencyReport, LatencyRow, PresetReport
+from convgate.measure import LatencyRow
 from convgate.tables import Readable
 
 
 @dataclass(frozen=True)
-class Trained(Readable):
+class TrainedScore(Readable):
     """A number of networks that were trained here by one recipe.
 
     Attributes:
@@ -26,9 +26,14 @@ class Trained(Readable):
     on: str
     same_recipe: bool
 
+    def spread(self, digits: int) -> str:
+        """Return mean and deviation, as in "71.30 ± 0.42"."""
+        deviation = "" if self.std is None else f" ± {self.std:.{digits}f}"
+        return f"{self.mean:.{digits}f}{deviation}"
+
 
 @dataclass(frozen=True)
-class Cell(Readable):
+class PaperCell(Readable):
     """One cell.
 
     Attributes:
@@ -47,11 +52,11 @@ class Cell(Readable):
     ours: str = ""
     matches: bool | None = None
     reason: str = ""
-    trained: tuple[Trained, ...] = ()
+    trained: tuple[TrainedScore, ...] = ()
 
 
 @dataclass(frozen=True)
-class RowResult(Readable):
+class PaperRowResult(Readable):
     """One row.
 
     Attributes:
@@ -70,7 +75,7 @@ class RowResult(Readable):
     name: str
     label: str
     base: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PaperCell, ...]
     counter: str = ""
     all_params: int | None = None
     note: str = ""
@@ -78,7 +83,7 @@ class RowResult(Readable):
     latency: LatencyRow | None = None
     reported_ratio: float | None = None
 
-    def cell(self, column: str) -> Cell | None:
+    def cell(self, column: str) -> PaperCell | None:
         """Return the cell of a column; None where the paper has none."""
         return next((cell for cell in self.cells if cell.column == column), None)
 
@@ -94,30 +99,3 @@ class RowResult(Readable):
         if not judged:
             return ""
         return "yes" if all(judged) else "partly" if any(judged) else "no"
-
-
-@dataclass(frozen=True)
-class TableResult(Readable):
-    """A printed table, or some of its rows.
-
-    Attributes:
-        name: As in "selnext.2".
-        caption: What it is about.
-        source: Paper and table.
-        units: Columns in order, each with its unit.
-        rows: The rows asked for.
-        counters: The counters that were used, and what they count.
-        note: A remark on the table.
-        latency: The comparisons behind the rows' latencies, one for each base.
-        protocol: The paper's own way of timing, one report for each base.
-    """
-
-    name: str
-    caption: str
-    source: str
-    units: dict[str, str]
-    rows: tuple[RowResult, ...]
-    counters: dict[str, str]
-    note: str = ""
-    latency: tuple[LatencyReport, ...] = ()
-    protocol: tuple[PresetReport, ...] = ()

@@ -1,21 +1,27 @@
-"""Run a printed table: build its rows, count them, and put ours beside what was reported."""
+"""A run of a printed table: its rows built, counted and timed, beside what was reported."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-
-import timm
 
 from convgate.deploy.engines import EngineConfig
 from convgate.errors import InputError
+from convgate.measure import LatencyReport, PresetReport, run_preset
 from convgate.measure.timing import Progress
-from convgate.models.create import TORCHVISION
-from convgate.papers.build import example_input, fixed_row
-from convgate.papers.commands import train_command
-from convgate.papers.count import COUNTERS, Count, count
-from convgate.papers.digits import UNPRINTED, agrees, shown
-from convgate.papers.properties import PROPERTIES, properties
-from convgate.papers.result import Cell, RowResult, TableResult
-from convgate.papers.table import COUNTED, PaperTable, Row, load_table
-from convgate.papers.timing import reported_ratio, time_rows
+from convgate.papers.build import example_input, fixed_row, is_buildable, missing
+from convgate.papers.count import COUNTERS, PROPERTIES, PaperCount, count_by, properties_of
+from convgate.papers.recipes import train_command
+from convgate.papers.report import PaperTableResult
+from convgate.papers.result import PaperCell, PaperRowResult
+from convgate.papers.table import (
+    COUNTED,
+    UNPRINTED,
+    PaperRow,
+    PaperTable,
+    agrees,
+    as_number,
+    load_table,
+    shown,
+)
 from convgate.tasks.detect.fixed import WORK
 
 
@@ -27,9 +33,9 @@ def run_table(
     device: str = "cpu",
     batch: int = 1,
     seconds: float = 20.0,
-    course: EngineConfig | None = None,
+    engine: EngineConfig | None = None,
     on_progress: Progress | None = None,
-) -> TableResult:
+) -> PaperTableResult:
     """Build and count the rows of a table; on request, time them against their bases.
 
     Args:
@@ -39,7 +45,7 @@ def run_table(
         device: Where to time.
         batch: Images in a timed forward pass.
         seconds: Most seconds of timing for each base and its rows.
-        course: On which engine; eagerly by default.
+        engine: What runs them; PyTorch as it is by default.
         on_progress: Called with a word and the share that is done.
 
     Raises:
@@ -49,7 +55,7 @@ def run_table(
     table = load_table(name)
     chosen = table.select(rows)
     results = [_result(name, table, row) for row in chosen]
-    found = TableResult(
+    found = PaperTableResult(
         name=name,
         caption=table.caption,
         source=table.source,
@@ -63,31 +69,92 @@ def run_table(
     timed = [row for row in chosen if is_buildable(row)]
     if not timed:
         raise InputError(f"no chosen row of {name} names a network to time; do without latency")
-    times = time_rows(
+    reports, protocol = time_rows(
         table,
         timed,
         device=device,
         batch=batch,
         seconds=seconds,
-        course=course,
+        engine=engine,
         on_progress=on_progress,
     )
-    ours = {row.name: row for report in times.reports for row in report.rows}
+    ours = {row.name: row for report in reports for row in report.rows}
     return replace(
         found,
         rows=tuple(replace(row, latency=ours.get(row.name)) for row in results),
-        latency=times.reports,
-        protocol=times.protocol,
+        latency=reports,
+        protocol=protocol,
     )
 
 
-def count_row(table: PaperTable, row: Row) -> Count:
-    """Count one row by its paper's counter, from its shapes alone."""
+def time_rows(
+    table: PaperTable,
+    rows: Sequence[PaperRow],
+    *,
+    device: str,
+    batch: int,
+    seconds: float,
+    engine: EngineConfig | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[tuple[LatencyReport, ...], tuple[PresetReport, ...]]:
+    """Time each base with the rows that name it; a base rides along unasked.
+
+    Returns a report for each base, and the paper's own protocol where it was run: it takes over
+    a thousand passes a row, so it runs on a GPU alone.
+
+    Args:
+        table: The table.
+        rows: The rows to time.
+        device: Where.
+        batch: Images in a forward pass.
+        seconds: Most seconds for each base.
+        engine: What runs them; PyTorch as it is by default.
+        on_progress: Called with a word and the share that is done.
+
+    Raises:
+        InputError: for a detector on an engine that takes none.
+    """
+    reports, protocols, engine = [], [], engine or EngineConfig()
+    if not engine.in_torch and any(row.build and row.build.task == "detect" for row in rows):
+        raise InputError(
+            f"--engine {engine.engine} runs networks with one output; time detectors with eager "
+            "or compile"
+        )
+    groups = dict.fromkeys(row.base or row.name for row in rows)
+    for place, base in enumerate(groups):
+        members = [table.find(base), *(row for row in rows if row.base == base)]
+        x = example_input(table, members[0], batch=batch, device=device)
+        models = {row.name: fixed_row(table, row, device) for row in members}
+
+        def report(text: str, share: float, done: int = place, base: str = base) -> None:
+            if on_progress:
+                on_progress(f"{base}: {text}", (done + share) / len(groups))
+
+        reports.append(engine.compare(models, x, seconds=seconds, on_progress=report))
+        if table.protocol and x.device.type != "cpu":
+            protocols.append(run_preset(models, x, table.protocol, **engine.setting))
+    return tuple(reports), tuple(protocols)
+
+
+def reported_ratio(table: PaperTable, row: PaperRow) -> float | None:
+    """Return the printed latency over the base's, or its frames per second under the base's."""
+    if not row.base:
+        return None
+    base = table.find(row.base).reported
+    for column in ("latency", "fps"):
+        own, other = as_number(row.reported.get(column, "")), as_number(base.get(column, ""))
+        if own and other:
+            return own / other if column == "latency" else other / own
+    return None
+
+
+def count_row(table: PaperTable, row: PaperRow) -> PaperCount:
+    """PaperCount one row by its paper's counter, from its shapes alone."""
     model = fixed_row(table, row, "meta")
-    return count(model, example_input(table, row, device="meta"), counter_of(table, row))
+    return count_by(model, example_input(table, row, device="meta"), counter_of(table, row))
 
 
-def counter_of(table: PaperTable, row: Row) -> str:
+def counter_of(table: PaperTable, row: PaperRow) -> str:
     """Return the counter of a row: its own, the table's, or the plain one."""
     return row.counter or table.counter or "macs"
 
@@ -98,22 +165,11 @@ def note_of(table: PaperTable) -> str:
     return "; ".join([*([table.note] if table.note else []), *([WORK] if detects else [])])
 
 
-def is_buildable(row: Row) -> bool:
-    """Tell whether the row names a network that is there."""
-    return row.build is not None and bool(row.build.model) and not _missing(row)
-
-
-def _missing(row: Row) -> str:
-    model = row.build.model if row.build else ""
-    known = not model or model.startswith(TORCHVISION) or timm.is_model(model)
-    return "" if known else f"there is no network {model!r} in this timm"
-
-
-def _result(name: str, table: PaperTable, row: Row) -> RowResult:
+def _result(name: str, table: PaperTable, row: PaperRow) -> PaperRowResult:
     wanted = any(column in row.reported for column in COUNTED) or bool(table.unprinted())
     counted = count_row(table, row) if wanted and is_buildable(row) else None
-    notes = [row.note, _missing(row)]
-    return RowResult(
+    notes = [row.note, missing(row)]
+    return PaperRowResult(
         name=row.name,
         label=row.label,
         base=row.base,
@@ -126,14 +182,14 @@ def _result(name: str, table: PaperTable, row: Row) -> RowResult:
     )
 
 
-def _cells(table: PaperTable, row: Row, counted: Count | None) -> tuple[Cell, ...]:
+def _cells(table: PaperTable, row: PaperRow, counted: PaperCount | None) -> tuple[PaperCell, ...]:
     own = _properties(row)
     cells = []
     for column in table.units:
         printed, unit = row.reported.get(column), table.unit(row, column)
         if printed is None and column not in (*own, *table.unprinted()):
             continue
-        cell = Cell(column, unit, printed or "", reason=row.differs.get(column, ""))
+        cell = PaperCell(column, unit, printed or "", reason=row.differs.get(column, ""))
         if column in own:
             cell = replace(cell, ours=own[column], matches=_same(own[column], printed))
         elif counted is not None and column in COUNTED:
@@ -142,7 +198,7 @@ def _cells(table: PaperTable, row: Row, counted: Count | None) -> tuple[Cell, ..
     return tuple(cells)
 
 
-def _counted(cell: Cell, counted: Count, *, truncated: bool) -> Cell:
+def _counted(cell: PaperCell, counted: PaperCount, *, truncated: bool) -> PaperCell:
     number, printed = getattr(counted, cell.column), cell.reported
     if not printed:
         return replace(cell, ours=shown(number, UNPRINTED, cell.unit))
@@ -150,10 +206,10 @@ def _counted(cell: Cell, counted: Count, *, truncated: bool) -> Cell:
     return replace(cell, ours=shown(number, printed, cell.unit), matches=match)
 
 
-def _properties(row: Row) -> dict[str, str]:
+def _properties(row: PaperRow) -> dict[str, str]:
     if row.build is None or row.build.model or row.build.gate is None:
         return {}
-    found = properties(row.build.gate.name)
+    found = properties_of(row.build.gate.name)
     return {column: "yes" if found[column] else "no" for column in PROPERTIES}
 
 

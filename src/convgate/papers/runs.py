@@ -1,27 +1,39 @@
-"""Finished runs in folders: those of `convgate train`, and those below a study's folder."""
+"""Finished runs of `convgate train` and of studies: found in folders, and what they learned."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import Tensor, nn
 
 from convgate import spec
 from convgate.errors import InputError
-from convgate.papers.match import trains
+from convgate.insertion import find_sites
+from convgate.measure import feature_distances
+from convgate.measure.timing import Progress
+from convgate.papers.recipes import trains
 from convgate.papers.table import PaperTable
+from convgate.storage import WEIGHTS, load_weights
+from convgate.train.build import build_model, open_run_data
+from convgate.train.data import Batches, ImageData
 from convgate.train.job import RECIPE
 from convgate.train.recipe import Recipe
 from convgate.train.record import RESULT, FitResult, read_result, read_result_of
 from convgate.train.scene_record import SCENE_RECORDS, SceneResult
+from convgate.train.trainer import quiet
 
 HOME = Path("runs")
 """Where the printed commands train into, by table and row."""
+
+SITE = "expanded"
+"""Where the feature distance is measured."""
 
 NAMED = 3
 """Networks that a refusal names."""
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run: where it lies, what it trained, and what came of it."""
 
     folder: Path
@@ -49,7 +61,7 @@ class Run:
         return f"{name} + {gate.name} {place} on {data}"
 
 
-def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[Run]:
+def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[FinishedRun]:
     """Return the runs that the folders hold, and those where the table's commands put them.
 
     Args:
@@ -75,7 +87,7 @@ def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[Run]:
     return list({run.folder.resolve(): run for run in found}.values())
 
 
-def find_runs(folder: Path) -> list[Run]:
+def find_runs(folder: Path) -> list[FinishedRun]:
     """Return the finished runs at and below a folder, in the order of their paths.
 
     Raises:
@@ -90,8 +102,46 @@ def find_runs(folder: Path) -> list[Run]:
         if (place / RECIPE).is_file():
             recipe = spec.load(Recipe, place / RECIPE)
             result = _result(recipe, place)
-            runs += [Run(place, recipe, result)] if result is not None else []
+            runs += [FinishedRun(place, recipe, result)] if result is not None else []
     return runs
+
+
+def mean_distances(
+    runs: Sequence[FinishedRun],
+    images: Path,
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+) -> dict[Path, float]:
+    """Return the mean feature distance of each run by its folder.
+
+    It is that of the features after the expansion of each block, averaged over the blocks and
+    over the validation images, with the weights that the run left.
+
+    Source: doi 10.32604/cmc.2025.059966, eq. 4 and section 3.
+
+    Args:
+        runs: Finished runs.
+        images: A data set as the runs' own: a folder or a zip.
+        device: Where.
+        on_progress: Called with a word and the share that is done.
+
+    Raises:
+        InputError: if a run's weights are gone, or the images do not fit it.
+    """
+    distances = {}
+    for place, run in enumerate(runs):
+
+        def report(share: float, place: int = place, run: FinishedRun = run) -> None:
+            if on_progress:
+                on_progress(f"{run.folder.name}: distance", (place + share) / len(runs))
+
+        with quiet():
+            data = _validation(run, images)
+            model = _trained(run, data).to(device)
+            layers = [site.path for site in find_sites(model, SITE)]
+            found = feature_distances(model, _batches(data.val, device, report), layers)
+        distances[run.folder] = sum(one.distance for one in found.values()) / len(found)
+    return distances
 
 
 def _result(recipe: Recipe, folder: Path) -> FitResult | SceneResult | None:
@@ -100,7 +150,33 @@ def _result(recipe: Recipe, folder: Path) -> FitResult | SceneResult | None:
     return read_result_of(SCENE_RECORDS, folder)
 
 
-def _named(runs: Sequence[Run]) -> str:
+def _named(runs: Sequence[FinishedRun]) -> str:
     names = list(dict.fromkeys(run.network for run in runs))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _validation(run: FinishedRun, images: Path) -> ImageData:
+    """Open the images as the run saw its own, with the mean and the deviation of its training."""
+    data = open_run_data(replace(run.recipe, data=replace(run.recipe.data, path=str(images))))
+    if data.classes != run.result.classes:
+        raise InputError(
+            f"--images {images}: its {len(data.classes)} classes are not the "
+            f"{len(run.result.classes)} of {run.folder}; give the data that the run was trained on"
+        )
+    return data
+
+
+def _trained(run: FinishedRun, data: ImageData) -> nn.Module:
+    start = replace(run.recipe.model, weights=None)  # what it started from is no longer needed
+    recipe = replace(run.recipe, model=start)
+    model = build_model(recipe, num_classes=len(data.classes), in_chans=data.in_chans)
+    weights, _ = load_weights(run.folder / WEIGHTS)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _batches(batches: Batches, device: str, report: Callable[[float], None]) -> Iterator[Tensor]:
+    for done, (x, _) in enumerate(batches):
+        report(done / len(batches))
+        yield x.to(device)

@@ -1,7 +1,8 @@
-"""The printed tables: what was reported, cell by cell, and apart from it how to build each row."""
+"""The printed tables: what was reported, cell by cell, apart from it how each row is built."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,17 @@ from convgate.train.recipe import DetectorSpec, GateSpec
 
 FOLDER = Path(__file__).parent / "tables"
 COUNTED = ("params", "weights", "flops")
+DISTANCE = "distance"
+"""The column of the mean feature distance, which is one of trained networks."""
 Sides = int | tuple[int, int]
 """Of an image in pixels: a square's, or height and width."""
+SCALES = {"G": 10**9, "M": 10**6, "MiB": 2**20}
+UNPRINTED = "0.0"
+"""As many digits as a cell has that the paper does not print."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class PaperBuild:
     """How to build what a row names.
 
     Args:
@@ -49,7 +55,7 @@ class Build:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PaperRow:
     """One line of a printed table.
 
     Args:
@@ -73,7 +79,7 @@ class Row:
     label: str
     reported: dict[str, str]
     base: str = ""
-    build: Build | None = None
+    build: PaperBuild | None = None
     counter: str = ""
     units: dict[str, str] = field(default_factory=dict)
     truncated: tuple[str, ...] = ()
@@ -107,7 +113,7 @@ class PaperTable:
     caption: str
     source: str
     units: dict[str, str]
-    row: tuple[Row, ...]
+    row: tuple[PaperRow, ...]
     counter: str = ""
     num_classes: int = 1000
     image_px: Sides = 224
@@ -128,7 +134,7 @@ class PaperTable:
             _check("score", row, self.scores, self.units)
             _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
 
-    def select(self, pattern: str = "*") -> tuple[Row, ...]:
+    def select(self, pattern: str = "*") -> tuple[PaperRow, ...]:
         """Return the rows whose names, or labels as they are printed, match a shell pattern.
 
         Raises:
@@ -149,11 +155,11 @@ class PaperTable:
             raise unknown("row", pattern, names)
         return chosen
 
-    def find(self, name: str) -> Row:
+    def find(self, name: str) -> PaperRow:
         """Return the row of that name."""
         return next(row for row in self.row if row.name == name)
 
-    def image_px_of(self, row: Row) -> tuple[int, int]:
+    def image_px_of(self, row: PaperRow) -> tuple[int, int]:
         """Return height and width of the row's image."""
         px = (row.build.image_px if row.build else None) or self.image_px
         return (px, px) if isinstance(px, int) else px
@@ -163,7 +169,7 @@ class PaperTable:
         columns = [c for c in self.units if c in COUNTED]
         return tuple(c for c in columns if not any(c in row.reported for row in self.row))
 
-    def unit(self, row: Row, column: str) -> str:
+    def unit(self, row: PaperRow, column: str) -> str:
         """Return the unit of a cell."""
         return row.units.get(column, self.units[column])
 
@@ -188,7 +194,33 @@ def load_table(name: str) -> PaperTable:
     return spec.load(PaperTable, path, name=f"{paper}/table{number}.toml")
 
 
-def _check(kind: str, row: Row, words: Iterable[str], known: Collection[str]) -> None:
+def shown(number: int, reported: str, unit: str) -> str:
+    """Return a count in the printed unit, with two digits more than were printed, four at most."""
+    last = Decimal(1).scaleb(max(_exponent(reported) - 2, -4))
+    return str((Decimal(number) / SCALES[unit]).quantize(last, ROUND_HALF_UP))
+
+
+def agrees(number: int, reported: str, unit: str, *, truncated: bool = False) -> bool:
+    """Tell whether a count gives the printed digits."""
+    rounding = ROUND_DOWN if truncated else ROUND_HALF_UP
+    last = Decimal(1).scaleb(_exponent(reported))
+    return (Decimal(number) / SCALES[unit]).quantize(last, rounding) == Decimal(reported)
+
+
+def as_number(text: str) -> float | None:
+    """Return a printed cell as a number; None for words."""
+    try:
+        return float(Decimal(text))
+    except InvalidOperation:
+        return None
+
+
+def _check(kind: str, row: PaperRow, words: Iterable[str], known: Collection[str]) -> None:
     for word in words:
         if word not in known:
             raise unknown(f"{kind} of row {row.name!r}:", word, known)
+
+
+def _exponent(text: str) -> int:
+    exponent = Decimal(text).as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0

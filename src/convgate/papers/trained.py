@@ -7,27 +7,26 @@ from pathlib import Path
 
 from convgate.errors import InputError
 from convgate.measure.timing import Progress
-from convgate.papers.commands import row_recipe
-from convgate.papers.distance import DISTANCE, mean_distances
-from convgate.papers.match import dataset_of, trains
-from convgate.papers.result import Cell, RowResult, TableResult, Trained
-from convgate.papers.runs import Run, gather
-from convgate.papers.table import PaperTable, Row, load_table
+from convgate.papers.recipes import dataset_of, row_recipe, trains
+from convgate.papers.report import PaperTableResult
+from convgate.papers.result import PaperCell, PaperRowResult, TrainedScore
+from convgate.papers.runs import FinishedRun, gather, mean_distances
+from convgate.papers.table import DISTANCE, PaperRow, PaperTable, load_table
 from convgate.studies.compare import mean_and_std
 from convgate.studies.network import essence
 from convgate.train.recipe import Recipe
 
-Value = Callable[[Run], float | None]
+Value = Callable[[FinishedRun], float | None]
 
 
 def with_results(
-    result: TableResult,
+    result: PaperTableResult,
     folders: Iterable[Path] = (),
     *,
     images: Path | None = None,
     device: str = "cpu",
     on_progress: Progress | None = None,
-) -> TableResult:
+) -> PaperTableResult:
     """Put what was trained into the cells that have to be trained.
 
     Runs are found by what they built. Those of one recipe and several seeds are averaged; those
@@ -67,12 +66,12 @@ def with_results(
 
 def _filled(
     table: PaperTable,
-    row: Row,
-    shown: RowResult,
-    runs: Sequence[Run],
+    row: PaperRow,
+    shown: PaperRowResult,
+    runs: Sequence[FinishedRun],
     distances: dict[Path, float],
-) -> RowResult:
-    def fill(cell: Cell) -> Cell:
+) -> PaperRowResult:
+    def fill(cell: PaperCell) -> PaperCell:
         value = _value(table, cell.column, distances)
         if value is None:
             return cell
@@ -90,14 +89,14 @@ def _value(table: PaperTable, column: str, distances: dict[Path, float]) -> Valu
     return None if score is None else lambda run: run.scores.get(score)
 
 
-def _is(table: PaperTable, row: Row, run: Run, dataset: str = "") -> bool:
+def _is(table: PaperTable, row: PaperRow, run: FinishedRun, dataset: str = "") -> bool:
     return trains(table, row, run.recipe, dataset)
 
 
 def _averages(
-    table: PaperTable, row: Row, cell: Cell, runs: Sequence[Run], value: Value
-) -> tuple[Trained, ...]:
-    groups: dict[str, dict[int, Run]] = defaultdict(dict)
+    table: PaperTable, row: PaperRow, cell: PaperCell, runs: Sequence[FinishedRun], value: Value
+) -> tuple[TrainedScore, ...]:
+    groups: dict[str, dict[int, FinishedRun]] = defaultdict(dict)
     for run in runs:
         if value(run) is not None:
             groups[_seedless(run.recipe)].setdefault(run.recipe.run.seed, run)
@@ -109,11 +108,11 @@ def _averages(
         first = next(iter(seeds.values()))
         same = key == printed
         words = _words(first, same, row, table)
-        found.append(Trained(mean, std, len(numbers), tuple(sorted(seeds)), words, same))
+        found.append(TrainedScore(mean, std, len(numbers), tuple(sorted(seeds)), words, same))
     return tuple(sorted(found, key=lambda trained: not trained.same_recipe))
 
 
-def _words(run: Run, same: bool, row: Row, table: PaperTable) -> str:
+def _words(run: FinishedRun, same: bool, row: PaperRow, table: PaperTable) -> str:
     """Say in few words what was trained: data, images, epochs."""
     data, result = run.recipe.data, run.result
     epochs = len(result.epochs)
@@ -123,14 +122,14 @@ def _words(run: Run, same: bool, row: Row, table: PaperTable) -> str:
     return ", ".join([*parts, *(["the table's recipe"] if same else [])])
 
 
-def _usual_px(table: PaperTable, row: Row) -> int:
+def _usual_px(table: PaperTable, row: PaperRow) -> int:
     """Return the side of the table's images; of scenes, the longer side that its recipe reads."""
     recipe = row_recipe(table, row)
     scenes = recipe is not None and recipe.detector is not None
     return recipe.data.image_px if recipe and scenes else table.image_px_of(row)[0]
 
 
-def _table_recipe(table: PaperTable, row: Row, dataset: str) -> str:
+def _table_recipe(table: PaperTable, row: PaperRow, dataset: str) -> str:
     recipe = row_recipe(table, row)
     if recipe is None:
         return ""

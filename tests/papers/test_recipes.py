@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from convgate.papers.match import same_network, trains
+from convgate.papers.recipes import same_network, trains
 from convgate.papers.table import list_tables, load_table
 from convgate.train.recipe import GateSpec, override
 

@@ -1,16 +1,21 @@
-"""Which row of a printed table a recipe trains: by what is built, never by a name given to it."""
+"""The recipe of a row: the command that trains it, and whether another recipe trains the same.
 
+A row is found by what is built, never by a name given to it.
+"""
+
+import shlex
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
 from convgate.gates import GATES
-from convgate.papers.commands import recipe_name
-from convgate.papers.table import Build, PaperTable, Row
+from convgate.papers.table import PaperBuild, PaperRow, PaperTable
 from convgate.registry import Registry
+from convgate.spec import to_table
 from convgate.tasks.detect import DETECTORS
 from convgate.tasks.segment import SEGMENTERS
-from convgate.train.recipe import DetectorSpec, GateSpec, Recipe, load_recipe
+from convgate.train.recipe import DetectorSpec, GateSpec, Recipe, load_recipe, override
 
 OUTPUTS: dict[str, object] = {"norm_outputs": False}
 NO_LAYERS = frozenset(
@@ -23,7 +28,50 @@ NO_LAYERS = frozenset(
 """Options of detectors and their backbones that leave the layers as they are."""
 
 
-def trains(table: PaperTable, row: Row, recipe: Recipe, dataset: str = "") -> bool:
+def train_command(name: str, table: PaperTable, row: PaperRow) -> str:
+    """Return `convgate train ...` for a row; nothing where no recipe is known.
+
+    A gate that two places share is trained as two gates.
+    """
+    recipe = recipe_name(table, row)
+    if not recipe or row.build is None:
+        return ""
+    words = ["convgate", "train", recipe]
+    for setting in (*settings(row.build), *row.settings):
+        words += ["--set", setting]
+    if row.build.gate is None and load_recipe(recipe).gate is not None:
+        words += ["--gate", "none"]
+    return shlex.join([*words, "--out", f"runs/{name}/{row.name}"])
+
+
+def row_recipe(table: PaperTable, row: PaperRow) -> Recipe | None:
+    """Return the recipe that the command trains; None where there is no command."""
+    name = recipe_name(table, row)
+    if not name or row.build is None:
+        return None
+    recipe = override(load_recipe(name), *settings(row.build), *row.settings)
+    return recipe if row.build.gate else replace(recipe, gate=None)
+
+
+def recipe_name(table: PaperTable, row: PaperRow) -> str:
+    """Return the recipe of a row's network: its own or the table's; "" where there is none."""
+    if row.build is None or not row.build.model:
+        return ""
+    return table.recipe if row.recipe is None else row.recipe
+
+
+def settings(build: PaperBuild) -> list[str]:
+    """Return what turns any recipe's network into the row's, as whole sections."""
+    model = {"name": build.model, **({"options": build.options} if build.options else {})}
+    sections = [f"model={_inline(model)}"]
+    if build.gate is not None:
+        plain = asdict(GateSpec(name=build.gate.name))
+        gate = {k: v for k, v in to_table(build.gate).items() if k == "name" or v != plain[k]}
+        sections.append(f"gate={_inline(gate)}")
+    return sections
+
+
+def trains(table: PaperTable, row: PaperRow, recipe: Recipe, dataset: str = "") -> bool:
     """Tell whether a recipe's network is the row's: backbone, gate, its options and its place.
 
     Where the table tells data sets apart, the recipe must have the row's.
@@ -40,7 +88,7 @@ def trains(table: PaperTable, row: Row, recipe: Recipe, dataset: str = "") -> bo
     return not wanted or recipe.data.name in wanted
 
 
-def same_network(build: Build, recipe: Recipe) -> bool:
+def same_network(build: PaperBuild, recipe: Recipe) -> bool:
     """Tell whether a recipe trains the network of a row.
 
     A gate's options count with their defaults, and a preset as what it is a preset of. A gate
@@ -60,14 +108,25 @@ def dataset_of(column: str) -> str:
     return column.partition("_")[2] if column.startswith("top") else ""
 
 
-def _datasets(table: PaperTable, row: Row) -> set[str]:
+def _inline(value: object) -> str:
+    """Return an inline value of TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}={_inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _datasets(table: PaperTable, row: PaperRow) -> set[str]:
     """Return the data sets that the row is about, if the table has several; else nothing."""
     named = {dataset_of(column) for column in table.units} - {""}
     every = {_trained_on(table, other) for other in table.row} - {""}
     return named or ({_trained_on(table, row)} if len(every) > 1 else set())
 
 
-def _trained_on(table: PaperTable, row: Row) -> str:
+def _trained_on(table: PaperTable, row: PaperRow) -> str:
     return _data_of(recipe_name(table, row))
 
 

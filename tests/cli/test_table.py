@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-import convgate.cli.papers
+import convgate.cli.table
 import convgate.cli.train  # noqa: F401  both enter their verbs
 from convgate.cli.main import app
-from convgate.papers.table import Build, load_table
+from convgate.papers import run_table
+from convgate.papers.table import PaperBuild, load_table
 from convgate.train.recipe import GateSpec
 
 
@@ -139,7 +140,7 @@ def trained(tmp_path, monkeypatch):
         name="resnet20+se",
         label="ResNet20 + SE",
         base="",
-        build=Build(model="resnet20", gate=GateSpec(name="se", options={"reduction": 8})),
+        build=PaperBuild(model="resnet20", gate=GateSpec(name="se", options={"reduction": 8})),
     )
     short = replace(table, row=(row,))
     monkeypatch.setattr("convgate.papers.run.load_table", lambda name: short)
@@ -179,7 +180,30 @@ def test_a_plot_is_written_beside_the_table(tmp_path):
     done = run("selnext.9", "--rows", "se*", "--plot", str(tmp_path / "a.svg"))
     assert done.exit_code == 0, done.output
     assert "Baseline + SE" in done.output
-    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+
+
+def test_what_stands_there_is_replaced_by_force_alone(tmp_path):
+    out, plot = tmp_path / "a.md", tmp_path / "a.svg"
+    for path, words in ((out, ["ls", "--out"]), (plot, ["selnext.9", "--rows", "se", "--plot"])):
+        path.write_text("mine")
+        done = run(*words, str(path))
+        assert done.exit_code == 2 and f"{path.name} exists already" in " ".join(
+            done.output.split()
+        )
+        assert path.read_text() == "mine"
+        done = run(*words, str(path), "--force")
+        assert done.exit_code == 0, done.output
+        assert path.read_text() != "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.md", "a.svg"]  # no part of a file
+
+
+def test_a_result_prints_as_a_table_and_shows_in_a_notebook():
+    result = run_table("ela.2", "resnet18*")
+    assert str(result) == repr(result) == run("ela.2", "--rows", "resnet18*").output.rstrip("\n")
+    page = result._repr_html_()
+    assert page.count("<tr>") == 1 + len(result.rows)
+    assert "source: " in page and "11.7876" in page
 
 
 @pytest.mark.parametrize(
@@ -201,7 +225,7 @@ def test_a_plot_is_written_beside_the_table(tmp_path):
             "--engine openvino runs networks with one output; time detectors with eager or compile",
         ),
         (["ela.6", "--plot", "a.svg"], "ela.6 has no top-1 accuracy to plot"),
-        (["ela.4", "--plot", "a.jpg"], "--plot a.jpg: name an .svg or a .png"),
+        (["ela.4", "--plot", "a.jpg"], "unknown kind of picture 'jpg'; did you mean"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(words, sentence):

@@ -1,0 +1,31 @@
+"""Rows as a table that fits the terminal, or as JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+Rows = Sequence[dict[str, Any]]
+
+
+def show(rows: Rows, as_json: bool) -> None:
+    """Print rows of equal keys as a table that fits the terminal, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, default=str))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    columns = [Column(name, overflow="fold") for name in (rows[0] if rows else ())]
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(markup=False, highlight=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}={option}" for key, option in value.items())
+    return "" if value is None else str(value)
