@@ -9,9 +9,8 @@ from convgate.errors import InputError
 from convgate.papers.preset import chosen_preset, list_presets, open_preset
 from convgate.papers.table import agrees, list_tables, load_table
 from convgate.studies import run_study
-from convgate.studies.grid import Cell
-from convgate.studies.network import cell_recipe
-from convgate.studies.plan import choose as choose_variants
+from convgate.studies.grid import Cell, cell_recipe
+from convgate.studies.plan import make_plan
 from convgate.train.build import build_model
 
 
@@ -20,7 +19,7 @@ def choose(recipe, choices):
     rest = dict(choices)
     named = rest.pop("preset", None), rest.pop("rows", None)
     preset = chosen_preset(*named, any_recipe=recipe is not None)
-    return choose_variants(recipe, {**rest, "preset": preset})
+    return make_plan(recipe, {**rest, "preset": preset})
 
 
 ROWS = [
@@ -119,7 +118,7 @@ def test_what_is_not_as_printed_is_said():
             {"preset": "selnext.2"},
             "imagenet/selnext, run.drop_path=0.4: selnext-s; imagenet/selnext, run.drop_path=0.5",
         ),
-        ({"preset": "ean.2", "models": ["resnet20"]}, "a preset brings its own models"),
+        ({"preset": "ean.2", "models": ["resnet20"]}, "--preset ean.2 brings its own models"),
     ],
 )
 def test_mistakes_get_one_sentence(choices, sentence):
@@ -165,7 +164,7 @@ def test_a_preset_is_trained_stored_and_continued(recipe, fake, tmp_path, traine
     for row in result.rows[1:]:
         differences = [row.top1[seed] - base.top1[seed] for seed in (0, 1)]
         assert row.difference.mean == pytest.approx(sum(differences) / 2)
-    stored = {r.cell.variant.name: r.network for r in result.records}
+    stored = {r.cell.variant.name: r.spec for r in result.records}
     assert stored["resnet50+k7-g-ng16"].options == {
         "kernel_size": 7,
         "group_width": 1,

@@ -1,7 +1,18 @@
+from dataclasses import replace
+
 import pytest
 
 from convgate.errors import InputError
-from convgate.studies.grid import Cell, Variant, make_cells, make_grid
+from convgate.studies.grid import (
+    Cell,
+    Variant,
+    cell_recipe,
+    fingerprint,
+    grid_spec,
+    make_cells,
+    make_grid,
+)
+from convgate.train.recipe import GateSpec, StudySpec
 
 
 def test_every_combination_once_seed_by_seed():
@@ -52,11 +63,6 @@ def test_a_swept_variant_keeps_its_backbones_base():
     assert swept.label == "ean @ block_end groups=8"
 
 
-def test_cells_of_older_studies_have_no_name():
-    old = {"model": "net", "gate": "se", "site": "block_end", "seed": 1}
-    assert Cell.from_dict(old) == Cell(Variant("net", "se", "block_end"), 1)
-
-
 def test_folders_tell_cells_apart():
     sites = ["block_end", "layer[34].*.bn2", "layer_34_._.bn2", "a/b", "a_b", "a b", "..", "a"]
     variants = make_grid(["torchvision/resnet50", "torchvision_resnet50"], ["se", "eca"], sites)
@@ -74,3 +80,32 @@ def test_cell_survives_json():
     row = Cell(Variant("a", "se", "block_end", "row", "base", "groups=8"), 3)
     assert Cell.from_dict(row.to_dict()) == row
     assert str(cell) == "se block_end seed 3"
+
+
+def test_recipe_of_a_cell(recipe):
+    template = GateSpec(name="seln", stages=(2, 3), start="identity", options={"reduction": 4})
+    recipe = replace(recipe, gate=template)
+    plain = Variant("resnet8")
+    base = cell_recipe(recipe, Cell(plain, 5), grid_spec(recipe, plain, {}))
+    assert base.gate is None and base.run.seed == 5 and base.study is None
+    variant = Variant("resnet20", "ean", "spatial")
+    found = cell_recipe(recipe, Cell(variant, 1), grid_spec(recipe, variant, {"groups": 4}))
+    assert found.model.name == "resnet20"
+    assert found.gate == GateSpec(
+        name="ean", at="spatial", stages=(2, 3), start="identity", options={"groups": 4}
+    )
+    own = grid_spec(recipe, Variant("resnet8", "ean", "se"), {})
+    assert own.gate is not None and own.gate.replaces == "se"
+
+
+def test_fingerprint_is_what_changes_the_weights(recipe):
+    moved = replace(
+        recipe,
+        data=replace(recipe.data, path="elsewhere", workers=5),
+        study=StudySpec(gates=("se",)),
+        source="x",
+    )
+    assert fingerprint(moved) == fingerprint(recipe)
+    assert fingerprint(replace(recipe, run=replace(recipe.run, batch_size=32))) != fingerprint(
+        recipe
+    )

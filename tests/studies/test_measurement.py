@@ -7,8 +7,12 @@ import torch
 
 from convgate.models import create_model
 from convgate.studies import run_study
-from convgate.studies.measurement import mean_distance, measure_runs
-from convgate.studies.measurements import Measurements, read_measurements
+from convgate.studies.measurement import (
+    Measurements,
+    mean_distance,
+    measure_runs,
+    read_measurements,
+)
 from convgate.train.fit import fit
 
 
@@ -22,12 +26,12 @@ def test_a_real_study_end_to_end(recipe, tmp_path, fake):
     result = run_study(recipe, tmp_path, steps=steps, gates=["se"], seeds=1, progress=False)
     base, se = result.rows
     plain = create_model("resnet8", num_classes=10, in_chans=1)
-    assert base.facts.params == sum(p.numel() for p in plain.parameters())
+    assert base.cost.params == sum(p.numel() for p in plain.parameters())
     # SE: two 1x1 layers with bias around C // 16 units, in three blocks of 16, 32 and 64
     added = sum(c * (c // 16) * 2 + c // 16 + c for c in (16, 32, 64))
-    assert se.facts.params - base.facts.params == added
-    assert (base.facts.ratio, base.facts.ratio_low, base.facts.ratio_high) == (1, 1, 1)
-    assert se.facts.ratio_low <= se.facts.ratio <= se.facts.ratio_high
+    assert se.cost.params - base.cost.params == added
+    assert (base.cost.ratio, base.cost.ratio_low, base.cost.ratio_high) == (1, 1, 1)
+    assert se.cost.ratio_low <= se.cost.ratio <= se.cost.ratio_high
     assert 0 < se.distance < 0.5
     told = result.latency["resnet8"]
     assert told["input_shape"] == [1, 1, 8, 8] and "self_test" in told
@@ -56,11 +60,11 @@ def test_distance_is_that_of_the_block_outputs():
     )
 
 
-def test_measurements_survive_their_file(tmp_path, facts):
+def test_measurements_survive_their_file(tmp_path, cost):
     from convgate.studies.grid import Cell, Variant
 
     variant = Variant("net", "se", "block_end")
-    written = Measurements({variant: facts(1.1)}, {Cell(variant, 0): 0.3}, {"a": 1}, {"b": "c"})
+    written = Measurements({variant: cost(1.1)}, {Cell(variant, 0): 0.3}, {"a": 1}, {"b": "c"})
     written.write(tmp_path / "m.json")
     assert read_measurements(tmp_path / "m.json") == written
     assert written.covers({Cell(variant, 0)}) and not written.covers({Cell(variant, 1)})

@@ -1,16 +1,17 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from convgate.errors import InputError
 from convgate.studies.grid import Variant
-from convgate.studies.plan import choose
+from convgate.studies.plan import make_plan
 from convgate.train.recipe import GateSpec, StudySpec
 
 
 def test_choices_replace_the_recipes_own(recipe):
     own = replace(recipe, study=StudySpec(gates=("se",), sites=("spatial",), seeds=4, budget=1.3))
-    plan = choose(own, {"gates": ["eca", "ca"], "seeds": None})
+    plan = make_plan(own, {"gates": ["eca", "ca"], "seeds": None})
     assert list(plan.networks) == [
         Variant("resnet8"),
         Variant("resnet8", "eca", "spatial"),
@@ -21,11 +22,11 @@ def test_choices_replace_the_recipes_own(recipe):
 
 def test_a_recipe_without_a_study_lends_its_gates_place(recipe):
     with pytest.raises(InputError, match=r"no \[study\] section; name the gates"):
-        choose(recipe, {})
+        make_plan(recipe, {})
     placed = replace(recipe, gate=GateSpec(name="se", at="spatial"))
-    assert list(choose(placed, {"gates": ["eca"]}).networks)[1].site == "spatial"
+    assert list(make_plan(placed, {"gates": ["eca"]}).networks)[1].site == "spatial"
     replaced = replace(recipe, gate=GateSpec(name="seln", replaces="se"))
-    assert list(choose(replaced, {"gates": ["eca"]}).networks)[1].site == "se"
+    assert list(make_plan(replaced, {"gates": ["eca"]}).networks)[1].site == "se"
 
 
 def test_options_of_an_unknown_gate_are_refused(recipe):
@@ -33,18 +34,18 @@ def test_options_of_an_unknown_gate_are_refused(recipe):
     with pytest.raises(
         InputError, match=r"study\.options: unknown gate 'selm'; did you mean 'seln'"
     ):
-        choose(replace(recipe, study=study), {})
+        make_plan(replace(recipe, study=study), {})
 
 
 def test_seeds_count_up_from_the_recipes(recipe):
     late = replace(recipe, run=replace(recipe.run, seed=7))
-    plan = choose(late, {"gates": ["se"], "seeds": 2})
+    plan = make_plan(late, {"gates": ["se"], "seeds": 2})
     assert [cell.seed for cell in plan.cells] == [7, 7, 8, 8]
 
 
 def test_single_keys_and_the_data_are_changed_once(recipe):
     changes = {"settings": ["schedule.epochs=9"], "data": "photos.zip", "skip_bad": True}
-    found = choose("digits/demo", changes).recipe
+    found = make_plan("digits/demo", changes).recipe
     assert (found.schedule.epochs, found.data.path, found.data.skip_bad) == (9, "photos.zip", True)
 
 
@@ -52,9 +53,12 @@ def test_single_keys_and_the_data_are_changed_once(recipe):
     ("choices", "sentence"),
     [
         ({}, "name a recipe, or a printed table with --preset"),
-        ({"preset": object(), "gates": ["se"]}, "a preset brings its own gates"),
+        (
+            {"preset": SimpleNamespace(name="ean.2"), "gates": ["se"]},
+            "--preset ean.2 brings its own gates",
+        ),
     ],
 )
 def test_what_a_study_cannot_start_from(choices, sentence):
     with pytest.raises(InputError, match=sentence):
-        choose(None, choices)
+        make_plan(None, choices)

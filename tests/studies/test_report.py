@@ -165,7 +165,7 @@ def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
 
 
 def test_one_seed_and_no_latency_still_give_a_page(recipe, fake, tmp_path):
-    steps = replace(fake, measure=lambda *_: replace(fake.measure(*_), facts={}, conditions={}))
+    steps = replace(fake, measure=lambda *_: replace(fake.measure(*_), costs={}, conditions={}))
     result = run_study(recipe, tmp_path, steps=steps, gates=["se"], seeds=1, progress=False)
     assert "No answer" in result.answer
     assert "Accuracy and latency" not in page_of(result).text

@@ -15,7 +15,7 @@ from convgate import spec
 from convgate.errors import Diverged, InputError
 from convgate.studies import Steps, run_study
 from convgate.studies.report import write_report
-from convgate.studies.trials import Store
+from convgate.studies.trials import Trials
 from convgate.train.fit import fit
 from convgate.train.recipe import load_recipe
 from fixtures.fake_study import dying_fit, fake_measure, stuck_fit
@@ -202,7 +202,7 @@ def test_ctrl_c_leaves_a_study_that_continues(recipe, fake, tmp_path, trained):
     with pytest.raises(KeyboardInterrupt):
         run_study(recipe, tmp_path, steps=replace(fake, fit=interrupted), **CHOICES)
     assert len(trained(tmp_path)) == 2
-    assert [record.state for record in Store(tmp_path).records()] == ["done"] * 2 + ["waiting"] * 4
+    assert [record.state for record in Trials(tmp_path).records()] == ["done"] * 2 + ["waiting"] * 4
     run_study(recipe, tmp_path, steps=fake, **CHOICES)
     assert len(trained(tmp_path)) == len(set(trained(tmp_path))) == 6
 

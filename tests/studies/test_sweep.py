@@ -8,13 +8,13 @@ from convgate.errors import InputError
 from convgate.papers.preset import open_preset
 from convgate.studies import run_study
 from convgate.studies.figures import sweeps_of
-from convgate.studies.plan import check_variants, choose
+from convgate.studies.plan import check_variants, make_plan
 
 GROUPS = "gate.options.groups=16,2,4"
 
 
 def test_each_gated_variant_becomes_one_for_each_value(recipe):
-    plan = choose(recipe, {"gates": ["ean"], "sweep": GROUPS})
+    plan = make_plan(recipe, {"gates": ["ean"], "sweep": GROUPS})
     assert {v.label: n.options for v, n in plan.networks.items()} == {
         "none": {},
         "ean @ block_end groups=16": {"groups": 16},
@@ -26,7 +26,7 @@ def test_each_gated_variant_becomes_one_for_each_value(recipe):
 def test_the_other_options_stay_as_they_are():
     sweep = "gate.options.reduction=4,8"
     preset = open_preset("ean.2", ["resnet50+cbam"], any_recipe=False)
-    plan = choose(None, {"preset": preset, "sweep": sweep})
+    plan = make_plan(None, {"preset": preset, "sweep": sweep})
     swept = [(v.label, n.options) for v, n in plan.networks.items() if not v.is_base]
     assert swept == [
         ("resnet50+cbam reduction=4", {"bias": False, "norm": False, "reduction": 4}),
@@ -35,9 +35,9 @@ def test_the_other_options_stay_as_they_are():
 
 
 def test_values_are_what_toml_says_or_words(recipe):
-    truth = choose(recipe, {"gates": ["cbam"], "sweep": "gate.options.bias=true,false"})
+    truth = make_plan(recipe, {"gates": ["cbam"], "sweep": "gate.options.bias=true,false"})
     assert [n.options.get("bias") for n in truth.networks.values()] == [None, True, False]
-    words = choose(recipe, {"gates": ["se"], "sweep": "gate.options.activation=sigmoid, tanh"})
+    words = make_plan(recipe, {"gates": ["se"], "sweep": "gate.options.activation=sigmoid, tanh"})
     assert [n.options.get("activation") for n in words.networks.values()] == [
         *(None, "sigmoid", "tanh"),
     ]
@@ -53,12 +53,12 @@ def test_values_are_what_toml_says_or_words(recipe):
 )
 def test_an_axis_that_reads_otherwise(recipe, sweep, sentence):
     with pytest.raises(InputError, match=re.escape(sentence)):
-        choose(recipe, {"gates": ["ean"], "sweep": sweep})
+        make_plan(recipe, {"gates": ["ean"], "sweep": sweep})
 
 
 def test_an_axis_without_a_gate(recipe):
     with pytest.raises(InputError, match="no network of the study has a gate"):
-        choose(recipe, {"gates": ["none"], "sweep": GROUPS})
+        make_plan(recipe, {"gates": ["none"], "sweep": GROUPS})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_axis_without_a_gate(recipe):
     ],
 )
 def test_an_option_that_the_gate_lacks_or_refuses(recipe, sweep, sentence):
-    plan = choose(recipe, {"gates": ["ean"], "sweep": sweep})
+    plan = make_plan(recipe, {"gates": ["ean"], "sweep": sweep})
     with pytest.raises(InputError, match=re.escape(sentence)):
         check_variants(plan.recipe, plan.networks)
 

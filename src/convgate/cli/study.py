@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
-from convgate.cli.output import show
 
 FILES = ("report.html", "report.md", "results.csv")
 
@@ -46,8 +45,9 @@ def study(  # noqa: PLR0913 - one argument an option
     """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
     from convgate.deploy.runtimes import check_engine
     from convgate.papers.preset import chosen_preset
-    from convgate.studies import Steps, run_study, short_table
+    from convgate.studies import Steps, run_study
     from convgate.studies.measurement import measure_runs
+    from convgate.studies.tables import short_table
 
     check_engine(engine, dtype)  # before hours of training, not after
     result = run_study(
@@ -71,9 +71,8 @@ def study(  # noqa: PLR0913 - one argument an option
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2, default=str))
         return
-    table = short_table(result)
-    show([dict(zip(table.head, row, strict=True)) for row in table.body], as_json=False)
-    typer.echo("\n".join([result.answer, *(str(out / name) for name in FILES)]))
+    table = short_table(result.rows, result.budget)
+    typer.echo("\n".join([str(table), result.answer, *(str(out / name) for name in FILES)]))
 
 
 def _names(listed: str | None) -> list[str] | None:

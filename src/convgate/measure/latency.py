@@ -32,7 +32,7 @@ class UnreliableMeasurement(InputError):
 
 @dataclass(frozen=True)
 class Options:
-    """What `compare_latency` takes beside models and input.
+    """What `compare_latency` and `convgate.measure.measure` take beside models and input.
 
     Attributes:
         quantity: "latency" (batch 1, every pass timed by itself, the host's work included) or

@@ -7,8 +7,7 @@ from convgate.errors import InputError
 from convgate.papers.build import is_buildable
 from convgate.papers.recipes import recipe_name
 from convgate.papers.table import PaperRow, PaperTable, list_tables, load_table
-from convgate.studies.grid import BASE, Variant, unique
-from convgate.studies.network import Network
+from convgate.studies.grid import BASE, Variant, VariantSpec, unique
 from convgate.train.recipe import ModelSpec, Recipe, load_recipe, override
 
 
@@ -17,12 +16,14 @@ class TablePreset:
     """Rows of a printed table that a study trains.
 
     Args:
+        name: The table's name.
         table: The table.
         chosen: The rows that were asked for and name a network.
         bases: The rows that these are compared with.
         remark: Which rows of which table, and what of them is not as printed.
     """
 
+    name: str
     table: PaperTable
     chosen: tuple[PaperRow, ...]
     bases: tuple[PaperRow, ...]
@@ -46,7 +47,7 @@ class TablePreset:
         name, *settings = next(iter(found))
         return override(load_recipe(name), *settings)
 
-    def networks(self, recipe: Recipe) -> dict[Variant, Network]:
+    def networks(self, recipe: Recipe) -> dict[Variant, VariantSpec]:
         """Return what each row builds, in the order of the table."""
         wanted = {row.name for row in (*self.bases, *self.chosen)}
         return dict(_entry(row, recipe) for row in self.table.row if row.name in wanted)
@@ -80,7 +81,7 @@ def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) 
         *([f"without {', '.join(left)}, which no recipe trains"] if left else []),
         *(["a gate that two places share is two gates here"] if tied else []),
     ]
-    return TablePreset(table, tuple(chosen), tuple(bases), "; ".join(parts))
+    return TablePreset(name, table, tuple(chosen), tuple(bases), "; ".join(parts))
 
 
 def chosen_preset(
@@ -113,7 +114,7 @@ def _is_trainable(table: PaperTable, row: PaperRow, any_recipe: bool) -> bool:
     return classifies and (any_recipe or bool(recipe_name(table, row)))
 
 
-def _entry(row: PaperRow, recipe: Recipe) -> tuple[Variant, Network]:
+def _entry(row: PaperRow, recipe: Recipe) -> tuple[Variant, VariantSpec]:
     build = row.build
     assert build is not None
     own = build.model == recipe.model.name
@@ -122,7 +123,7 @@ def _entry(row: PaperRow, recipe: Recipe) -> tuple[Variant, Network]:
     site = "" if gate is None else gate.replaces or gate.at
     family = row.base or row.name
     variant = Variant(build.model, gate.name if gate else BASE, site, row.name, family)
-    return variant, Network(model=model, gate=gate)
+    return variant, VariantSpec(model=model, gate=gate)
 
 
 def _few(names: Iterable[str]) -> str:

@@ -12,8 +12,8 @@ from convgate.papers.report import PaperTableResult
 from convgate.papers.result import PaperCell, PaperRowResult, TrainedScore
 from convgate.papers.runs import FinishedRun, gather, mean_distances
 from convgate.papers.table import DISTANCE, PaperRow, PaperTable, load_table
-from convgate.studies.compare import mean_and_std
-from convgate.studies.network import essence
+from convgate.studies.grid import fingerprint
+from convgate.studies.statistics import mean_and_std
 from convgate.train.recipe import Recipe
 
 Value = Callable[[FinishedRun], float | None]
@@ -138,4 +138,4 @@ def _table_recipe(table: PaperTable, row: PaperRow, dataset: str) -> str:
 
 
 def _seedless(recipe: Recipe) -> str:
-    return essence(replace(recipe, run=replace(recipe.run, seed=0)))
+    return fingerprint(replace(recipe, run=replace(recipe.run, seed=0)))

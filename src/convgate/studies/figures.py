@@ -9,7 +9,7 @@ from convgate.charts import COLOURS, NEUTRAL
 from convgate.studies.drawings import TOP1, Values, draw_curves, draw_latency, draw_sweep
 from convgate.studies.grid import Variant, slug, unique
 from convgate.studies.result import StudyResult
-from convgate.studies.summary import Row
+from convgate.studies.statistics import VariantRow
 from convgate.studies.tables import variant_table
 
 
@@ -67,12 +67,12 @@ def latency_points(result: StudyResult) -> list[Values]:
     The ends are those of the paired comparison with the base: of the latency ratio times the
     base's median, and of the paired difference around the mean. The base has neither.
     """
-    table = variant_table(result)
+    table = variant_table(result.rows, result.budget)
     points = []
-    for row, colour, cells in zip(result.rows, colours(result.rows), table.body, strict=True):
-        if row.facts is None or row.mean is None:
+    for row, colour, cells in zip(result.rows, colours(result.rows), table.rows, strict=True):
+        if row.cost is None or row.mean is None:
             continue
-        base_ms = row.facts.paired_ms / row.facts.ratio
+        base_ms = row.cost.paired_ms / row.cost.ratio
         low, high = top1_ends(row)
         shown = dict(zip(table.head, cells, strict=True))
         points.append(
@@ -80,15 +80,15 @@ def latency_points(result: StudyResult) -> list[Values]:
                 "label": row.label,
                 "colour": colour,
                 "on_front": row.on_front,
-                "x": row.facts.paired_ms,
-                "x_low": base_ms * row.facts.ratio_low,
-                "x_high": base_ms * row.facts.ratio_high,
+                "x": row.cost.paired_ms,
+                "x_low": base_ms * row.cost.ratio_low,
+                "x_high": base_ms * row.cost.ratio_high,
                 "y": row.mean,
                 "y_low": low,
                 "y_high": high,
                 "accuracy": shown[TOP1],
                 "difference": shown["difference, points"],
-                "latency": f"{row.facts.paired_ms:.3g} ms",
+                "latency": f"{row.cost.paired_ms:.3g} ms",
                 "ratio": shown["latency ratio"],
             }
         )
@@ -114,7 +114,7 @@ def curves_of(result: StudyResult, key: str) -> list[Values]:
 
 def sweeps_of(result: StudyResult) -> dict[str, list[Values]]:
     """Return the lines over each option that the study sweeps, the base's among them."""
-    lines: dict[tuple[str, Variant], list[Row]] = {}
+    lines: dict[tuple[str, Variant], list[VariantRow]] = {}
     for row in result.rows:
         if row.variant.setting and row.mean is not None:
             option = row.variant.setting.partition("=")[0]
@@ -133,13 +133,13 @@ def _line(label: str, group: str, colour: str, points: list[Values]) -> Values:
     return own | {"group": group, "points": [point | own for point in points]}
 
 
-def _sweep_point(row: Row) -> Values:
+def _sweep_point(row: VariantRow) -> Values:
     low, high = top1_ends(row)
     value = row.variant.setting.partition("=")[2]
     return {"x": value, "y": row.mean, "low": low, "high": high}
 
 
-def _magnitude(row: Row) -> float:
+def _magnitude(row: VariantRow) -> float:
     """Order numbers by size, and leave words in the order in which they were given."""
     try:
         return float(row.variant.setting.partition("=")[2])
@@ -161,7 +161,7 @@ def _by_group(lines: Sequence[Values]) -> list[tuple[list[Values], str, str]]:
     ]
 
 
-def colours(rows: Sequence[Row]) -> list[str]:
+def colours(rows: Sequence[VariantRow]) -> list[str]:
     """Return a colour for each row: grey for a base, else one for each kind of gate."""
     gated = [row.variant for row in rows if not row.variant.is_base]
     kinds = unique([variant.kind for variant in gated])
@@ -169,7 +169,7 @@ def colours(rows: Sequence[Row]) -> list[str]:
     return [NEUTRAL if r.variant.is_base else place[r.variant.kind] for r in rows]
 
 
-def top1_ends(row: Row) -> tuple[float, float]:
+def top1_ends(row: VariantRow) -> tuple[float, float]:
     """Return the ends of the paired difference's interval, laid around the mean accuracy."""
     mean, d = row.mean, row.difference
     assert mean is not None
@@ -180,5 +180,5 @@ def top1_ends(row: Row) -> tuple[float, float]:
 
 def budget_ms(result: StudyResult) -> float | None:
     """Return the latency that the budget allows; None where several bases have several."""
-    bases = [row.facts for row in result.rows if row.variant.is_base and row.facts]
+    bases = [row.cost for row in result.rows if row.variant.is_base and row.cost]
     return bases[0].median_ms * result.budget if len(bases) == 1 else None

@@ -1,21 +1,28 @@
 """The grid: backbone x gate x site x seed, with the base (gate "none") always in it.
 
-A variant may also carry a name of its own, as the rows of a printed table do.
+A variant may also carry a name of its own, as the rows of a printed table do. Its `VariantSpec`
+is what it builds, and with a seed that gives the recipe of a cell.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
+from convgate import spec
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
+from convgate.train.recipe import GateSpec, ModelSpec, Recipe
 
 T = TypeVar("T")
 
 BASE = "none"
 """The gate name of the plain backbone."""
+
+OWN = "se"
+"""The site where a backbone has channel attention of its own."""
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +72,19 @@ class Variant:
         return f"{slug(self.group)}/{slug('-'.join(filter(None, (*own, self.setting))))}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class VariantSpec:
+    """A backbone and its gate, as a recipe spells them."""
+
+    model: ModelSpec
+    gate: GateSpec | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The gate's own options."""
+        return dict(self.gate.options) if self.gate else {}
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     """One training run of a study: a variant and a seed."""
@@ -89,9 +109,8 @@ class Cell:
 
 
 def read_variant(values: dict[str, Any]) -> Variant:
-    """Return the variant among other values; older studies know no name, family or setting."""
-    known = [field.name for field in fields(Variant)]
-    return Variant(**{key: values[key] for key in known if key in values})
+    """Return the variant among other values."""
+    return Variant(**{field.name: values[field.name] for field in fields(Variant)})
 
 
 def slug(name: str) -> str:
@@ -140,10 +159,54 @@ def _variants(model: str, gates: Sequence[str], sites: Sequence[str]) -> list[Va
     for gate in gates:
         if gate != BASE and gate not in list_gates():
             raise unknown("gate", gate, [*list_gates(), BASE])
-    rivals = [Variant(model, gate, site) for site in unique(sites) for gate in unique(gates)]
-    return [Variant(model), *(v for v in rivals if not v.is_base)]
+    gated = [Variant(model, gate, site) for site in unique(sites) for gate in unique(gates)]
+    return [Variant(model), *(v for v in gated if not v.is_base)]
 
 
 def unique(names: Iterable[T]) -> list[T]:
     """Return the items in order, each once."""
     return list(dict.fromkeys(names))
+
+
+def grid_spec(recipe: Recipe, variant: Variant, options: Mapping[str, object]) -> VariantSpec:
+    """Return what a variant of the grid builds.
+
+    Stages and start come from the recipe's own [gate] section where it has one. At the site
+    "se" the gate takes the place of the channel attention that the backbone has.
+    """
+    own = variant.model == recipe.model.name
+    model = recipe.model if own else ModelSpec(name=variant.model)
+    if variant.is_base:
+        return VariantSpec(model=model)
+    gate = replace(
+        recipe.gate or GateSpec(name=variant.gate),
+        name=variant.gate,
+        at=variant.site,
+        replaces=variant.site if variant.site == OWN else None,
+        options=dict(options),
+    )
+    return VariantSpec(model=model, gate=gate)
+
+
+def cell_recipe(recipe: Recipe, cell: Cell, network: VariantSpec) -> Recipe:
+    """Return the recipe of one cell: the study's, with its network and seed."""
+    return replace(
+        recipe,
+        model=network.model,
+        gate=network.gate,
+        run=replace(recipe.run, seed=cell.seed),
+        study=None,
+    )
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """Return text that is equal for recipes whose runs may stand in one table.
+
+    Where the data lies and what the study compares do not matter.
+    """
+    table = spec.to_table(recipe)
+    for key in ("source", "note", "study"):
+        table.pop(key, None)
+    for key in ("path", "workers", "storage"):
+        table["data"].pop(key, None)
+    return json.dumps(table, sort_keys=True)

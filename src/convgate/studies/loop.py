@@ -1,16 +1,18 @@
-"""The training loop of a study: take a cell, train it, record it, until none is left."""
+"""The loop of a study: take a cell, train it, record it, say so, until none is left."""
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
+
 from convgate.errors import Diverged
 from convgate.measure import environment
-from convgate.studies.network import cell_recipe, network_of
-from convgate.studies.progress import Voice
-from convgate.studies.trials import Job, Store
+from convgate.studies.grid import Cell, cell_recipe
+from convgate.studies.tables import duration
+from convgate.studies.trials import CellJob, CellRecord, Trials
 from convgate.train.recipe import Recipe
 from convgate.train.record import FitResult
 
@@ -18,7 +20,54 @@ POLL_S = 0.5
 """How often a process with nothing to train looks whether another one has finished or died."""
 
 
-def train_cells(store: Store, recipe: Recipe, fit: Callable[..., FitResult], voice: Voice) -> bool:
+class Progress:
+    """Prints one line a cell on standard error; silent for progress=False.
+
+    Args:
+        progress: False for silence; None or True for lines.
+    """
+
+    def __init__(self, progress: bool | None = None) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=progress is False)
+        self.bar = progress is not False and self.console.is_terminal
+        self._waits = False
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def settled(self, cell: Cell, records: Sequence[CellRecord]) -> None:
+        """Say what a cell came to, and how long the rest will take."""
+        self._waits = False
+        mine = next(record for record in records if record.cell == cell)
+        count = f"[{sum(r.settled for r in records)}/{len(records)}]"
+        if mine.top1 is None:
+            self.say(f"{count} {cell}: failed: {mine.note}")
+        else:
+            seconds = duration(mine.outcome["seconds"])
+            self.say(f"{count} {cell}: {mine.top1:.2f} % in {seconds}{_remaining(records)}")
+
+    def wait(self, records: Sequence[CellRecord]) -> None:
+        """Say once that other processes train what is left."""
+        if not self._waits:
+            running = sum(record.state == "running" for record in records)
+            what = "cell that another process trains" if running == 1 else "cells of others"
+            self.say(f"waiting for {running} {what}")
+        self._waits = True
+
+
+def _remaining(records: Sequence[CellRecord]) -> str:
+    """Return ", about 12 min left": mean time of a cell x cells left / processes at work."""
+    times = [r.outcome["seconds"] for r in records if r.top1 is not None]
+    left = sum(not record.settled for record in records)
+    if not left or not times:
+        return ""
+    workers = 1 + sum(record.state == "running" for record in records)
+    return f", about {duration(left * sum(times) / len(times) / workers)} left"
+
+
+def train_cells(
+    trials: Trials, recipe: Recipe, fit: Callable[..., FitResult], progress: Progress
+) -> bool:
     """Train what waits, and wait for what others train; False if all was done before.
 
     Raises:
@@ -27,31 +76,31 @@ def train_cells(store: Store, recipe: Recipe, fit: Callable[..., FitResult], voi
     """
     worked = False
     while True:
-        job = store.take()
+        job = trials.take()
         if job is not None:
-            _train(job, store, recipe, fit, voice)
-        elif all(record.settled for record in store.records()):
+            _train(job, trials, recipe, fit, progress)
+        elif all(record.settled for record in trials.records()):
             return worked
         else:
-            voice.wait(store.records())
+            progress.wait(trials.records())
             time.sleep(POLL_S)
         worked = True
 
 
 def _train(
-    job: Job, store: Store, recipe: Recipe, fit: Callable[..., FitResult], voice: Voice
+    job: CellJob, trials: Trials, recipe: Recipe, fit: Callable[..., FitResult], progress: Progress
 ) -> None:
-    chosen = cell_recipe(recipe, job.cell, network_of(recipe, job))
+    chosen = cell_recipe(recipe, job.cell, job.spec)
     try:
-        result = fit(chosen, store.run_folder(job.cell), progress=voice.bar)
-        store.finish(job, result.top1, outcome_of(result))
+        result = fit(chosen, trials.run_folder(job.cell), progress=progress.bar)
+        trials.finish(job, result.top1, outcome_of(result))
     except Diverged as error:
-        store.fail(job, str(error))
+        trials.fail(job, str(error))
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to show
-            store.give_back(job)
+            trials.give_back(job)
         raise
-    voice.settled(job.cell, store.records())
+    progress.settled(job.cell, trials.records())
 
 
 def outcome_of(result: FitResult) -> dict[str, Any]:

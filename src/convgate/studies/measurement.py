@@ -1,7 +1,8 @@
 """Cost, latency and feature distance of a study's networks, once they are trained."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.deploy.engines import EngineConfig
+from convgate.errors import CorruptFile
 from convgate.insertion.sites import find_blocks
 from convgate.measure import (
     LatencyReport,
@@ -17,11 +19,9 @@ from convgate.measure import (
     environment,
     feature_distances,
 )
-from convgate.storage import WEIGHTS, load_weights
-from convgate.studies.grid import Variant, unique
-from convgate.studies.measurements import Facts, Measurements
-from convgate.studies.network import cell_recipe, network_of
-from convgate.studies.trial_records import Record
+from convgate.storage import WEIGHTS, load_weights, write_text
+from convgate.studies.grid import Cell, Variant, cell_recipe, read_variant, unique
+from convgate.studies.trials import CellRecord
 from convgate.train.build import build_model, open_run_data
 from convgate.train.data import ImageData
 from convgate.train.recipe import Recipe
@@ -33,9 +33,63 @@ SECONDS = 20.0
 SECONDS_EACH = 2.0
 
 
+@dataclass(frozen=True)
+class VariantCost:
+    """Cost and latency of one variant.
+
+    The ratio compares it with its own backbone without a gate, paired round by round; ``ratio_low``
+    and ``ratio_high`` are its 95 % interval. ``paired_ms`` is the ratio times the base's median.
+    """
+
+    params: int
+    macs: int
+    elementwise_ops: int
+    bytes_moved: int
+    median_ms: float
+    q05_ms: float
+    q95_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    paired_ms: float
+    verdict: str = ""
+    uncounted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All that the report needs besides the trials.
+
+    Args:
+        costs: Cost and latency by variant.
+        distances: Mean feature distance by run.
+        conditions: How it was measured: input, device, threads, rounds, warnings.
+        environment: Versions, device, commit.
+    """
+
+    costs: Mapping[Variant, VariantCost] = field(default_factory=dict)
+    distances: Mapping[Cell, float] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def covers(self, cells: set[Cell]) -> bool:
+        """True if every one of these runs and its variant was measured."""
+        return cells <= self.distances.keys() and {c.variant for c in cells} <= self.costs.keys()
+
+    def write(self, path: Path) -> None:
+        """Replace the JSON file ``path``."""
+        table = {
+            "variants": [asdict(v) | asdict(c) for v, c in self.costs.items()],
+            "runs": [c.to_dict() | {"distance": d} for c, d in self.distances.items()],
+            "conditions": dict(self.conditions),
+            "environment": dict(self.environment),
+        }
+        write_text(path, json.dumps(table, indent=1) + "\n")
+
+
 def measure_runs(
     recipe: Recipe,
-    records: Sequence[Record],
+    records: Sequence[CellRecord],
     folder: Path,
     seconds: float | None = None,
     *,
@@ -57,23 +111,23 @@ def measure_runs(
         dtype: Of its arithmetic; None for the networks' own.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    course = EngineConfig(engine, dtype)
-    course = replace(course, channels_last=recipe.run.channels_last and course.in_torch)
+    config = EngineConfig(engine, dtype)
+    config = replace(config, channels_last=recipe.run.channels_last and config.in_torch)
     done = [record for record in records if record.top1 is not None]
     data = open_run_data(recipe)
 
-    def load(record: Record) -> nn.Module:
+    def load(record: CellRecord) -> nn.Module:
         return _trained(recipe, record, folder, data).to(device)
 
     x = _example(data).to(device)
     first = {record.cell.variant: record for record in reversed(done)}
-    facts: dict[Variant, Facts] = {}
+    facts: dict[Variant, VariantCost] = {}
     conditions: dict[str, Any] = {}
     for group in unique([variant.group for variant in first]):
         networks = {v: load(record) for v, record in first.items() if v.group == group}
-        found, told = _time(networks, x, course, seconds)
+        found, taken = _time(networks, x, config, seconds)
         facts |= found
-        conditions[group] = told
+        conditions[group] = taken
     images = _images(data, device)
     distances = {record.cell: mean_distance(load(record), images) for record in done}
     conditions["distance_images"] = sum(map(len, images))
@@ -91,8 +145,8 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
     return sum(layer.distance for layer in found.values()) / len(found)
 
 
-def _trained(recipe: Recipe, record: Record, folder: Path, data: ImageData) -> nn.Module:
-    chosen = cell_recipe(recipe, record.cell, network_of(recipe, record))
+def _trained(recipe: Recipe, record: CellRecord, folder: Path, data: ImageData) -> nn.Module:
+    chosen = cell_recipe(recipe, record.cell, record.spec)
     model = build_model(chosen, num_classes=len(data.classes), in_chans=data.in_chans)
     weights, _ = load_weights(folder / "trials" / record.cell.folder / WEIGHTS)
     model.load_state_dict(weights)
@@ -115,26 +169,26 @@ def _images(data: ImageData, device: torch.device) -> list[Tensor]:
 
 
 def _time(
-    networks: dict[Variant, nn.Module], x: Tensor, course: EngineConfig, seconds: float | None
-) -> tuple[dict[Variant, Facts], dict[str, Any]]:
+    networks: dict[Variant, nn.Module], x: Tensor, config: EngineConfig, seconds: float | None
+) -> tuple[dict[Variant, VariantCost], dict[str, Any]]:
     base = next((v for v in networks if v.is_base), None)
     if base is None:  # its runs failed, and there is nothing to compare with
         return {}, {}
     models = {variant.label: network for variant, network in networks.items()}
-    report = course.compare(
+    report = config.compare(
         models,
         x,
         base=base.label,
         seconds=seconds or max(SECONDS, SECONDS_EACH * len(models)),
     )
     base_ms = report.row(base.label).median_ms
-    facts = {v: _facts(net, x, report.row(v.label), base_ms) for v, net in networks.items()}
-    return facts, _told(report)
+    facts = {v: _cost_of(net, x, report.row(v.label), base_ms) for v, net in networks.items()}
+    return facts, _conditions(report)
 
 
-def _facts(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> Facts:
+def _cost_of(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> VariantCost:
     cost = count(network, x)
-    return Facts(
+    return VariantCost(
         params=cost.params,
         macs=cost.macs,
         elementwise_ops=cost.elementwise_ops,
@@ -151,9 +205,37 @@ def _facts(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> Fa
     )
 
 
-def _told(report: LatencyReport) -> dict[str, Any]:
+def _conditions(report: LatencyReport) -> dict[str, Any]:
     """Return how the latency was taken: what a reader needs to believe it or not."""
-    told = report.to_dict()
-    told.pop("rows")
-    circumstances = told.pop("environment")
-    return told | {"engine": f"{circumstances['engine']}, {circumstances['dtype']}"}
+    taken = report.to_dict()
+    taken.pop("rows")
+    circumstances = taken.pop("environment")
+    return taken | {"engine": f"{circumstances['engine']}, {circumstances['dtype']}"}
+
+
+def read_measurements(path: Path) -> Measurements | None:
+    """Read what `Measurements.write` wrote; None where there is nothing yet.
+
+    Raises:
+        CorruptFile: if the file is something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return Measurements(
+            {read_variant(row): _read_cost(row) for row in table["variants"]},
+            {Cell.from_dict(row): row["distance"] for row in table["runs"]},
+            table["conditions"],
+            table["environment"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(
+            f"{path}: not a study's measurements ({type(error).__name__}: {error});"
+            " delete it and they are taken again"
+        ) from None
+
+
+def _read_cost(row: dict[str, Any]) -> VariantCost:
+    values = {k: v for k, v in row.items() if k not in {f.name for f in fields(Variant)}}
+    return VariantCost(**values | {"uncounted": tuple(values["uncounted"])})

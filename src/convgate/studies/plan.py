@@ -1,5 +1,6 @@
 """What a study trains: its recipe, with the caller's choices."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,22 +8,32 @@ from typing import Any, Protocol, TypedDict
 
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
-from convgate.studies.grid import BASE, Cell, Variant, make_cells, make_grid
-from convgate.studies.network import Network, cell_recipe, grid_network
-from convgate.studies.sweep import sweep
+from convgate.studies.grid import (
+    BASE,
+    Cell,
+    Variant,
+    VariantSpec,
+    cell_recipe,
+    grid_spec,
+    make_cells,
+    make_grid,
+)
 from convgate.train.build import build_model
 from convgate.train.recipe import GateSpec, Recipe, StudySpec, chosen, load_recipe, override
 
 GRID = ("gates", "models", "sites")
+OPTIONS = "gate.options."
 
 
-class Preset(Protocol):
+class VariantSource(Protocol):
     """Variants that are chosen elsewhere, such as the rows of a printed table."""
 
     @property
+    def name(self) -> str: ...
+    @property
     def remark(self) -> str: ...
     def recipe(self) -> Recipe: ...
-    def networks(self, recipe: Recipe) -> dict[Variant, Network]: ...
+    def networks(self, recipe: Recipe) -> dict[Variant, VariantSpec]: ...
 
 
 class Choices(TypedDict, total=False):
@@ -47,7 +58,7 @@ class Choices(TypedDict, total=False):
     sites: Sequence[str] | None
     seeds: int | None
     budget: float | None
-    preset: Preset | None
+    preset: VariantSource | None
     sweep: str | None
     settings: Sequence[str] | None
     data: str | Path | None
@@ -55,7 +66,7 @@ class Choices(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study trains.
 
     Args:
@@ -66,7 +77,7 @@ class Plan:
     """
 
     recipe: Recipe
-    networks: Mapping[Variant, Network]
+    networks: Mapping[Variant, VariantSpec]
     seeds: int
     budget: float
 
@@ -76,7 +87,7 @@ class Plan:
         return make_cells(self.networks, self.seeds, self.recipe.run.seed)
 
 
-def choose(recipe: Recipe | str | Path | None, choices: Choices) -> Plan:
+def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan:
     """Return what a study trains, by its recipe and the caller's choices.
 
     Args:
@@ -94,7 +105,7 @@ def choose(recipe: Recipe | str | Path | None, choices: Choices) -> Plan:
     preset, axis = (given.pop(key, None) for key in ("preset", "sweep"))
     changes = {key: given.pop(key) for key in ("settings", "data", "skip_bad") if key in given}
     if preset is not None and (named := [key for key in GRID if key in given]):
-        raise InputError(f"a preset brings its own {named[0]}; leave yours out")
+        raise InputError(f"--preset {preset.name} brings its own {named[0]}; leave yours out")
     if recipe is None:
         if preset is None:
             raise InputError("name a recipe, or a printed table with --preset")
@@ -108,12 +119,12 @@ def choose(recipe: Recipe | str | Path | None, choices: Choices) -> Plan:
         recipe = replace(recipe, note=recipe.note | {"study": preset.remark})
     if axis is not None:
         networks = sweep(networks, axis)
-    return Plan(recipe, networks, study.seeds, study.budget)
+    return StudyPlan(recipe, networks, study.seeds, study.budget)
 
 
-def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, Network]:
+def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, VariantSpec]:
     variants = make_grid(study.models, study.gates, study.sites)
-    return {v: grid_network(recipe, v, study.options.get(v.gate, {})) for v in variants}
+    return {v: grid_spec(recipe, v, study.options.get(v.gate, {})) for v in variants}
 
 
 def _changed(
@@ -153,7 +164,7 @@ def _names(key: str, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def check_variants(recipe: Recipe, networks: Mapping[Variant, Network]) -> None:
+def check_variants(recipe: Recipe, networks: Mapping[Variant, VariantSpec]) -> None:
     """Build each network once, before any of them is trained.
 
     Raises:
@@ -167,3 +178,41 @@ def check_variants(recipe: Recipe, networks: Mapping[Variant, Network]) -> None:
             if variant.is_base:
                 raise
             raise InputError(f"{variant.label.replace(' @ ', ' at ')}: {error}") from None
+
+
+def sweep(networks: Mapping[Variant, VariantSpec], axis: str) -> dict[Variant, VariantSpec]:
+    """Put one network for each value of an option in the place of each gated one.
+
+    Args:
+        networks: What each variant builds; the bases stay as they are.
+        axis: The option and its values, as in "gate.options.groups=1,2,4".
+
+    Raises:
+        InputError: if the axis reads otherwise, or nothing has a gate.
+    """
+    option, values = _read_axis(axis)
+    swept: dict[Variant, VariantSpec] = {}
+    for variant, network in networks.items():
+        if variant.is_base or network.gate is None:
+            swept[variant] = network
+            continue
+        for value in values:
+            gate = replace(network.gate, options=network.gate.options | {option: value})
+            swept[replace(variant, setting=f"{option}={value}")] = replace(network, gate=gate)
+    if swept.keys() == networks.keys():
+        raise InputError(f"--sweep {axis}: no network of the study has a gate; name one")
+    return swept
+
+
+def _read_axis(axis: str) -> tuple[str, list[object]]:
+    key, equals, text = axis.partition("=")
+    option = key.strip().removeprefix(OPTIONS)
+    if not equals or not key.strip().startswith(OPTIONS) or not option.isidentifier():
+        raise InputError(f"--sweep {axis!r}: write an option as in {OPTIONS}groups=1,2,4")
+    try:
+        values = tomllib.loads(f"values = [{text}]")["values"]
+    except tomllib.TOMLDecodeError:  # bare words are texts
+        values = [word.strip() for word in text.split(",") if word.strip()]
+    if not values:
+        raise InputError(f"--sweep {axis!r}: there is no value behind the sign")
+    return option, values

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from convgate.studies.compare import CONFIDENCE
 from convgate.studies.grid import unique
 from convgate.studies.result import StudyResult
+from convgate.studies.statistics import CONFIDENCE
 from convgate.train.recipe import GateSpec
 
 Pairs = list[tuple[str, str]]
@@ -13,19 +13,19 @@ Pairs = list[tuple[str, str]]
 def data_pairs(result: StudyResult) -> Pairs:
     """Say how many images trained and judged the networks, and whether they are a part."""
     spec, schedule = result.recipe.data, result.recipe.schedule
-    told: dict[str, Any] = next((r.outcome for r in result.records if r.outcome), {})
-    training = f"{told.get('train_images', 0):,} images"
+    facts: dict[str, Any] = next((r.outcome for r in result.records if r.outcome), {})
+    training = f"{facts.get('train_images', 0):,} images"
     if spec.train_count:
         training += ", a subset with equal shares of the classes; the validation split is whole"
-    skipped = told.get("skipped") or 0
+    skipped = facts.get("skipped") or 0
     start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
     preset = result.recipe.note.get("study")
     return [
         *([("rows", preset)] if preset else []),
         ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
-        ("classes", str(told.get("classes", "-"))),
+        ("classes", str(facts.get("classes", "-"))),
         ("training", training),
-        ("validation", f"{told.get('val_images', 0):,} images"),
+        ("validation", f"{facts.get('val_images', 0):,} images"),
         ("damaged, left out", str(skipped if isinstance(skipped, int) else len(skipped))),
         ("backbone", ", ".join(unique([row.variant.model for row in result.rows]))),
         ("gates start as", {"identity": "the identity"}.get(start, "their papers say")),
@@ -39,9 +39,9 @@ def data_pairs(result: StudyResult) -> Pairs:
 def gate_options(result: StudyResult) -> str:
     """Name the options that were not left at a gate's defaults."""
     chosen = {
-        r.cell.variant.name or r.cell.variant.gate: r.options
+        r.cell.variant.name or r.cell.variant.gate: r.spec.options
         for r in result.records
-        if r.options and not r.cell.variant.setting
+        if r.spec.options and not r.cell.variant.setting
     }
     parts = [
         f"{gate}: {', '.join(f'{key}={value}' for key, value in options.items())}"
@@ -69,17 +69,17 @@ def machine_pairs(result: StudyResult) -> Pairs:
 def latency_pairs(result: StudyResult) -> Pairs:
     """Say how the latency was taken, for each backbone, with every warning."""
     pairs: Pairs = []
-    for model, told in result.latency.items():
-        ends = told["self_test"]
+    for model, taken in result.latency.items():
+        ends = taken["self_test"]
         pairs += [
             (
                 model,
-                f"{told['rounds']} rounds in {told['seconds']:.0f} s, input"
-                f" {' x '.join(map(str, told['input_shape']))}; base against itself"
+                f"{taken['rounds']} rounds in {taken['seconds']:.0f} s, input"
+                f" {' x '.join(map(str, taken['input_shape']))}; base against itself"
                 f" {ends['median']:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]"
-                + (f"; {told['engine']}" if "engine" in told else ""),
+                + (f"; {taken['engine']}" if "engine" in taken else ""),
             ),
-            *((model, warning) for warning in told["warnings"]),
+            *((model, warning) for warning in taken["warnings"]),
         ]
     return pairs
 

@@ -1,7 +1,7 @@
 """A study's report: the page, the Markdown, the figures and the tables."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,8 +18,9 @@ from convgate.studies.provenance import (
     machine_pairs,
     notes,
 )
-from convgate.studies.result import StudyResult, write_tables
-from convgate.studies.tables import Table, run_cells, variant_table
+from convgate.studies.result import StudyResult, run_table, write_tables
+from convgate.studies.tables import run_cells, variant_table
+from convgate.tables import Table
 
 FRONT = "Rows in bold lie on the Pareto front: nothing is both faster and more accurate."
 
@@ -55,12 +56,13 @@ def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
     return pages.get_template("report.html.jinja").render(
         title=_title(result),
         answer=result.answer,
-        variants=variant_table(result),
-        front=FRONT,
+        variants=variant_table(result.rows, result.budget),
+        bold=_front(result),
+        hint=FRONT,
         figures=[(figure, _responsive(figure)) for figure in figures],
         lists=_lists(result),
         pairs=_pairs(result),
-        runs=run_cells(result),
+        runs=_runs(result),
         dark_css=Markup(DARK_CSS),
         script=Markup(chart_script()),
     )
@@ -71,7 +73,7 @@ def render_markdown(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
     parts = [
         cell(result.answer),
         f"# {cell(_title(result))}",
-        table(variant_table(result)),
+        table(variant_table(result.rows, result.budget), _front(result)),
         *(f"![{cell(figure.title)}]({figure.stem}.svg)" for figure in figures),
         FRONT,
         *(_listed(title, lines) for title, lines in _lists(result).items()),
@@ -79,7 +81,7 @@ def render_markdown(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
             _listed(title, [f"{key}: {value}" for key, value in pairs])
             for title, pairs in _pairs(result).items()
         ),
-        f"## Runs\n\n{table(run_cells(result))}",
+        f"## Runs\n\n{table(_runs(result))}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -110,13 +112,23 @@ def _responsive(figure: StudyFigure) -> dict[str, Any]:
     }
 
 
-def table(content: Table) -> str:
-    """Return a Markdown table; the marked rows have a bold name."""
+def _front(result: StudyResult) -> list[int]:
+    return [i for i, row in enumerate(result.rows) if row.on_front]
+
+
+def _runs(result: StudyResult) -> Table:
+    labels = {row.variant: row.label for row in result.rows}
+    named = [labels[record.cell.variant] for record in result.records]
+    return run_cells(run_table(result), named)
+
+
+def table(content: Table, bold: Collection[int] = ()) -> str:
+    """Return a Markdown table; the rows with these numbers have a bold name."""
     head = [cell(title) for title in content.head]
     lines = [_row(head), _row(["---", *["---:"] * (len(content.head) - 1)])]
-    for i, row in enumerate(content.body):
+    for i, row in enumerate(content.rows):
         cells = [cell(value) for value in row]
-        if i in content.marked:
+        if i in bold:
             cells[0] = f"**{cells[0]}**"
         lines.append(_row(cells))
     return "\n".join(lines)

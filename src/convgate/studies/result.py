@@ -1,29 +1,32 @@
-"""The outcome of a study, and the files that hold it."""
+"""The outcome of a study: its answer, as far as the numbers say, and the files that hold it."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convgate import spec
 from convgate.measure import environment
 from convgate.storage import write_text
-from convgate.studies.answer import answer
-from convgate.studies.measurements import Measurements
-from convgate.studies.summary import Row, summarise
-from convgate.studies.trial_records import Record
+from convgate.studies.grid import unique
+from convgate.studies.measurement import Measurements
+from convgate.studies.statistics import Difference, VariantRow, summarise
+from convgate.studies.tables import points, ratio, short_table
+from convgate.studies.trials import CellRecord
+from convgate.tables import Readable, Table
 from convgate.train.recipe import Recipe
 
+CHOICE = "the base is the choice"
 SUMMARY = "summary.json"
 RESULTS = "results.csv"
 
 
-@dataclass(frozen=True)
-class StudyResult:
-    """A finished study.
+@dataclass(frozen=True, repr=False)
+class StudyResult(Readable):
+    """A finished study; it prints as its table and its answer.
 
     Args:
         out: Its folder.
@@ -37,8 +40,8 @@ class StudyResult:
 
     out: Path
     recipe: Recipe
-    rows: tuple[Row, ...]
-    records: tuple[Record, ...]
+    rows: tuple[VariantRow, ...]
+    records: tuple[CellRecord, ...]
     measured: Measurements
     budget: float
     command: str
@@ -47,18 +50,22 @@ class StudyResult:
     def answer(self) -> str:
         """Which gate to take, in one line; it ends with what makes the latency doubtful."""
         doubts = [
-            f"{told['base']}: {warning}" if len(self.latency) > 1 else warning
-            for told in self.latency.values()
-            for warning in told.get("warnings", [])
-            if not told.get("reliable", True)
+            f"{taken['base']}: {warning}" if len(self.latency) > 1 else warning
+            for taken in self.latency.values()
+            for warning in taken.get("warnings", [])
+            if not taken.get("reliable", True)
         ]
-        line = answer(self.rows, self.budget)
+        line = answer_of(self.rows, self.budget)
         return f"{line} Latency is {'; '.join(doubts)}." if doubts else line
 
     @property
     def latency(self) -> dict[str, dict[str, Any]]:
         """How the latency was taken, by backbone."""
         return {k: v for k, v in self.measured.conditions.items() if isinstance(v, dict) and v}
+
+    def table(self) -> Table:
+        """Return one row for each variant, and the answer."""
+        return replace(short_table(self.rows, self.budget), notes=("", self.answer))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in plain JSON types, curves aside."""
@@ -77,7 +84,7 @@ class StudyResult:
 def conclude(
     folder: Path,
     recipe: Recipe,
-    records: Sequence[Record],
+    records: Sequence[CellRecord],
     measured: Measurements,
     budget: float,
 ) -> StudyResult:
@@ -97,12 +104,14 @@ def run_table(result: StudyResult) -> list[dict[str, Any]]:
     ]
 
 
-def _run(record: Record, row: Row, rows: dict[Any, Row], measured: Measurements) -> dict[str, Any]:
+def _run(
+    record: CellRecord, row: VariantRow, rows: dict[Any, VariantRow], measured: Measurements
+) -> dict[str, Any]:
     base = next((r for v, r in rows.items() if v.is_base and v.group == row.variant.group), None)
     beside = base.top1.get(record.cell.seed) if base else None
     paired = None if record.top1 is None or beside is None else record.top1 - beside
     last = record.outcome["epochs"][-1] if record.outcome.get("epochs") else {}
-    facts = row.facts
+    cost = row.cost
     return record.cell.to_dict() | {
         "state": record.state,
         "top1": record.top1,
@@ -111,14 +120,14 @@ def _run(record: Record, row: Row, rows: dict[Any, Row], measured: Measurements)
         "train_loss": last.get("train_loss"),
         "epochs": len(record.outcome.get("epochs", [])),
         "distance": measured.distances.get(record.cell),
-        "params": facts and facts.params,
-        "macs": facts and facts.macs,
-        "elementwise_ops": facts and facts.elementwise_ops,
-        "bytes_moved": facts and facts.bytes_moved,
-        "median_ms": facts and facts.median_ms,
-        "ratio": facts and facts.ratio,
-        "ratio_low": facts and facts.ratio_low,
-        "ratio_high": facts and facts.ratio_high,
+        "params": cost and cost.params,
+        "macs": cost and cost.macs,
+        "elementwise_ops": cost and cost.elementwise_ops,
+        "bytes_moved": cost and cost.bytes_moved,
+        "median_ms": cost and cost.median_ms,
+        "ratio": cost and cost.ratio,
+        "ratio_low": cost and cost.ratio_low,
+        "ratio_high": cost and cost.ratio_high,
         "seconds": record.outcome.get("seconds"),
         "note": record.note,
     }
@@ -143,3 +152,78 @@ def is_fresh(folder: Path, stamp: int) -> bool:
     except (FileNotFoundError, ValueError):
         return False
     return isinstance(stored, dict) and stored.get("stamp") == stamp
+
+
+def answer_of(rows: Sequence[VariantRow], budget: float) -> str:
+    """Return the answer for each backbone, in one line.
+
+    A gate counts as within the budget if the whole interval of its latency ratio does, and as
+    a gain if the whole interval of its paired difference lies above zero.
+    """
+    groups = unique([row.variant.group for row in rows])
+    parts = [_answer([r for r in rows if r.variant.group == group], budget) for group in groups]
+    if len(groups) == 1:
+        return parts[0]
+    return " ".join(f"{group}: {part}" for group, part in zip(groups, parts, strict=True))
+
+
+def _answer(rows: Sequence[VariantRow], budget: float) -> str:
+    if not rows[0].variant.is_base or rows[0].mean is None:
+        return "No answer: the base has no finished run to compare with."
+    candidates = [row for row in rows if row.difference and row.cost]
+    if not candidates:
+        return "No answer: no gate has a finished run beside the base's."
+    within = [row for row in candidates if row.fits(budget)]
+    outside = [row for row in _gains(candidates) if row not in within]
+    sentence = _inside(within, budget) if within else _nothing_fits(candidates, budget)
+    return f"{sentence}{_beyond(outside)}"
+
+
+def _inside(within: Sequence[VariantRow], budget: float) -> str:
+    best = max(within, key=_mean)
+    if gains := _gains(within):
+        return f"Within {budget:.2f}x of the base's latency: {_described(max(gains, key=_mean))}."
+    bound = f"within {budget:.2f}x of the base's latency"
+    verdicts = {_difference(row).verdict for row in within}
+    if verdicts == {"no interval"}:
+        return (
+            f"No interval from one seed: {bound} the best mean is {_described(best)}; train at"
+            " least three seeds before choosing."
+        )
+    word = "a gain" if "lower" in verdicts else "a difference"
+    return (
+        f"No gate {bound} shows {word} beyond its interval; {CHOICE}."
+        f" Best mean: {_described(best)}."
+    )
+
+
+def _nothing_fits(candidates: Sequence[VariantRow], budget: float) -> str:
+    nearest = min(candidates, key=lambda row: row.cost.ratio_high if row.cost else float("inf"))
+    return (
+        f"No gate lies within {budget:.2f}x of the base's latency; {CHOICE}."
+        f" Nearest: {_described(nearest)}."
+    )
+
+
+def _beyond(outside: Sequence[VariantRow]) -> str:
+    if not outside:
+        return ""
+    return f" Above the budget, {_described(max(outside, key=_mean))} shows a gain."
+
+
+def _gains(rows: Sequence[VariantRow]) -> list[VariantRow]:
+    return [row for row in rows if _difference(row).verdict == "higher"]
+
+
+def _difference(row: VariantRow) -> Difference:
+    assert row.difference is not None
+    return row.difference
+
+
+def _mean(row: VariantRow) -> float:
+    return _difference(row).mean
+
+
+def _described(row: VariantRow) -> str:
+    assert row.cost is not None
+    return f"{row.label_in_group} ({points(_difference(row))}, {ratio(row.cost)})"

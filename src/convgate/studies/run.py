@@ -11,17 +11,13 @@ from filelock import Timeout
 from convgate import spec
 from convgate.errors import InputError
 from convgate.storage import write_text
-from convgate.studies.grid import Cell, Variant
-from convgate.studies.loop import train_cells
-from convgate.studies.measurement import measure_runs
-from convgate.studies.measurements import Measurements, read_measurements
-from convgate.studies.network import Network, essence
-from convgate.studies.plan import Choices, check_variants, choose
-from convgate.studies.progress import Voice
+from convgate.studies.grid import Cell, Variant, VariantSpec, fingerprint
+from convgate.studies.loop import Progress, train_cells
+from convgate.studies.measurement import Measurements, measure_runs, read_measurements
+from convgate.studies.plan import Choices, check_variants, make_plan
 from convgate.studies.report import write_report
 from convgate.studies.result import StudyResult, conclude, is_fresh
-from convgate.studies.trial_records import Record
-from convgate.studies.trials import Store
+from convgate.studies.trials import CellRecord, Trials
 from convgate.train.fit import fit
 from convgate.train.recipe import Recipe
 from convgate.train.record import FitResult
@@ -42,9 +38,11 @@ class Steps:
             the time for each variant in seconds, None for the protocol's own.
     """
 
-    check: Callable[[Recipe, Mapping[Variant, Network]], None] = check_variants
+    check: Callable[[Recipe, Mapping[Variant, VariantSpec]], None] = check_variants
     fit: Callable[..., FitResult] = fit
-    measure: Callable[[Recipe, Sequence[Record], Path, float | None], Measurements] = measure_runs
+    measure: Callable[[Recipe, Sequence[CellRecord], Path, float | None], Measurements] = (
+        measure_runs
+    )
 
 
 def run_study(
@@ -80,30 +78,30 @@ def run_study(
             a study of another recipe.
         KeyboardInterrupt: on Ctrl-C; the same call continues.
     """
-    steps, folder, voice = steps or Steps(), Path(out), Voice(progress)
-    plan = choose(recipe, choices)
+    steps, folder, lines = steps or Steps(), Path(out), Progress(progress)
+    plan = make_plan(recipe, choices)
     recipe = plan.recipe
     steps.check(recipe, plan.networks)
-    store = _claim(folder, storage)
-    store.plan(plan.cells, essence(recipe), plan.networks)
+    trials = _claim(folder, storage)
+    trials.plan(plan.cells, fingerprint(recipe), plan.networks)
     _keep_recipe(recipe, folder)
-    trained = train_cells(store, recipe, steps.fit, voice)
-    with _turn(store, voice) as waited:
-        records = _finished(store)
+    trained = train_cells(trials, recipe, steps.fit, lines)
+    with _turn(trials, lines) as waited:
+        records = _finished(trials)
         shared = (trained or waited) and not remeasure
-        written = shared and is_fresh(folder, store.stamp())  # by another process
+        written = shared and is_fresh(folder, trials.stamp())  # by another process
         measured = read_measurements(folder / LATENCY) or Measurements()
         if not written and (remeasure or not measured.covers(_done(records))):
-            voice.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
+            lines.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
             measured = steps.measure(recipe, records, folder, seconds)
             measured.write(folder / LATENCY)
         result = conclude(folder, recipe, records, measured, plan.budget)
         if not written:
-            write_report(result, store.stamp())
+            write_report(result, trials.stamp())
     return result
 
 
-def _claim(folder: Path, storage: str | None) -> Store:
+def _claim(folder: Path, storage: str | None) -> Trials:
     """Open the study's folder, which may be new, empty, or a study's."""
     if process().world_size > 1:
         raise InputError(
@@ -114,7 +112,7 @@ def _claim(folder: Path, storage: str | None) -> Store:
         raise InputError(f"{folder} is a file; give a folder to --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "locks").is_dir():
         raise InputError(f"{folder} holds other files and no study; give another folder to --out")
-    return Store(folder, storage)
+    return Trials(folder, storage)
 
 
 def _keep_recipe(recipe: Recipe, folder: Path) -> None:
@@ -123,15 +121,15 @@ def _keep_recipe(recipe: Recipe, folder: Path) -> None:
 
 
 @contextmanager
-def _turn(store: Store, voice: Voice) -> Iterator[bool]:
+def _turn(trials: Trials, lines: Progress) -> Iterator[bool]:
     """Let one process at a time measure and write the report; tell whether it had to wait."""
-    lock = store.report_lock()
+    lock = trials.report_lock()
     waited = False
     try:
         lock.acquire(blocking=False)
     except Timeout:
         waited = True
-        voice.say("another process measures and writes the report; waiting for it")
+        lines.say("another process measures and writes the report; waiting for it")
         lock.acquire()
     try:
         yield waited
@@ -139,12 +137,12 @@ def _turn(store: Store, voice: Voice) -> Iterator[bool]:
         lock.release()
 
 
-def _finished(store: Store) -> list[Record]:
-    records = store.records()
+def _finished(trials: Trials) -> list[CellRecord]:
+    records = trials.records()
     if not _done(records):
         raise InputError(f"no cell of the study could be trained: {records[0].note}")
     return records
 
 
-def _done(records: Sequence[Record]) -> set[Cell]:
+def _done(records: Sequence[CellRecord]) -> set[Cell]:
     return {record.cell for record in records if record.top1 is not None}

@@ -1,28 +1,13 @@
-"""The tables of a report as plain text cells, for the terminal, Markdown and HTML alike."""
+"""The tables of a report, and how numbers read in them: in a sentence, a cell, a figure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convgate.studies.notation import ABSENT, count, duration, interval, ratio_interval, spread
-from convgate.studies.result import StudyResult, run_table
-from convgate.studies.summary import Row
+from convgate.studies.measurement import VariantCost
+from convgate.studies.statistics import Difference, VariantRow
+from convgate.tables import Table
 
-
-@dataclass(frozen=True)
-class Table:
-    """Cells of text; the first column is a name and the others are numbers.
-
-    Args:
-        head: Column titles.
-        body: Rows; a newline in a cell parts a number from its interval.
-        marked: Indices of the rows on the Pareto front.
-    """
-
-    head: tuple[str, ...]
-    body: tuple[tuple[str, ...], ...]
-    marked: tuple[int, ...] = ()
-
-
+ABSENT = "-"
 HEAD = (
     "gate",
     "top-1, %",
@@ -39,35 +24,36 @@ HEAD = (
 )
 
 
-def variant_table(result: StudyResult) -> Table:
+def variant_table(rows: Sequence[VariantRow], budget: float) -> Table:
     """One row for each variant: accuracy, paired difference, latency ratio, cost, distance."""
-    body = tuple(_variant(row, result.budget) for row in result.rows)
-    return Table(HEAD, body, tuple(i for i, row in enumerate(result.rows) if row.on_front))
+    return Table(HEAD, [_variant(row, budget) for row in rows], _aligned(HEAD))
 
 
-def short_table(result: StudyResult) -> Table:
+def short_table(rows: Sequence[VariantRow], budget: float) -> Table:
     """The same in the columns that 80 characters hold."""
-    full = variant_table(result)
     keep = [0, 1, 2, 5, 7, 8, 11]
     head = ("gate", "top-1, %", "difference", "latency ratio", "params", "MACs", "dist.")
-    body = (tuple(row[i].replace(" ± ", "\n± ") for i in keep) for row in full.body)
-    return Table(head, tuple(body), full.marked)
+    full = variant_table(rows, budget).rows
+    body = [tuple(row[i].replace(" ± ", "\n± ") for i in keep) for row in full]
+    return Table(head, body, _aligned(head))
 
 
-def run_cells(result: StudyResult) -> Table:
-    """One row for each run."""
+def run_cells(runs: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Table:
+    """One row for each run, named by its variant's label."""
     head = ("gate", "seed", "top-1, %", "difference", "val loss", "distance", "time", "note")
-    labels = {row.variant: row.label for row in result.rows}
-    runs = zip(result.records, run_table(result), strict=True)
-    body = tuple((labels[record.cell.variant], *_run(run)) for record, run in runs)
-    return Table(head, body)
+    body = [(label, *_run(run)) for label, run in zip(labels, runs, strict=True)]
+    return Table(head, body, _aligned(head))
 
 
-def _variant(row: Row, budget: float) -> tuple[str, ...]:
+def _aligned(head: Sequence[str]) -> str:
+    return "l" + "r" * (len(head) - 1)
+
+
+def _variant(row: VariantRow, budget: float) -> tuple[str, ...]:
     return (row.label, spread(row.mean, row.std), *_difference(row), *_cost(row, budget))
 
 
-def _difference(row: Row) -> tuple[str, str]:
+def _difference(row: VariantRow) -> tuple[str, str]:
     if row.variant.is_base:
         return "base", ""
     if row.difference is None:
@@ -76,24 +62,24 @@ def _difference(row: Row) -> tuple[str, str]:
     return f"{number}\n{interval(row.difference).strip()}".strip(), row.difference.verdict
 
 
-def _cost(row: Row, budget: float) -> tuple[str, ...]:
-    facts = row.facts
-    if facts is None:
+def _cost(row: VariantRow, budget: float) -> tuple[str, ...]:
+    cost = row.cost
+    if cost is None:
         return (ABSENT,) * 8
     base = row.variant.is_base
     return (
-        f"{facts.median_ms:.3g}",
-        "1" if base else f"{facts.ratio:.3f}\n{ratio_interval(facts)}",
+        f"{cost.median_ms:.3g}",
+        "1" if base else f"{cost.ratio:.3f}\n{ratio_interval(cost)}",
         "" if base else "yes" if row.fits(budget) else "no",
-        count(facts.params),
-        count(facts.macs),
-        count(facts.elementwise_ops),
-        count(facts.bytes_moved),
+        count(cost.params),
+        count(cost.macs),
+        count(cost.elementwise_ops),
+        count(cost.bytes_moved),
         ABSENT if row.distance is None else f"{row.distance:.4f}",
     )
 
 
-def _run(run: dict[str, Any]) -> tuple[str, ...]:
+def _run(run: Mapping[str, Any]) -> tuple[str, ...]:
     def shown(key: str, form: str) -> str:
         return ABSENT if run[key] is None else format(run[key], form)
 
@@ -106,3 +92,49 @@ def _run(run: dict[str, Any]) -> tuple[str, ...]:
         ABSENT if run["seconds"] is None else duration(run["seconds"]),
         run["note"],
     )
+
+
+def points(difference: Difference) -> str:
+    """Return e.g. "+0.42 points [+0.10, +0.74]"; without an interval where there is none."""
+    return f"{difference.mean:+z.2f} points {interval(difference)}".strip()
+
+
+def interval(difference: Difference) -> str:
+    """Return e.g. "[+0.10, +0.74]", or nothing."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"[{difference.low:+z.2f}, {difference.high:+z.2f}]"
+
+
+def ratio(cost: VariantCost) -> str:
+    """Return e.g. "1.042x [1.031, 1.053]"."""
+    return f"{cost.ratio:.3f}x {ratio_interval(cost)}"
+
+
+def ratio_interval(cost: VariantCost) -> str:
+    """Return e.g. "[1.031, 1.053]"."""
+    return f"[{cost.ratio_low:.3f}, {cost.ratio_high:.3f}]"
+
+
+def spread(mean: float | None, std: float | None, digits: int = 2) -> str:
+    """Return e.g. "71.30 ± 0.42"."""
+    if mean is None:
+        return ABSENT
+    return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def count(number: int) -> str:
+    """Return a count in three figures: "35.1 M", "271 k", "640"."""
+    for size, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= 0.9995 * size:
+            figures = 2 - (number >= 9.995 * size) - (number >= 99.95 * size)
+            return f"{number / size:.{figures}f}{prefix}"
+    return str(number)
+
+
+def duration(seconds: float) -> str:
+    """Return e.g. "48 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

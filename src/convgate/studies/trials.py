@@ -7,41 +7,70 @@ because SQLite alone lets two readers take the same waiting trial.
 """
 
 import contextlib
+import errno
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy.exc
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from convgate.errors import InputError
-from convgate.studies.grid import Cell, Variant, unique
-from convgate.studies.network import Network, filled, read_network, write_network
-from convgate.studies.trial_records import (
-    PATIENCE_S,
-    Record,
-    check_network,
-    full_disk_named,
-    open_study,
-    read_trial,
-    recipe_changes,
-)
+from convgate import spec
+from convgate.errors import CorruptFile, InputError
+from convgate.studies.grid import Cell, Variant, VariantSpec, unique
+
+PATIENCE_S = 60.0
+"""How long a process waits for a lock that others hold for milliseconds."""
 
 
 @dataclass(frozen=True)
-class Job:
+class CellRecord:
+    """What the storage knows of one cell.
+
+    Args:
+        cell: The cell.
+        spec: What it builds.
+        state: waiting, running, done or failed.
+        top1: Percent at the last epoch; None until done.
+        outcome: What the run left: history, seconds, distance, ...
+        note: Why it failed, in one sentence.
+    """
+
+    cell: Cell
+    spec: VariantSpec
+    state: str
+    top1: float | None = None
+    outcome: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def settled(self) -> bool:
+        return self.state in ("done", "failed")
+
+
+_STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "done",
+    TrialState.FAIL: "failed",
+}
+
+
+@dataclass(frozen=True)
+class CellJob:
     """A cell that this process trains, and the lock that says so."""
 
     cell: Cell
-    options: dict[str, Any]
-    network: Network | None
+    spec: VariantSpec
     trial: optuna.Trial
     lock: FileLock
 
 
-class Store:
+class Trials:
     """The trials of one study folder.
 
     Args:
@@ -55,17 +84,19 @@ class Store:
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         (folder / "locks").mkdir(parents=True, exist_ok=True)
-        self.gate = FileLock(folder / "locks" / "study.lock", timeout=PATIENCE_S)
+        self.change_lock = FileLock(folder / "locks" / "study.lock", timeout=PATIENCE_S)
         with self._change():
-            self.study = open_study(url or f"sqlite:///{folder / 'study.db'}", folder)
+            self.study = _open_study(url or f"sqlite:///{folder / 'study.db'}", folder)
 
-    def plan(self, cells: Iterable[Cell], recipe: str, networks: Mapping[Variant, Network]) -> None:
+    def plan(
+        self, cells: Iterable[Cell], recipe: str, specs: Mapping[Variant, VariantSpec]
+    ) -> None:
         """Queue the cells that the study does not have yet.
 
         Args:
             cells: The grid.
             recipe: Text that is the same for the same recipe.
-            networks: What each variant builds.
+            specs: What each variant builds.
 
         Raises:
             InputError: if the study was started with another recipe, or a cell is another network.
@@ -74,34 +105,33 @@ class Store:
             known = self.study.user_attrs.get("recipe")
             if known is None:
                 self.study.set_user_attr("recipe", recipe)
-            elif known != recipe and filled(known) != recipe:
-                changes = recipe_changes(known, recipe)
+            elif known != recipe:
+                changes = _changes(known, recipe)
                 raise InputError(
                     f"{self.folder} holds a study of another recipe ({changes});"
                     " give another folder to --out"
                 )
             have = self._latest()
             for cell in unique(cells):
-                wanted = networks[cell.variant]
+                wanted = specs[cell.variant]
                 if cell not in have:
-                    self._queue(cell, write_network(wanted))
+                    self._queue(cell, spec.to_table(wanted))
                 else:
-                    check_network(self.folder, cell, have[cell], wanted)
+                    _check_spec(self.folder, cell, have[cell], wanted)
 
-    def take(self) -> Job | None:
+    def take(self) -> CellJob | None:
         """Return the next waiting cell, now this process's own; None where none waits."""
         with self._change():
-            self._mend()
+            self._requeue_dead()
             if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 return None
             trial = self.study.ask()
             cell = Cell.from_dict(trial.user_attrs["cell"])
             lock = self._lock(cell)
             lock.acquire(timeout=PATIENCE_S)
-            known = trial.user_attrs
-            return Job(cell, known["options"], read_network(known), trial, lock)
+            return CellJob(cell, _read_spec(trial.user_attrs), trial, lock)
 
-    def finish(self, job: Job, top1: float, outcome: dict[str, Any]) -> None:
+    def finish(self, job: CellJob, top1: float, outcome: dict[str, Any]) -> None:
         """Record the value of a trained cell."""
         with self._change():
             for epoch in outcome["epochs"]:
@@ -110,29 +140,24 @@ class Store:
             self.study.tell(job.trial, top1)
             job.lock.release()
 
-    def fail(self, job: Job, note: str) -> None:
+    def fail(self, job: CellJob, note: str) -> None:
         """Record why a cell has no value; the same command does not train it again."""
         with self._change():
             job.trial.set_user_attr("note", note)
             self.study.tell(job.trial, state=TrialState.FAIL)
             job.lock.release()
 
-    def give_back(self, job: Job) -> None:
+    def give_back(self, job: CellJob) -> None:
         """Queue a cell again that this process leaves unfinished."""
         with self._change():
             self.study.tell(job.trial, state=TrialState.FAIL)
             self._queue_unexplained()
             job.lock.release()
 
-    def mend(self) -> int:
-        """Queue the cells again whose process has died; return how many."""
-        with self._change():
-            return self._mend()
-
-    def records(self) -> list[Record]:
+    def records(self) -> list[CellRecord]:
         """Return what is known of each cell, in the order in which they were queued."""
         latest = self._latest()
-        return [read_trial(cell, trial) for cell, trial in latest.items()]
+        return [_read_trial(cell, trial) for cell, trial in latest.items()]
 
     def stamp(self) -> int:
         """Return a number that grows with every trial queued: what a report is a report of."""
@@ -146,23 +171,22 @@ class Store:
         """Return the lock that the process holds which writes the report."""
         return FileLock(self.folder / "locks" / "report.lock")
 
-    def _mend(self) -> int:
+    def _requeue_dead(self) -> None:
+        """Queue the cells again whose process has died."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         dead = [t for t in running if self._is_free(Cell.from_dict(t.user_attrs["cell"]))]
         for trial in dead:
             self.study.tell(trial.number, state=TrialState.FAIL)
         self._queue_unexplained()
-        return len(dead)
 
     def _queue_unexplained(self) -> None:
         """Queue each cell whose last trial ended without a reason: its process was stopped."""
         for cell, trial in self._latest().items():
             if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
-                known = ("options", "network")
-                self._queue(cell, {k: v for k, v in trial.user_attrs.items() if k in known})
+                self._queue(cell, trial.user_attrs["spec"])
 
-    def _queue(self, cell: Cell, network: dict[str, Any]) -> None:
-        self.study.enqueue_trial({}, {"cell": cell.to_dict()} | network)
+    def _queue(self, cell: Cell, spec_table: dict[str, Any]) -> None:
+        self.study.enqueue_trial({}, {"cell": cell.to_dict(), "spec": spec_table})
 
     def _latest(self) -> dict[Cell, FrozenTrial]:
         trials = self.study.get_trials(deepcopy=False)
@@ -182,5 +206,85 @@ class Store:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        with self.gate, full_disk_named(self.folder):
+        with self.change_lock, _full_disk_named(self.folder):
             yield
+
+
+def _read_trial(cell: Cell, trial: FrozenTrial) -> CellRecord:
+    """Say what a cell's last trial tells; one stopped without a reason waits to be continued."""
+    stopped = trial.state is TrialState.FAIL and "note" not in trial.user_attrs
+    return CellRecord(
+        cell,
+        _read_spec(trial.user_attrs),
+        "waiting" if stopped else _STATES[trial.state],
+        trial.value,
+        trial.user_attrs.get("outcome", {}),
+        trial.user_attrs.get("note", ""),
+    )
+
+
+def _read_spec(stored: Mapping[str, Any]) -> VariantSpec:
+    return spec.parse(VariantSpec, stored["spec"], name="network of a stored cell")
+
+
+def _open_study(url: str, folder: Path) -> optuna.Study:
+    """Open the Optuna study of a folder, or create it.
+
+    Raises:
+        CorruptFile: if the storage is something else.
+        OSError: ENOSPC if the disk is full.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    wait = {"connect_args": {"timeout": PATIENCE_S}} if url.startswith("sqlite") else None
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
+        return optuna.create_study(
+            storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True
+        )
+    except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
+        if "disk is full" in str(error):
+            raise OSError(errno.ENOSPC, "no space left", str(folder / "study.db")) from None
+        raise CorruptFile(
+            f"{url}: not a study that this version can read ({str(error).splitlines()[0]});"
+            " give another folder to --out"
+        ) from None
+
+
+@contextlib.contextmanager
+def _full_disk_named(folder: Path) -> Iterator[None]:
+    """Turn the storage's own word for a full disk into the system's."""
+    try:
+        yield
+    except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
+        if "disk is full" in f"{error} {error.__cause__}":
+            raise OSError(errno.ENOSPC, "no space left", str(folder / "study.db")) from error
+        raise
+
+
+def _check_spec(folder: Path, cell: Cell, trial: FrozenTrial, wanted: VariantSpec) -> None:
+    """Ask for the network that a stored cell has.
+
+    Raises:
+        InputError: if it is another one.
+    """
+    was, now = trial.user_attrs["spec"], spec.to_table(wanted)
+    if _read_spec(trial.user_attrs) != wanted:
+        raise InputError(
+            f"{folder} trained another {cell.variant.label}"
+            f" ({_changes(json.dumps(was), json.dumps(now))}); give another folder to --out"
+        )
+
+
+def _changes(old: str, new: str) -> str:
+    """Name up to three keys in which two recipes differ."""
+    before, now = _flat(json.loads(old)), _flat(json.loads(new))
+    keys = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+    named = [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in keys[:3]]
+    return "; ".join(named + ([f"and {len(keys) - 3} more"] if len(keys) > 3 else []))
+
+
+def _flat(table: dict[str, Any], at: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+    return flat

@@ -1,7 +1,7 @@
 import pytest
 
-from convgate.studies.compare import Difference
-from convgate.studies.notation import count, duration, points, spread
+from convgate.studies.statistics import Difference
+from convgate.studies.tables import count, duration, points, spread
 
 
 @pytest.mark.parametrize(

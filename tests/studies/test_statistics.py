@@ -1,9 +1,12 @@
+"""Paired differences, their intervals, and the Pareto front."""
+
 import math
+import random
 
 import pytest
 from scipy import stats
 
-from convgate.studies.compare import Difference, mean_and_std, paired_difference
+from convgate.studies.statistics import Difference, mean_and_std, paired_difference, pareto_front
 
 BASE = {0: 70.1, 1: 71.4, 2: 69.8, 3: 70.9}
 RIVAL = {0: 70.9, 1: 71.6, 2: 70.7, 3: 71.2}
@@ -60,3 +63,23 @@ def test_equal_differences_show_nothing():
 def test_mean_and_std():
     assert mean_and_std([2.0, 4.0]) == (3.0, pytest.approx(math.sqrt(2)))
     assert mean_and_std([2.0]) == (2.0, None)
+
+
+def dominated(point, others):
+    return any(o[0] <= point[0] and o[1] >= point[1] and o != point for o in others)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_front_is_what_brute_force_finds(seed):
+    draw = random.Random(seed)
+    points = [(draw.randrange(6), draw.randrange(6)) for _ in range(draw.randrange(1, 12))]
+    expected = {i for i, point in enumerate(points) if not dominated(point, points)}
+    found = pareto_front(points)
+    assert set(found) == expected and len(found) == len(expected)
+    assert [points[i][0] for i in found] == sorted(points[i][0] for i in found)
+
+
+def test_empty_and_unmeasured():
+    nan = float("nan")
+    assert pareto_front([]) == []
+    assert pareto_front([(nan, 99.0), (1.0, nan), (2.0, 5.0)]) == [2]

@@ -1,15 +1,16 @@
-"""Everything that is counted of a model, and its table beside the times."""
+"""Everything there is to measure about a model, in one record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from convgate.measure.cost import Cost, count
 from convgate.measure.diversity import FeatureDistance, feature_distances
+from convgate.measure.latency import Options, compare_latency
 from convgate.measure.memory import PeakMemory, peak_memory
-from convgate.measure.report import TimingReport
+from convgate.measure.report import LatencyReport, TimingReport
 from convgate.measure.settings import Setting
 from convgate.tables import Readable, Table, short_number
 
@@ -42,6 +43,34 @@ class Counts(Readable):
         return Table(("what", "count"), rows, "lr")
 
 
+@dataclass(frozen=True, repr=False)
+class Measurement(Readable):
+    """One model on one input.
+
+    Attributes:
+        latency: the model as the base of a comparison with nothing but its self-test; its
+            environment holds the conditions.
+    """
+
+    name: str
+    counts: Counts
+    latency: LatencyReport
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters, multiply-adds, element-wise work and bytes."""
+        return self.counts.cost
+
+    @property
+    def memory(self) -> PeakMemory:
+        """Weights and peak."""
+        return self.counts.memory
+
+    def table(self) -> Table:
+        """Return one row: counts and latency."""
+        return comparison_table({self.name: self.counts}, self.latency)
+
+
 def comparison_table(counts: Mapping[str, Counts], time: TimingReport) -> Table:
     """Return the table of `convgate measure`: counts and times of models side by side.
 
@@ -58,6 +87,34 @@ def comparison_table(counts: Mapping[str, Counts], time: TimingReport) -> Table:
         if each.cost.uncounted
     ]
     return Table(head, rows, "l" + "r" * (len(head) - 1), notes=[*time.notes(), *uncounted])
+
+
+def measure(
+    model: nn.Module,
+    example_input: Tensor,
+    *,
+    name: str = "model",
+    images: Tensor | None = None,
+    **options: Any,
+) -> Measurement:
+    """Count and time one model; it is left as it was.
+
+    Args:
+        model: on the input's device.
+        example_input: one batch of varied numbers, (N, C, H, W).
+        name: what to call it.
+        images: where given, the feature distance of the deepest map is measured on them.
+        **options: as `compare_latency` takes them.
+
+    Raises:
+        InputError: as `compare_latency` does.
+    """
+    setting = Options.of(**options).setting
+    return Measurement(
+        name=name,
+        counts=count_all(model, example_input, images=images, setting=setting),
+        latency=compare_latency({name: model}, example_input, **options),
+    )
 
 
 def count_all(

@@ -1,18 +1,91 @@
-"""From trials and measurements to the rows of a study's table."""
+"""From trials and measurements to a study's rows: paired differences, intervals, Pareto front."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from convgate.studies.compare import Difference, mean_and_std, paired_difference
+from scipy import stats
+
 from convgate.studies.grid import Variant, unique
-from convgate.studies.measurements import Facts, Measurements
-from convgate.studies.pareto import pareto_front
-from convgate.studies.trial_records import Record
+from convgate.studies.measurement import Measurements, VariantCost
+from convgate.studies.trials import CellRecord
+
+CONFIDENCE = 0.95
+EQUAL = 1e-9
+"""Widths below this are rounding: differences of equal values are not exactly equal."""
 
 
 @dataclass(frozen=True)
-class Row:
+class Difference:
+    """Mean of paired differences, and how sure it is; all in the unit of the values compared.
+
+    Args:
+        pairs: How many seeds both sides have.
+        mean: Mean of the differences, candidate - base.
+        std: Their standard deviation (n - 1); None for a single pair.
+        low: Lower end of the 95 % interval; None for a single pair.
+        high: Upper end; None for a single pair.
+    """
+
+    pairs: int
+    mean: float
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """One of: higher, lower, no difference shown, no interval.
+
+        Equal differences in all pairs have an interval of width zero. With a handful of pairs,
+        each a count of images, that happens by chance and shows nothing.
+        """
+        if self.low is None or self.high is None:
+            return "no interval"
+        if self.high - self.low < EQUAL or self.low <= 0 <= self.high:
+            return "no difference shown"
+        return "higher" if self.low > 0 else "lower"
+
+    @property
+    def shown(self) -> bool:
+        """True where the interval lies on one side of zero."""
+        return self.verdict in ("higher", "lower")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"verdict": self.verdict}
+
+
+def mean_and_std(values: list[float]) -> tuple[float, float | None]:
+    """Return the mean and the standard deviation (n - 1), which a single value does not have."""
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def paired_difference(
+    candidate: Mapping[int, float], base: Mapping[int, float], *, confidence: float = CONFIDENCE
+) -> Difference | None:
+    """Compare two sets of values by their common keys (seeds); None where they share none.
+
+        d_i = candidate_i - base_i,    mean(d) +- t(n - 1) std(d) / sqrt(n)
+
+    Source: Student's t interval of the mean of paired differences.
+    """
+    differences = [candidate[seed] - base[seed] for seed in sorted(candidate.keys() & base.keys())]
+    if not differences:
+        return None
+    mean, std = mean_and_std(differences)
+    if std is None:
+        return Difference(1, mean)
+    n = len(differences)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    return Difference(n, mean, std, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class VariantRow:
     """One variant: its accuracy over the seeds, its difference to the base, its cost.
 
     Args:
@@ -22,7 +95,7 @@ class Row:
         mean: Mean of ``top1``; None where no run finished.
         std: Standard deviation over the seeds; None for fewer than two.
         difference: Paired difference to the base in percentage points; None for the base.
-        facts: Cost and latency; None where they were not measured.
+        cost: Cost and latency; None where they were not measured.
         distance: Mean feature distance, averaged over the seeds.
         failed: Seed -> why it has no value.
         curves: Seed -> one record an epoch.
@@ -35,7 +108,7 @@ class Row:
     mean: float | None = None
     std: float | None = None
     difference: Difference | None = None
-    facts: Facts | None = None
+    cost: VariantCost | None = None
     distance: float | None = None
     failed: dict[int, str] = field(default_factory=dict)
     curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)
@@ -48,7 +121,7 @@ class Row:
 
     def fits(self, budget: float) -> bool:
         """True where the whole interval of the latency ratio lies within the budget."""
-        return self.facts is not None and self.facts.ratio_high <= budget
+        return self.cost is not None and self.cost.ratio_high <= budget
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
@@ -57,7 +130,7 @@ class Row:
         return values
 
 
-def summarise(records: Sequence[Record], measured: Measurements) -> list[Row]:
+def summarise(records: Sequence[CellRecord], measured: Measurements) -> list[VariantRow]:
     """Build one row a variant, the base of each group before its gates."""
     variants = unique([r.cell.variant for r in records])
     label = labeller(variants)
@@ -101,36 +174,55 @@ class Labeller:
         return f"{variant.group}: {name}" if self.groups else name
 
 
-def _row(variant: Variant, label: str, records: Sequence[Record], measured: Measurements) -> Row:
+def _row(
+    variant: Variant, label: str, records: Sequence[CellRecord], measured: Measurements
+) -> VariantRow:
     mine = sorted((r for r in records if r.cell.variant == variant), key=lambda r: r.cell.seed)
     done = {r.cell.seed: r for r in mine if r.top1 is not None}
     top1 = {seed: r.top1 for seed, r in done.items() if r.top1 is not None}
     mean, std = mean_and_std(list(top1.values())) if top1 else (None, None)
     distances = [d for r in done.values() if (d := measured.distances.get(r.cell)) is not None]
-    return Row(
+    return VariantRow(
         variant,
         label,
         top1,
         mean,
         std,
-        facts=measured.facts.get(variant),
+        cost=measured.costs.get(variant),
         distance=mean_and_std(distances)[0] if distances else None,
         failed={r.cell.seed: r.note for r in mine if r.state == "failed"},
         curves={seed: r.outcome.get("epochs", []) for seed, r in done.items()},
     )
 
 
-def _compared(row: Row, base: Row | None) -> Row:
+def _compared(row: VariantRow, base: VariantRow | None) -> VariantRow:
     if base is None or row.variant.is_base:
         return row
     return replace(row, difference=paired_difference(row.top1, base.top1))
 
 
-def _with_front(rows: list[Row]) -> list[Row]:
+def _with_front(rows: list[VariantRow]) -> list[VariantRow]:
     nan = float("nan")
     points = [
-        (row.facts.paired_ms if row.facts else nan, nan if row.mean is None else row.mean)
+        (row.cost.paired_ms if row.cost else nan, nan if row.mean is None else row.mean)
         for row in rows
     ]
     front = set(pareto_front(points))
     return [replace(row, on_front=i in front) for i, row in enumerate(rows)]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the (cost, value) points that no other point dominates, by cost.
+
+    A point dominates another if it costs no more, is worth no less, and is better in one of
+    the two. Equal points do not dominate each other. A point with a NaN is never on the front.
+    """
+    finite = [i for i, (cost, value) in enumerate(points) if cost == cost and value == value]
+    front: list[int] = []
+    best = float("-inf")
+    for i in sorted(finite, key=lambda i: (points[i][0], -points[i][1])):
+        cost, value = points[i]
+        if value > best or (front and points[front[-1]] == (cost, value)):
+            front.append(i)
+            best = value
+    return front
