@@ -39,7 +39,7 @@ def draw_latency(
         | {"fill": p["colour"] if p["on_front"] else LIGHT.ground}
         for p in points
     ]
-    x = alt.X("x:Q", title="latency, ms", axis=alt.Axis(tickCount=6), scale=_scale(x_limits))
+    x = alt.X("x:Q", title="latency, ms", axis=alt.Axis(tickCount=4), scale=_scale(x_limits))
     y = alt.Y("y:Q", title=TOP1, scale=_scale(y_limits))
     front = sorted((p for p in points if p["on_front"]), key=lambda p: p["x"])
     dots = alt.Chart(_data(points)).encode(
@@ -97,7 +97,13 @@ def draw_sweep(lines: Sequence[Values], option: str) -> alt.LayerChart:
     limits = percent_limits([*known, *(end for p in points for end in (p["low"], p["high"]))])
     points = [p | _cut(p, limits, "low", "high") for p in points]
     values = unique([point["x"] for point in points])
-    x = alt.X("x:N", title=option, sort=values, scale=alt.Scale(type="point", padding=0.4))
+    x = alt.X(
+        "x:N",
+        title=option,
+        sort=values,
+        axis=alt.Axis(labelAngle=0),
+        scale=alt.Scale(type="point", padding=0.4),
+    )
     y = alt.Y("y:Q", title=TOP1, scale=_scale(limits))
     layers: list[Any] = []
     if base is not None:
