@@ -46,6 +46,28 @@ def test_a_changed_missing_or_left_over_page_is_stale(generate, tmp_path, capsys
     assert not (tmp_path / "gates/gone.md").exists()
 
 
+def test_the_layout_draws_the_layers_and_names_files_that_are_there():
+    """Every package or module of `src` has its line, in the order of the import contract."""
+    page = (DOCS / "layout.md").read_text()
+    drawn = re.findall(r"^\| (\w+) ", page.partition("## ")[0], re.M)
+    source = DOCS.parent / "src/convgate"
+    there = {p.stem for p in source.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert {*drawn, "__init__", "__main__"} == there
+    order = ["cli", "studies", "train", "tasks", "gates", "kernels", "storage", "errors"]
+    assert [name for name in drawn if name in order] == order
+    for named in re.findall(r"`([\w/]+/|[\w/]+\.py)`", page):
+        assert (source / named).exists(), named
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/glossary.md", "docs/layout.md"])
+def test_links_lead_somewhere(page):
+    path = DOCS.parent / page
+    links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    assert links
+    for link in links:
+        assert (path.parent / link).exists(), link
+
+
 @pytest.mark.parametrize("name", list_gates())
 def test_a_gate_is_in_the_index_and_has_its_options_on_a_page(name):
     stem = GATES.factory(name).__module__.rpartition(".")[2]
