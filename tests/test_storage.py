@@ -84,8 +84,3 @@ def test_weights_that_are_absent_damaged_or_foreign_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(CorruptFile, match=r"w\.safetensors: truncated or not a safetensors file"):
         load_weights(path)
-    from safetensors.torch import save_file
-
-    save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(CorruptFile, match=r"w\.safetensors: carries no recipe"):
-        load_weights(path)

@@ -154,6 +154,8 @@ def to_table(spec: object) -> dict[str, Any]:
 def _without_none(value: object) -> object:
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_without_none, value))
     return value
 
 
@@ -183,8 +185,36 @@ def _literal(value: object) -> str:
         return _text(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, Mapping):  # in a list
+        return f"{{{', '.join(f'{_key(k)} = {_literal(v)}' for k, v in value.items())}}}"
     return repr(value)
 
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
+    """Return the dotted keys in which two tables differ, with both values; None for an absent one.
+
+    Both are tables as `to_table` makes them.
+    """
+    before, now = _flat(old), _flat(new)
+    keys = sorted(before.keys() | now.keys())
+    return {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+
+
+def show_changes(found: Mapping[str, tuple[object, object]], most: int = 3) -> str:
+    """Return e.g. "optimizer.lr was 0.1, is 0.2; and 2 more"."""
+    named = [f"{key} was {old!r}, is {new!r}" for key, (old, new) in found.items()]
+    return "; ".join(named[:most] + ([f"and {len(named) - most} more"] if named[most:] else []))
+
+
+def _flat(table: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{at}{key}.")
+        else:
+            flat[f"{at}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat

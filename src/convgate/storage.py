@@ -3,9 +3,11 @@
 Every file is written beside its place, flushed to the disk, and then renamed over the old one.
 """
 
+import csv
+import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +21,8 @@ from convgate.errors import CorruptFile, InputError
 
 LAST = "last.ckpt"
 WEIGHTS = "weights.safetensors"
+RECIPE = "recipe.toml"
+RESULT = "result.json"
 STATE = "convgate"
 """The key of a checkpoint under which a run keeps its recipe and its epochs."""
 _PREFIX = "model."
@@ -47,6 +51,15 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace a CSV file in one step; the first row's keys are its head."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a training checkpoint onto the CPU.
 
@@ -73,31 +86,28 @@ def network_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     return {k.removeprefix(_PREFIX): v for k, v in entries if k.startswith(_PREFIX)}
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file; tensors that share memory are written once each."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with replacing(path) as file:
-        file.write(safetensors.torch.save(own, {"format": STATE, **metadata}))
+        file.write(safetensors.torch.save(own, metadata))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read weights and metadata that `save_weights` wrote.
+    """Read the tensors and the metadata of a safetensors file.
 
     Raises:
         InputError: if there is no such file.
-        CorruptFile: if it is truncated or was not written by convgate.
+        CorruptFile: if it is truncated or something else.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return weights, file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise CorruptFile(f"{path}: truncated or not a safetensors file ({error})") from None
-    if metadata.get("format") != STATE:
-        raise CorruptFile(f"{path}: carries no recipe, so convgate did not write it")
-    return weights, metadata
 
 
 @contextmanager

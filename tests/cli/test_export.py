@@ -20,9 +20,11 @@ def run(*words):
 def hub(tmp_path):
     """A hub folder, and a picture beside it."""
     Image.new("RGB", (40, 40), (200, 30, 60)).save(tmp_path / "red.png")
-    done = run("export", "resnet8", "--format", "hub", "--out", tmp_path / "hub")
+    torch.save(create_model("resnet8").state_dict(), tmp_path / "net.pth")
+    words = ("--format", "hub", "--out", tmp_path / "hub", "--weights", tmp_path / "net.pth")
+    done = run("export", "resnet8", *words)
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines() == ["resnet8, weights: random", str(tmp_path / "hub")]
+    assert done.output.splitlines() == ["resnet8, weights: net.pth", str(tmp_path / "hub")]
     return tmp_path / "hub"
 
 
@@ -31,7 +33,7 @@ def test_a_hub_folder_goes_on_to_onnx_and_both_predict_alike(hub, tmp_path):
     done = run("export", hub, "--format", "onnx", "--out", out)
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[0] == "resnet8, float32, weights: random"
+    assert lines[0] == "resnet8, float32, weights: net.pth"
     assert lines[1] == "images of 3x32x32 or another size; any batch"
     assert lines[-1] == str(out)
     assert max(map(len, lines[:-1])) <= 80
@@ -39,7 +41,7 @@ def test_a_hub_folder_goes_on_to_onnx_and_both_predict_alike(hub, tmp_path):
     for model in (hub, out):
         told = run("predict", tmp_path / "red.png", "--model", model, "--json")
         assert told.exit_code == 0, told.output
-        answers.append([guess["name"] for guess in json.loads(told.stdout)[0]["top"]])
+        answers.append([guess["label"] for guess in json.loads(told.stdout)[0]["classes"]])
     assert answers[0] == answers[1]
     assert len(answers[0]) == 5
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import safetensors
+import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
@@ -11,6 +11,7 @@ import convgate.cli.insert  # noqa: F401  enters the verb
 from convgate.cli.main import app
 from convgate.insertion import insert
 from convgate.models import create_model
+from convgate.networks import GateSpec, open_network
 
 
 @pytest.fixture
@@ -36,15 +37,11 @@ def test_weights_go_in_and_come_out(run, tmp_path):
     gated.load_state_dict(safetensors.torch.load_file(out), strict=True)
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(gated.eval()(x), plain.eval()(x))
-    with safetensors.safe_open(out, "pt") as file:
-        assert json.loads(file.metadata()["insert"]) == {
-            "model": "resnet8",
-            "gate": "se",
-            "at": "block_end",
-            "stages": [2, 3],
-            "start": "identity",
-            "options": {"reduction": 8},
-        }
+    card = open_network(out).card
+    assert (card.model, card.weights) == ("resnet8", "plain.pth")
+    assert card.gates == (
+        GateSpec(name="se", stages=(2, 3), start="identity", options={"reduction": 8}),
+    )
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -53,7 +50,7 @@ def test_the_table(run):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split()[:3] == ["site", "path", "stage"]
-    assert [line.split()[1] for line in lines[1:3]] == ["layer1.0.bn2", "layer2.0.bn2"]
+    assert [line.split()[1] for line in lines[2:4]] == ["layer1.0.bn2", "layer2.0.bn2"]
     assert lines[-1] == "output changed"
 
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 import convgate.cli.table
 import convgate.cli.train  # noqa: F401  both enter their verbs
 from convgate.cli.main import app
+from convgate.networks.specs import GateSpec
 from convgate.papers import run_table
 from convgate.papers.table import PaperBuild, load_table
-from convgate.train.recipe import GateSpec
 
 
 def run(*words):

@@ -13,22 +13,25 @@ from PIL import Image
 from torch import nn
 
 from convgate.deploy import (
-    About,
-    Source,
     calibration_images,
     export,
-    open_classifier,
-    open_labelled,
+    open_predictor,
     predict,
 )
 from convgate.deploy.export import has_fixed_size
 from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model
-from convgate.networks.preprocessing import spec_of_timm
+from convgate.networks import Card, Network, open_labelled
+from convgate.networks.preprocessing import of_timm
 
 X = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
 FILE = {"onnx": "net.onnx", "openvino": "net.xml"}
 FORMS = list(FILE)
+
+
+def as_network(model, card):
+    """Return what `open_network` would."""
+    return Network(model, card, card.name, card.name)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def shipped(small, tmp_path_factory):
     @cache
     def ship(form, dtype="float32"):
         out = tmp_path_factory.mktemp(form) / FILE[form]
-        return export(Source(model, about), form, out, dtype=dtype)
+        return export(as_network(model, about), form, out, dtype=dtype)
 
     return about, model, ship
 
@@ -61,7 +64,7 @@ def tiny(small):
     """The smallest network that can be exported, which a second does."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    return Source(model, About(model="tiny", images=small()[0].images))
+    return as_network(model, Card(model="tiny", images=small()[0].images))
 
 
 @pytest.fixture
@@ -83,14 +86,14 @@ def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
     out = exported.files[-1]
     assert exported.difference < 1e-5
     assert sorted(os.listdir(out.parent)) == sorted(path.name for path in exported.files)
-    opened = open_classifier(out)
+    opened = open_predictor(out)
     with torch.no_grad():
         torch.testing.assert_close(opened.run(X), model(X), rtol=1e-4, atol=1e-5)
-    assert opened.about == exported.about
-    assert (opened.about.classes, opened.about.images) == (about.classes, about.images)
-    assert opened.about.gate.options == {"reduction": 4}
-    assert opened.about.versions["torch"] == torch.__version__.partition("+")[0]
-    assert any(line.startswith("norm into") for line in opened.about.folded)
+    assert opened.card == exported.card
+    assert (opened.card.classes, opened.card.images) == (about.classes, about.images)
+    assert opened.card.gates[0].options == {"reduction": 4}
+    assert opened.card.versions["torch"] == torch.__version__.partition("+")[0]
+    assert any(line.startswith("norm into") for line in opened.card.folded)
     (eager,), (shipped,) = (
         predict(type(opened)(run, about), [picture]) for run in (model, opened.run)
     )
@@ -122,14 +125,14 @@ def test_float16_is_refused_where_a_number_does_not_fit(small, tmp_path):
     with torch.no_grad():
         model.bn1.weight.mul_(1e6)
     with pytest.raises(InputError, match="65504 that float16 holds"):
-        export(Source(model, about), "onnx", tmp_path / "net.onnx", dtype="float16")
+        export(as_network(model, about), "onnx", tmp_path / "net.onnx", dtype="float16")
     assert not os.listdir(tmp_path)
 
 
 def test_int8_states_the_accuracy_before_and_after(small, tmp_path, pictures):
     about, model = small("se", reduction=4)
     exported = export(
-        Source(model, about),
+        as_network(model, about),
         "openvino",
         tmp_path / "net.xml",
         dtype="int8",
@@ -137,8 +140,8 @@ def test_int8_states_the_accuracy_before_and_after(small, tmp_path, pictures):
         validation=open_labelled(pictures, about),
     )
     assert exported.difference > 1e-4  # it does round
-    scores = open_classifier(tmp_path / "net.xml").about.scores
-    assert scores == exported.about.scores
+    scores = open_predictor(tmp_path / "net.xml").card.scores
+    assert scores == exported.card.scores
     assert scores["images"] == 40
     right = 0
     for path in pictures.rglob("*.png"):
@@ -155,11 +158,11 @@ def test_too_few_pictures_for_int8(small, tmp_path, pictures):
     with pytest.raises(InputError, match=r"holds 20 pictures, too few .* at least 32"):
         calibration_images(pictures, about.images)
     with pytest.raises(InputError, match="takes its ranges from pictures"):
-        export(Source(model, about), "openvino", tmp_path / "net.xml", dtype="int8")
+        export(as_network(model, about), "openvino", tmp_path / "net.xml", dtype="int8")
     with pytest.raises(InputError, match="no class names"):
-        open_labelled(pictures, About(model="resnet8"))
+        open_labelled(pictures, Card(model="resnet8"))
     with pytest.raises(InputError, match="in a folder named after a class, such as 'cat'"):
-        open_labelled(pictures, About(model="resnet8", classes=("cat",)))
+        open_labelled(pictures, Card(model="resnet8", classes=("cat",)))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -188,16 +191,16 @@ def test_what_is_there_is_replaced_by_force_alone(tiny, tmp_path, form, there):
     assert (tmp_path / there).read_text() == "a photo of ours"
     exported = export(tiny, form, tmp_path / FILE[form], force=True)
     assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in exported.files)
-    torch.testing.assert_close(open_classifier(tmp_path / FILE[form]).run(X), tiny.model(X))
+    torch.testing.assert_close(open_predictor(tmp_path / FILE[form]).run(X), tiny.model(X))
 
 
 def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
     torch.manual_seed(0)
     model = create_model("test_vit", num_classes=3).eval()
     assert has_fixed_size(model)
-    about = About(model="test_vit", images=spec_of_timm(model.pretrained_cfg))
-    exported = export(Source(model, about), "onnx", tmp_path / "net.onnx")
-    assert exported.about.fixed_size
+    about = Card(model="test_vit", images=of_timm(model.pretrained_cfg))
+    exported = export(as_network(model, about), "onnx", tmp_path / "net.onnx")
+    assert exported.card.fixed_size
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     assert session.get_inputs()[0].shape[1:] == list(about.images.input_size)
 
@@ -205,7 +208,7 @@ def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
 @pytest.mark.slow
 def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier, tmp_path):
     about, model = fourier
-    source = Source(model, about)
+    source = as_network(model, about)
     with pytest.raises(InputError, match="cannot go into OpenVINO: operator DFT"):
         export(source, "openvino", tmp_path / "net.xml", fixed_size=True)
     with pytest.raises(InputError, match=r"DFT.*try --fixed-size"):
@@ -217,7 +220,7 @@ def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier
 def test_a_gate_that_draws_random_numbers_is_refused(small, tmp_path):
     about, model = small("pdfam_gmm")
     with pytest.raises(InputError, match=r"resnet8 \+ pdfam_gmm draws random numbers"):
-        export(Source(model, about), "onnx", tmp_path / "net.onnx")
+        export(as_network(model, about), "onnx", tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_bad_words(small, tmp_path, form, out, options, sentence):
     (tmp_path / "folder.onnx").mkdir()
     about, model = small()
     with pytest.raises(InputError) as caught:
-        export(Source(model, about), form, tmp_path / out, **options)
+        export(as_network(model, about), form, tmp_path / out, **options)
     assert sentence in str(caught.value)
 
 
@@ -244,14 +247,14 @@ def test_damaged_and_foreign_files(copied, form):
     whole = out.read_bytes()
     out.write_bytes(whole.replace(b"convgate", b"somebody"))
     with pytest.raises(InputError, match="carries no description"):
-        open_classifier(out)
+        open_predictor(out)
     out.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptFile, match="damaged"):
-        open_classifier(out)
+        open_predictor(out)
 
 
 def test_half_an_ir_is_damaged(copied):
     out = copied("openvino")
     out.with_suffix(".bin").unlink()
     with pytest.raises(CorruptFile, match=r"net\.bin is not beside it"):
-        open_classifier(out)
+        open_predictor(out)

@@ -6,8 +6,8 @@ import pytest
 import timm
 import torch
 
-from convgate.deploy import load_hub, save_hub
 from convgate.errors import CorruptFile, InputError
+from convgate.networks import load_hub, save_hub
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 

@@ -3,8 +3,8 @@
 import torch
 from torchvision.models import ResNet18_Weights
 
-from convgate.deploy import open_source
 from convgate.models import create_model
+from convgate.networks import open_network
 from convgate.networks.labels import described, imagenet_classes
 
 
@@ -31,7 +31,7 @@ def test_other_numbers_of_classes_and_other_names_have_none():
 
 def test_a_checkpoint_of_a_thousand_classes_is_named_and_a_random_head_is_not(tmp_path):
     torch.save(create_model("test_resnet").state_dict(), tmp_path / "net.pth")
-    named = open_source("test_resnet", weights=tmp_path / "net.pth")
-    assert named.about.classes[207] == "n02099601"
-    assert described(named.about.classes[207]) == "golden retriever"
-    assert open_source("test_resnet").about.classes == ()
+    named = open_network("test_resnet", weights=tmp_path / "net.pth")
+    assert named.card.classes[207] == "n02099601"
+    assert described(named.card.classes[207]) == "golden retriever"
+    assert open_network("test_resnet").card.classes == ()

@@ -1,103 +1,177 @@
-"""Whatever can be shipped opens as the network it was, with what is known of it."""
+"""Whatever a user has of a network opens as the network it was, with what is known of it."""
 
 import json
 
 import pytest
-import safetensors.torch
+import safetensors
 import torch
 
-from convgate.cli.graft import Graft, save
-from convgate.deploy import open_source
 from convgate.errors import CorruptFile, InputError
 from convgate.insertion import insert
 from convgate.models import create_model
-from convgate.storage import WEIGHTS
+from convgate.networks import Card, GateSpec, open_network, open_networks, save_network, start_from
+from convgate.storage import WEIGHTS, load_weights, save_weights
 from convgate.train.fit import fit
+from convgate.train.recipe import load_recipe, override
 
 
 def test_a_run_by_its_folder_or_its_weights(run):
     folder, model = run
     x = torch.randn(2, 1, 8, 8)
     for place in (folder, folder / WEIGHTS):
-        source = open_source(str(place))
-        assert torch.equal(source.model(x), model(x))
-    about = source.about
-    assert (about.gate.name, about.classes[3], about.options["in_chans"]) == ("se", "3", 1)
-    assert (about.images.mean, about.images.std) == ((0.3,), (0.4,))
-    assert (about.images.input_size, about.images.resize) == ((1, 8, 8), "square")
-
-
-def test_a_run_that_notes_no_mean_is_asked_for_its_data(run):
-    """As runs before it was noted: the training pictures are measured again, never guessed."""
-    folder, _ = run
-    with safetensors.safe_open(folder / WEIGHTS, "pt") as file:
-        told = file.metadata()
-    weights = safetensors.torch.load_file(folder / WEIGHTS)
-    kept = {key: value for key, value in told.items() if key not in ("mean", "std")}
-    safetensors.torch.save_file(weights, folder / WEIGHTS, kept)
-    images = open_source(str(folder)).about.images
-    from sklearn.datasets import load_digits
-
-    assert images.mean[0] == pytest.approx(load_digits().images.mean() / 16, abs=0.01)
+        network = open_network(place)
+        assert torch.equal(network.model(x), model(x))
+        assert not network.model.training
+    card = network.card
+    assert (card.gates[0].name, card.classes[3], card.options["in_chans"]) == ("se", "3", 1)
+    assert (card.images.mean, card.images.std) == ((0.3,), (0.4,))
+    assert (card.images.input_size, card.images.resize) == ((1, 8, 8), "square")
+    assert (network.image_px, network.in_chans, network.title) == (8, 1, "resnet8 + se")
 
 
 def test_a_fresh_run_notes_its_mean(tmp_path):
-    from convgate.train.recipe import load_recipe, override
-
-    tiny = ("data.train_count=100", "schedule.epochs=1", "schedule.warmup_epochs=0")
+    tiny = ("data.train_count=100", "schedule.epochs=1")
     fit(override(load_recipe("digits/demo"), *tiny), tmp_path / "run", progress=False)
+    images = open_network(tmp_path / "run").images
     with safetensors.safe_open(tmp_path / "run" / WEIGHTS, "pt") as file:
-        mean, std = (json.loads(file.metadata()[key]) for key in ("mean", "std"))
-    assert 0.2 < mean[0] < 0.4 < 1.5 * std[0]
-    assert open_source(str(tmp_path / "run")).about.images.mean == tuple(mean)
+        stored = json.loads(file.metadata()["convgate"])
+    assert stored["images"]["mean"] == list(images.mean)
+    assert 0.2 < images.mean[0] < 0.4 < 1.5 * images.std[0]
 
 
-def test_a_file_of_convgate_insert(tmp_path):
+def gated(path, weights="drawn by a test"):
     model = create_model("resnet8").eval()
     insert(model, "seln", stages=[2, 3], start="paper", reduction=8)
-    wanted = Graft("resnet8", "seln", "block_end", (2, 3), "paper", {"reduction": 8})
-    save(tmp_path / "gated.safetensors", model, wanted)
-    source = open_source(str(tmp_path / "gated.safetensors"))
+    gate = GateSpec(name="seln", stages=(2, 3), options={"reduction": 8})
+    save_network(path, model.state_dict(), Card(model="resnet8", gates=(gate,), weights=weights))
+    return model
+
+
+def test_a_weights_file_with_a_card(tmp_path):
+    path = tmp_path / "gated.safetensors"
+    model = gated(path)
+    network = open_network(path)
     x = torch.randn(1, 3, 32, 32)
-    assert torch.equal(source.model(x), model(x))
-    assert source.about.gate.stages == (2, 3)
-    assert source.about.images.input_size == (3, 32, 32)
+    assert torch.equal(network.model(x), model(x))
+    assert network.card.gates[0].stages == (2, 3)
+    assert network.title == "resnet8 + seln"
+    gated(path, weights="random")
+    assert open_network(path).title == "resnet8 + seln (random weights)"
 
 
 def test_a_name_and_a_checkpoint(tmp_path):
     model = create_model("resnet8").eval()
     torch.save(model.state_dict(), tmp_path / "net.pth")
-    source = open_source("resnet8", weights=tmp_path / "net.pth")
+    network = open_network("resnet8", weights=tmp_path / "net.pth")
     x = torch.randn(1, 3, 32, 32)
-    assert torch.equal(source.model(x), model(x))
-    assert source.about.weights == "net.pth"
-    assert (source.about.classes, open_source("resnet8").about.weights) == ((), "random")
-    assert open_source("torchvision/resnet18").about.images.crop_pct == 224 / 256
+    assert torch.equal(network.model(x), model(x))
+    assert network.card.weights == "net.pth"
+    random = open_network("resnet8")
+    assert (network.card.classes, random.card.weights, random.card.is_random) == ((), "random", 1)
+    assert torch.equal(random.model(x), open_network("resnet8").model(x))  # the same every time
+    assert open_network("torchvision/resnet18").images.crop_pct == 224 / 256
+    assert open_network("resnet10t.c3_in1k").image_px == 176  # as timm notes for that tag
+
+
+def test_another_size_is_tried_at_once():
+    assert open_network("resnet8", image_px=40).image_px == 40
+    with pytest.raises(InputError, match="cannot take pictures of 100 px"):
+        open_network("swin_tiny_patch4_window7_224", image_px=100)
+    with pytest.raises(InputError, match="leaves no image"):
+        open_network("resnet8", image_px=-1)
+
+
+def test_labels_tell_networks_apart(run, tmp_path):
+    folder, _ = run
+    weights, metadata = load_weights(folder / WEIGHTS)
+    other = tmp_path / "other"
+    other.mkdir()
+    save_weights(other / WEIGHTS, weights, metadata)
+    labels = [network.label for network in open_networks([str(folder), str(other), "resnet8"])]
+    assert labels == ["resnet8 + se (run)", "resnet8 + se (other)", "resnet8"]
+    with pytest.raises(InputError, match="is given twice"):
+        open_networks(["resnet8", "resnet8"])
+    with pytest.raises(InputError, match="no network is named"):
+        open_networks([])
+
+
+def test_a_name_is_a_name_beside_a_folder_of_that_name(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet8").mkdir()
+    assert open_network("resnet8").card.is_random
+    with pytest.raises(InputError, match="is a folder without"):
+        open_network("./resnet8")
+
+
+def test_training_starts_from_a_file_with_its_gates(tmp_path):
+    path = tmp_path / "gated.safetensors"
+    gated(path)
+    spec = start_from(path)
+    assert (spec.name, spec.weights, spec.gates[0].name) == ("resnet8", str(path), "seln")
+    assert start_from("resnet20").weights is None
+    with pytest.raises(InputError, match="unknown model 'resnet88'"):
+        start_from("resnet88")
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("ref", "sentence"),
     [
         ("./nothing", "there is no such file or folder"),
         ("net.onnx", "there is no such file or folder"),
         ("resnet88", "unknown model 'resnet88'"),
     ],
 )
-def test_what_is_nowhere(name, sentence):
+def test_what_is_nowhere(ref, sentence):
     with pytest.raises(InputError, match=sentence):
-        open_source(name)
+        open_network(ref)
 
 
-def test_folders_and_files_of_another_kind(tmp_path, run):
-    with pytest.raises(InputError, match="not a run; it holds no"):
-        open_source(str(tmp_path))
-    (tmp_path / "x.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CorruptFile, match="truncated or not a safetensors file"):
-        open_source(str(tmp_path / "x.safetensors"))
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("net.onnx", "is an ONNX file, and what is taken is a name of"),
+        ("net.xml", "is an OpenVINO file"),
+        ("net.pth", "is a file of weights alone; name its network, and the file with --weights"),
+        ("photo.JPG", "is a picture"),
+        ("study.toml", "is a recipe"),
+        ("notes.txt", "is a file of another kind"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, name, sentence):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=sentence):
+        open_network(tmp_path / name)
+
+
+def test_folders_of_another_kind_are_named(tmp_path, run):
+    with pytest.raises(InputError, match=r"is a folder without weights\.safetensors"):
+        open_network(tmp_path)
+    (tmp_path / "study.db").touch()
+    with pytest.raises(InputError, match="is a study; name one of its runs"):
+        open_network(tmp_path)
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(InputError, match="a run that is not finished; train it to its end"):
+        open_network(tmp_path)
     with pytest.raises(InputError, match="has its own weights"):
-        open_source(str(run[0]), pretrained=True)
+        open_network(run[0], pretrained=True)
+
+
+def test_damaged_and_foreign_weights(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(CorruptFile, match="truncated or not a safetensors file"):
+        open_network(path)
     plain = {"w": torch.zeros(1)}
-    told = {"format": "convgate", "insert": "[]"}
-    safetensors.torch.save_file(plain, tmp_path / "y.safetensors", told)
-    with pytest.raises(CorruptFile, match="its description is damaged"):
-        open_source(str(tmp_path / "y.safetensors"))
+    save_weights(path, plain, {})
+    with pytest.raises(InputError, match="does not say which network it holds"):
+        open_network(path)
+    for text in ("[]", "{", "[" * 100_000):
+        save_weights(path, plain, {"convgate": text})
+        with pytest.raises(CorruptFile, match="its description is damaged"):
+            open_network(path)
+    save_weights(path, plain, {"convgate": '{"model": "resnet8"}'})
+    with pytest.raises(CorruptFile, match="does not fit its own description"):
+        open_network(path)
+    save_network(path, plain, Card(weights="trained"))
+    with pytest.raises(InputError, match="its owner built in Python"):
+        open_network(path)

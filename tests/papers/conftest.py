@@ -8,8 +8,7 @@ from convgate import spec
 from convgate.papers.recipes import row_recipe
 from convgate.papers.table import load_table
 from convgate.train.recipe import override
-from convgate.train.record import EpochRecord, FitResult, write_result
-from convgate.train.scene_record import SceneEpoch, SceneResult
+from convgate.train.record import EpochRecord, RunResult, write_result
 
 
 @pytest.fixture
@@ -20,14 +19,12 @@ def leave():
 
 def leave_run(folder, recipe, top1, classes=("a", "b")):
     epoch = EpochRecord(
-        epoch=1, train_loss=1.0, val_loss=1.0, top1=0.0, top5=0.0, lr=0.1, images_per_s=1, seconds=1
+        epoch=1, train_loss=1.0, scores={"top1": 0.0}, lr=0.1, images_per_s=1, seconds=1
     )
     folder.mkdir(parents=True)
     (folder / "recipe.toml").write_text(spec.dump(recipe))
-    result = FitResult(
-        top1=top1,
-        top5=top1 + 1,
-        val_loss=1.0,
+    result = RunResult(
+        scores={"top1": top1, "top5": top1 + 1, "val_loss": 1.0},
         epochs=(epoch,) * recipe.schedule.epochs,
         params=1,
         classes=classes,
@@ -46,12 +43,12 @@ def leave_scenes():
     """Write what a run of detection or segmentation would leave, with these scores."""
 
     def leave(folder, recipe, **scores):
-        epoch = SceneEpoch(
+        epoch = EpochRecord(
             epoch=1, train_loss=1.0, scores=scores, lr=0.1, images_per_s=1, seconds=1
         )
         folder.mkdir(parents=True)
         (folder / "recipe.toml").write_text(spec.dump(recipe))
-        result = SceneResult(
+        result = RunResult(
             scores=scores,
             epochs=(epoch,) * recipe.schedule.epochs,
             params=1,

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from convgate.networks.specs import GateSpec
 from convgate.papers.recipes import same_network, trains
 from convgate.papers.table import list_tables, load_table
-from convgate.train.recipe import GateSpec, override
+from convgate.train.recipe import override
 
 
 def changed(recipe, **gate):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from convgate.errors import InputError
+from convgate.networks.specs import GateSpec
 from convgate.studies.grid import (
     Cell,
     Variant,
@@ -12,7 +13,7 @@ from convgate.studies.grid import (
     make_cells,
     make_grid,
 )
-from convgate.train.recipe import GateSpec, StudySpec
+from convgate.train.sections import StudySpec
 
 
 def test_every_combination_once_seed_by_seed():

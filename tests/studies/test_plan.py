@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from convgate.errors import InputError
+from convgate.networks.specs import GateSpec
 from convgate.studies.grid import Variant
 from convgate.studies.plan import make_plan
-from convgate.train.recipe import GateSpec, StudySpec
+from convgate.train.sections import StudySpec
 
 
 def test_choices_replace_the_recipes_own(recipe):

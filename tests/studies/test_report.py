@@ -11,7 +11,7 @@ from convgate.charts import chart_spec
 from convgate.studies import run_study
 from convgate.studies.figures import figures_of
 from convgate.studies.report import cell
-from convgate.train.recipe import StudySpec
+from convgate.train.sections import StudySpec
 
 EVIL = "<script>alert('x')</script>"
 

@@ -4,9 +4,9 @@ import threading
 import pytest
 
 from convgate.errors import CorruptFile, InputError
+from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.studies.grid import VariantSpec, make_cells, make_grid
 from convgate.studies.trials import Trials
-from convgate.train.recipe import GateSpec, ModelSpec
 
 BASE, SE = VARIANTS = make_grid(["net"], ["se"], ["block_end"])
 CELLS = make_cells(VARIANTS, 2)

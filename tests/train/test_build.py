@@ -4,8 +4,10 @@ import torch
 from convgate.gates import EAN, ELA, GATES, SELN
 from convgate.insertion import inserted
 from convgate.models import create_model
-from convgate.train.build import add_gate, build_model
-from convgate.train.recipe import GateSpec, list_recipes, load_recipe
+from convgate.networks import add_gate
+from convgate.networks.specs import GateSpec
+from convgate.train.build import build_model
+from convgate.train.recipe import list_recipes, load_recipe
 
 # By hand: the published network's own parameters, and what the gates add at the papers' places.
 PARAMETERS = {

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -37,3 +38,38 @@ def test_every_class_of_pixels_has_its_tint():
     assert colours[0] == (100, 100, 100)
     assert colours[1] == pytest.approx([55 + 0.45 * c for c in (230, 159, 0)], abs=1)
     assert colours[2] == pytest.approx([55 + 0.45 * c for c in (86, 180, 233)], abs=1)
+
+
+def test_a_class_keeps_its_colour_and_a_lone_one_takes_turns():
+    image = Image.new("RGB", (100, 100))
+    boxes = [Found(name, 0.5, (10, 30 + 30 * i, 90, 50 + 30 * i)) for i, name in enumerate("ab")]
+
+    def outlines(found, classes):
+        drawn = draw_objects(image, found, None, classes)
+        return [drawn.getpixel((90, int(f.box[3]))) for f in found]
+
+    pair = outlines(boxes, ("a", "b"))
+    assert pair[0] != pair[1]
+    assert outlines(boxes[1:], ("a", "b")) == pair[1:]
+    same = [Found("a", 0.5, f.box) for f in boxes]
+    assert len(set(outlines(same, ("a", "b")))) == 1
+    assert len(set(outlines(same, ("a",)))) == 2
+
+
+def test_a_name_at_the_right_edge_is_whole():
+    """The same plate left and right: as much of its colour in either picture."""
+    image = Image.new("RGB", (200, 100))
+
+    def inked(left):
+        found = [Found("pedestrian", 0.5, (left, 50, left + 20, 90))]
+        return (np.asarray(draw_objects(image, found, None, ("pedestrian",)))[:48] > 0).any(2).sum()
+
+    assert inked(179) == inked(20) > 500
+
+
+def test_the_background_stays_clear():
+    image = Image.new("RGB", (4, 4), (10, 20, 30))
+    classes = torch.zeros(4, 4, dtype=torch.int64)
+    classes[2:] = 3
+    drawn = draw_classes(image, classes)
+    assert drawn.getpixel((0, 0)) == (10, 20, 30) != drawn.getpixel((0, 3))

@@ -8,14 +8,19 @@ import time
 
 import pytest
 import torch
+from torch import nn
 
 from convgate.errors import CorruptFile, InputError
-from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
-from convgate.tasks.classify import Classifier
+from convgate.insertion import insert
+from convgate.models import create_model
+from convgate.networks import open_network
+from convgate.storage import LAST, RESULT, WEIGHTS, load_checkpoint, load_weights
 from convgate.train import fit as package_fit
+from convgate.train.classification import Classification
 from convgate.train.data import Batches
+from convgate.train.evaluate import evaluate
 from convgate.train.fit import fit
-from convgate.train.record import METRICS, RESULT
+from convgate.train.record import METRICS
 from fixtures.processes import convgate, process, wait_for
 
 # Everything with a state: soft targets, stochastic depth, running statistics, averages, passes.
@@ -103,7 +108,7 @@ def test_every_epoch_asks_for_its_own_batches(tiny, tmp_path, monkeypatch):
 def test_it_learns_and_leaves_a_complete_folder(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     result = fit(tiny("schedule.epochs=6", "data.train_count=600"), out)
-    assert result.top1 > 80
+    assert result.scores["top1"] > 80
     assert (result.train_images, result.val_images, result.skipped) == (600, 360, 0)
     assert result.classes == tuple(map(str, range(10)))
     assert {path.name for path in out.iterdir()} == {
@@ -111,7 +116,8 @@ def test_it_learns_and_leaves_a_complete_folder(tiny, tmp_path, capsys):
     }  # fmt: skip
     rows = list(csv.DictReader((out / METRICS).read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert float(rows[-1]["top1"]) == result.top1 == json.loads((out / RESULT).read_text())["top1"]
+    assert float(rows[-1]["top1"]) == result.scores["top1"]
+    assert json.loads((out / RESULT).read_text())["scores"] == result.scores
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert lines[-1].startswith("epoch 6/6")
@@ -133,7 +139,7 @@ def test_averaged_weights_are_scored_and_exported(tiny, tmp_path):
     still = fit(tiny("run.ema_decay=0.999999"), tmp_path / "still", progress=False)
     moving = fit(tiny(), tmp_path / "moving", progress=False)
     assert still.epochs[-1].train_loss == moving.epochs[-1].train_loss
-    assert still.val_loss > 1.5 > moving.val_loss
+    assert still.scores["val_loss"] > 1.5 > moving.scores["val_loss"]
     state = load_checkpoint(tmp_path / "still" / LAST)
     exported, _ = load_weights(tmp_path / "still" / WEIGHTS)
     assert torch.equal(exported["fc.weight"], state["state_dict"]["model.fc.weight"])
@@ -152,7 +158,7 @@ def test_accumulated_passes_equal_one_pass(tiny, tmp_path):
     halves = fit(tiny(*settings, "run.accumulate=2"), tmp_path / "halves", progress=False)
     for one, two in zip(whole.epochs, halves.epochs, strict=True):
         assert two.train_loss == pytest.approx(one.train_loss, rel=1e-4)
-        assert two.val_loss == pytest.approx(one.val_loss, rel=1e-4)
+        assert two.scores["val_loss"] == pytest.approx(one.scores["val_loss"], rel=1e-4)
         assert two.lr == one.lr
 
 
@@ -170,11 +176,13 @@ def test_another_recipe_does_not_take_over_a_folder(tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(tiny(), tmp_path, progress=False, on_epoch=stop_after(1))
     before = (tmp_path / LAST).read_bytes()
-    with pytest.raises(InputError, match="holds a run of another recipe; choose another folder"):
+    with pytest.raises(
+        InputError, match=r"another recipe \(optimizer\.lr was 0\.1, is 0\.2\); choose"
+    ):
         fit(tiny("optimizer.lr=0.2"), tmp_path, progress=False)
     assert (tmp_path / LAST).read_bytes() == before
     (tmp_path / "recipe.toml").unlink()
-    with pytest.raises(InputError, match=r"holds a checkpoint but no recipe\.toml"):
+    with pytest.raises(InputError, match=r"holds a last\.ckpt but no recipe\.toml"):
         fit(tiny(), tmp_path, progress=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file; choose a folder"):
@@ -206,12 +214,12 @@ def test_a_loss_that_leaves_the_numbers_stops_and_keeps_the_last_epoch(tiny, tmp
     with pytest.raises(KeyboardInterrupt):
         fit(recipe, tmp_path, progress=False, on_epoch=stop_after(1))
     good = (tmp_path / LAST).read_bytes()
-    sound = Classifier.training_step
+    sound = Classification.training_step
 
     def poisoned(self, batch, index):
         return sound(self, batch, index) * (math.nan if index == 2 else 1)
 
-    monkeypatch.setattr(Classifier, "training_step", poisoned)
+    monkeypatch.setattr(Classification, "training_step", poisoned)
     with pytest.raises(InputError, match=r"the loss is nan in epoch 2, step 3; .* holds epoch 1"):
         fit(recipe, tmp_path, progress=False)
     assert (tmp_path / LAST).read_bytes() == good
@@ -274,3 +282,75 @@ def test_a_killed_run_leaves_a_whole_checkpoint(running, tmp_path):
     running.join(60)
     records = load_checkpoint(tmp_path / "run" / LAST)["convgate"]["records"]
     assert [record["epoch"] for record in records] == list(range(1, len(records) + 1))
+
+
+def test_a_finished_run_is_prolonged_as_if_it_had_always_been_longer(tiny, tmp_path):
+    steps = ("schedule.name=step", "schedule.milestones=[2, 3]", "schedule.warmup_epochs=0")
+    short, long = (tiny(*steps, f"schedule.epochs={count}") for count in (2, 4))
+    fit(short, tmp_path / "a", progress=False)
+    prolonged = fit(long, tmp_path / "a", progress=False)
+    whole = fit(long, tmp_path / "b", progress=False)
+    assert learned(prolonged) == learned(whole)
+    assert_same(*(load_weights(tmp_path / name / WEIGHTS)[0] for name in "ab"))
+    with pytest.raises(InputError, match="holds a run of 4 epochs, more than 2"):
+        fit(short, tmp_path / "a", progress=False)
+
+
+def test_a_schedule_that_depends_on_the_epochs_is_not_prolonged(tiny, tmp_path):
+    fit(tiny("schedule.epochs=2"), tmp_path, progress=False)
+    with pytest.raises(InputError, match=r"\(cosine\) would have had other rates from the first"):
+        fit(tiny("schedule.epochs=3"), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "weights.safetensors", "result.json"])
+def test_files_of_somebody_else_are_not_overwritten(tiny, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds a {name} but no recipe"):
+        fit(tiny(), tmp_path, progress=False)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def gated():
+    """A network that a caller builds: resnet8 for grey pictures, with two kinds of gates."""
+    model = create_model("resnet8", num_classes=10, in_chans=1)
+    insert(model, "seln", stages=[2, 3], reduction=4)
+    insert(model, "eca", at="stem_end")
+    return model
+
+
+def test_a_network_of_the_callers_own_is_trained_from_its_weights(tiny, tmp_path):
+    """Its file opens again by what it says of itself; the recipe's model and gate do not count."""
+    model = gated()
+    with torch.no_grad():
+        model.fc.bias.fill_(3.0)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    result = fit(tiny("schedule.epochs=1"), tmp_path / "run", model=model, progress=False)
+    network = open_network(tmp_path / "run")
+    assert [(g.name, g.stages) for g in network.card.gates] == [("eca", (0,)), ("seln", (2, 3))]
+    after = network.model.state_dict()
+    assert after.keys() == before.keys()
+    assert not torch.equal(after["fc.weight"], before["fc.weight"])
+    assert float(after["fc.bias"].mean()) > 2.5  # it started where the caller's network was
+    assert evaluate(tmp_path / "run").scores == result.scores
+
+
+class Own(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+def test_a_module_of_any_kind_is_trained_and_scored_by_its_owner(tiny, tmp_path):
+    recipe = tiny("schedule.epochs=1")
+    result = fit(recipe, tmp_path / "run", model=Own(), progress=False)
+    with pytest.raises(InputError, match="its owner built in Python"):
+        open_network(tmp_path / "run")
+    assert evaluate(tmp_path / "run", model=Own()).scores == result.scores
+    with pytest.raises(InputError, match="build it with num_classes=10"):
+        fit(recipe, tmp_path / "other", model=Own(7), progress=False)
+    with pytest.raises(InputError, match="does not take the data's pictures of 1 x 8 x 8"):
+        fit(recipe, tmp_path / "other", model=create_model("resnet8"), progress=False)
+    assert not (tmp_path / "other").exists()

@@ -5,8 +5,7 @@ from convgate.errors import InputError
 from convgate.models import create_model
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector
-from convgate.train.groups import layer_scales
-from convgate.train.optim import create_optimizer, create_schedule
+from convgate.train.optim import create_optimizer, create_schedule, layer_scales
 from convgate.train.sections import OptimizerSpec, ScheduleSpec
 
 

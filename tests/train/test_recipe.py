@@ -6,16 +6,10 @@ from convgate import spec
 from convgate.errors import InputError
 from convgate.gates import list_gates
 from convgate.insertion import inserted
+from convgate.networks.specs import GateSpec
+from convgate.spec import changes
 from convgate.train.build import build_model
-from convgate.train.recipe import (
-    FOLDER,
-    GateSpec,
-    Recipe,
-    chosen,
-    list_recipes,
-    load_recipe,
-    override,
-)
+from convgate.train.recipe import FOLDER, Recipe, chosen, list_recipes, load_recipe, override
 
 OURS = ("digits/", "pennfudan/", "cifar10/study")
 PAPERS = [name for name in list_recipes() if not name.startswith(OURS)]
@@ -300,6 +294,28 @@ def test_choices_of_the_command_line():
 
 def test_the_same_run_may_lie_elsewhere_but_not_learn_otherwise():
     recipe = load_recipe("digits/demo")
-    assert recipe.describes_same_run(override(recipe, "data.path=x", "study.seeds=9", "source=y"))
-    assert not recipe.describes_same_run(override(recipe, "run.seed=1"))
-    assert not recipe.describes_same_run(override(recipe, "gate.name=eca"))
+    same = override(recipe, "data.path=x", "study.seeds=9", "source=y")
+    assert recipe.fingerprint() == same.fingerprint()
+    other = override(recipe, "run.seed=1", "gate.name=eca").fingerprint()
+    assert {"run.seed", "gate.name"} <= changes(recipe.fingerprint(), other).keys()
+
+
+def test_fewer_epochs_shorten_a_warm_up_that_no_longer_fits():
+    recipe = load_recipe("digits/demo")
+    assert recipe.schedule.warmup_epochs == 2
+    assert override(recipe, "schedule.epochs=1").schedule.warmup_epochs == 0
+    assert override(recipe, "schedule.epochs=5").schedule.warmup_epochs == 2
+    with pytest.raises(InputError, match=r"warmup_epochs=2 must lie in 0\.\.1"):
+        override(recipe, "schedule.epochs=1", "schedule.warmup_epochs=2")
+    detector = load_recipe("pennfudan/yolox_nano")
+    schedule = {"name": "yolox", "epochs": 20, "warmup_epochs": 4, "closing_epochs": 10}
+    long = override(detector, *(f"schedule.{key}={value}" for key, value in schedule.items()))
+    short = override(long, "schedule.epochs=5").schedule
+    assert (short.warmup_epochs, short.closing_epochs) == (1, 2)
+
+
+def test_a_key_without_a_section_is_an_option_of_the_gate():
+    recipe = load_recipe("digits/demo")
+    short, long = (override(recipe, "gate.name=se", f"{key}=4") for key in
+                   ("reduction", "gate.options.reduction"))  # fmt: skip
+    assert short == long and short.gate.options["reduction"] == 4

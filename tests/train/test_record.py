@@ -1,20 +1,22 @@
 import pytest
 
 from convgate.errors import CorruptFile
-from convgate.train.record import EpochRecord, FitResult, read_result, write_metrics, write_result
+from convgate.train.record import EpochRecord, RunResult, read_result, write_metrics, write_result
+
+SCORES = {"top1": 91.25, "top5": 99.5, "val_loss": 1 / 3}
 
 
 def epoch(number):
     return EpochRecord(
-        epoch=number, train_loss=0.1 + number, val_loss=1 / 3, top1=91.25, top5=99.5, lr=1e-3,
+        epoch=number, train_loss=0.1 + number, scores=SCORES, lr=1e-3,
         images_per_s=1234.5, seconds=0.25,
     )  # fmt: skip
 
 
 def test_a_result_reads_back_equal_and_is_absent_before(tmp_path):
     assert read_result(tmp_path) is None
-    result = FitResult(
-        top1=91.25, top5=99.5, val_loss=1 / 3, epochs=(epoch(1), epoch(2)), params=7,
+    result = RunResult(
+        scores=SCORES, epochs=(epoch(1), epoch(2)), params=7,
         classes=("ä", "b"), train_images=3, val_images=2, skipped=1, seconds=0.5, out=tmp_path,
     )  # fmt: skip
     write_result(result)
@@ -31,7 +33,7 @@ def test_another_programs_result_is_named(tmp_path, text):
 def test_metrics_are_one_row_an_epoch(tmp_path):
     write_metrics(tmp_path, [epoch(1), epoch(2)])
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        "epoch,train_loss,val_loss,top1,top5,lr,images_per_s,seconds",
-        "1,1.1,0.3333333333333333,91.25,99.5,0.001,1234.5,0.25",
-        "2,2.1,0.3333333333333333,91.25,99.5,0.001,1234.5,0.25",
+        "epoch,train_loss,top1,top5,val_loss,lr,images_per_s,seconds",
+        "1,1.1,91.25,99.5,0.3333333333333333,0.001,1234.5,0.25",
+        "2,2.1,91.25,99.5,0.3333333333333333,0.001,1234.5,0.25",
     ]

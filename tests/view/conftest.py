@@ -5,13 +5,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convgate.view import Network
+from convgate.networks import Card, Network, Preprocessing
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
 
 def make_network(model, image_px=16, classes=("cat", "dog", "fox"), trained=True, label="net"):
-    return Network(label, model.eval(), image_px, MEAN, STD, classes, trained)
+    size = (3, image_px, image_px)
+    images = Preprocessing(input_size=size, mean=MEAN, std=STD, resize="square")
+    weights = "drawn by a test" if trained else "random"
+    card = Card(model=label, classes=classes, images=images, weights=weights)
+    return Network(model.eval(), card, label, label)
 
 
 class Tiny(nn.Module):

@@ -34,7 +34,7 @@ def test_networks_stand_side_by_side_on_the_same_photographs(networks, images):
     told = []
     found = compare_maps(networks, images, on_progress=lambda *words: told.append(words))
     columns, rows = side_by_side(found)
-    assert columns == ["photograph", "one", "other (untrained weights)"]
+    assert columns == ["photograph", "one", "other (random weights)"]
     assert [name for name, _ in rows] == ["cat/0.png", "dog/1.png"]
     for (_, cells), (_, seen) in zip(rows, found, strict=True):
         assert cells[0].heat is None
@@ -60,7 +60,7 @@ def test_a_strip_has_a_row_for_each_network_and_a_map_a_column(networks, images)
     found = compare_maps(networks, images[:1], layers="3")
     columns, rows = side_by_side(found)
     assert columns == ["photograph", "map 1 of 3", "map 2 of 3", "map 3 of 3"]
-    assert [name for name, _ in rows] == ["one", "other (untrained weights)"]
+    assert [name for name, _ in rows] == ["one", "other (random weights)"]
     captions = [[cell.caption for cell in cells[1:]] for _, cells in rows]
     assert captions[0] == ["layer1\n16 x 32 x 32", "layer2\n32 x 16 x 16", "layer3\n64 x 8 x 8"]
     assert captions[1][2] == "stages.3\n128 x 2 x 2"

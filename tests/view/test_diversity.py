@@ -46,7 +46,7 @@ def test_each_block_is_looked_at_where_it_says(network, pixels, name, where, pat
     torch.manual_seed(0)
     net = network(create_model(name), 32)
     big = pixels.repeat(1, 1, 2, 2)[:3]
-    (curve,) = measure_diversity([net], lambda px: torch.split(big, 2))
+    (curve,) = measure_diversity([net], lambda images: torch.split(big, 2))
     assert where in curve.where
     if paths is not None:
         assert list(curve.distances) == paths
@@ -61,7 +61,8 @@ def test_mobilenet_s_places_have_the_expanded_width(network):
     """Six times the block's input in all blocks but the first, which does not expand."""
     net = network(create_model("torchvision/mobilenet_v2"), 32)
     inputs = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160)
-    (curve,) = measure_diversity([net], lambda px: [torch.zeros(1, 3, 32, 32, dtype=torch.uint8)])
+    black = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    (curve,) = measure_diversity([net], lambda images: [black])
     assert [d.channels for d in curve.distances.values()] == [6 * width for width in inputs]
 
 
@@ -69,7 +70,8 @@ def test_networks_of_two_sizes_share_a_call_and_keep_their_own_numbers(network, 
     torch.manual_seed(0)
     nets = [network(create_model("resnet8"), px) for px in (16, 8, 16)]
 
-    def batches(px):
+    def batches(images):
+        px = images.image_px
         return torch.split(pixels[..., :px, :px], 3)
 
     together = measure_diversity(nets, batches)
@@ -81,7 +83,7 @@ def test_networks_of_two_sizes_share_a_call_and_keep_their_own_numbers(network, 
 def test_streaming_equals_all_at_once(network, pixels):
     net = network(create_model("resnet8"), 16)
     (whole,), (single,) = (
-        measure_diversity([net], lambda px, n=n: torch.split(pixels, n)) for n in (8, 1)
+        measure_diversity([net], lambda images, n=n: torch.split(pixels, n)) for n in (8, 1)
     )
     for path, found in whole.distances.items():
         assert single.distances[path].distance == pytest.approx(found.distance, abs=1e-6)
@@ -89,7 +91,7 @@ def test_streaming_equals_all_at_once(network, pixels):
 
 def test_named_layers(network, pixels):
     net = network(create_model("resnet8"), 16)
-    (curve,) = measure_diversity([net], lambda px: [pixels], ["layer[12]"])
+    (curve,) = measure_diversity([net], lambda images: [pixels], ["layer[12]"])
     assert list(curve.distances) == ["layer1", "layer2"]
     with pytest.raises(InputError, match="unknown layer 'layr1'; did you mean 'layer1"):
         choose_places(net, ["layr1"])
@@ -104,11 +106,11 @@ def test_an_inserted_gate_on_the_hidden_features_counts_to_them(network, pixels)
 
 def test_rows_and_summary_name_what_was_measured(network, pixels):
     net = network(create_model("resnet8"), 16, trained=False)
-    (curve,) = measure_diversity([net], lambda px: [pixels])
+    (curve,) = measure_diversity([net], lambda images: [pixels])
     rows = curve.rows()
     assert [row["layer"] for row in rows] == ["layer1.0", "layer2.0", "layer3.0"]
-    assert {row["weights"] for row in rows} == {"untrained"}
-    assert curve.summary()["model"] == "net (untrained weights)"
+    assert {row["weights"] for row in rows} == {"random"}
+    assert curve.summary()["model"] == "net (random weights)"
     mean = sum(row["distance"] for row in rows) / 3
     assert float(curve.summary()["mean distance"]) == pytest.approx(mean, abs=5e-5)
 
@@ -116,7 +118,7 @@ def test_rows_and_summary_name_what_was_measured(network, pixels):
 @pytest.mark.parametrize("names", [("resnet8", "resnet8"), ("resnet8", "resnet20")])
 def test_networks_of_different_depth_share_an_axis_from_0_to_1(network, pixels, names):
     nets = [network(create_model(name), 16, label=f"{i} {name}") for i, name in enumerate(names)]
-    figure = draw_diversity(measure_diversity(nets, lambda px: [pixels]), LIGHT)
+    figure = draw_diversity(measure_diversity(nets, lambda images: [pixels]), LIGHT)
     axes = figure.axes[0]
     ends = [line.get_xdata()[-1] for line in axes.lines]
     assert ends == ([1.0, 1.0] if len(set(names)) > 1 else [3.0, 3.0])

@@ -7,7 +7,14 @@ import torch
 from PIL import Image
 
 from convgate.errors import CorruptFile, InputError
+from convgate.networks import Preprocessing
 from convgate.view import find_pictures, stream
+
+
+def square(px):
+    """Return how training of this package cuts pictures."""
+    zeros, ones = (0.0,) * 3, (1.0,) * 3
+    return Preprocessing(input_size=(3, px, px), mean=zeros, std=ones, resize="square")
 
 
 def zipped(folder):
@@ -54,7 +61,7 @@ def test_a_single_file_is_a_picture_whatever_its_name(folder, tmp_path):
 def test_every_mode_becomes_rgb(tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.new(mode, (30, 10)).save(path)
-    (pixels,) = stream(find_pictures(path), 8)
+    (pixels,) = stream(find_pictures(path), square(8))
     assert (pixels.shape, pixels.dtype) == ((1, 3, 8, 8), torch.uint8)
 
 
@@ -64,7 +71,7 @@ def test_the_camera_s_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side: to be turned by 90 degrees clockwise
     image.save(tmp_path / "a.png", exif=exif)
-    (pixels,) = stream(find_pictures(tmp_path / "a.png"), 10)
+    (pixels,) = stream(find_pictures(tmp_path / "a.png"), square(10))
     upright = find_pictures(tmp_path / "a.png").load(0)
     assert upright.size == (10, 20)
     assert upright.getpixel((5, 2)) == (0, 0, 0)
@@ -75,10 +82,11 @@ def test_the_camera_s_orientation_is_applied(tmp_path):
 def test_batches_hold_every_picture_once_and_say_how_far_they_are(folder):
     told = []
     pictures = find_pictures(folder)
-    batches = list(stream(pictures, 8, batch=4, on_progress=lambda *words: told.append(words)))
+    note = {"on_progress": lambda *words: told.append(words)}
+    batches = list(stream(pictures, square(8), batch=4, **note))
     assert [len(batch) for batch in batches] == [4, 2]
     assert told == [("4 of 6 pictures", 4 / 6), ("6 of 6 pictures", 1.0)]
-    again = torch.cat(list(stream(pictures, 8, batch=1)))
+    again = torch.cat(list(stream(pictures, square(8), batch=1)))
     assert torch.equal(torch.cat(batches), again)
 
 
@@ -86,7 +94,7 @@ def test_damaged_pictures_stop_or_are_left_out(folder):
     bad = folder / "val" / "cat" / "1.png"
     bad.write_bytes(bad.read_bytes()[:40])
     with pytest.raises(CorruptFile, match=r"1\.png: cannot be read as an image"):
-        list(stream(find_pictures(folder), 8))
+        list(stream(find_pictures(folder), square(8)))
     assert len(find_pictures(folder, skip_bad=True)) == 5
     with pytest.raises(InputError, match=r"every picture is damaged, .*1\.png first"):
         find_pictures(bad, skip_bad=True)
@@ -103,4 +111,4 @@ def test_nothing_to_look_at_is_said(tmp_path):
 
 def test_an_empty_batch_is_refused(folder):
     with pytest.raises(InputError, match="batch=0"):
-        list(stream(find_pictures(folder), 8, batch=0))
+        list(stream(find_pictures(folder), square(8), batch=0))

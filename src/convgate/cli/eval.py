@@ -1,4 +1,4 @@
-"""`convgate eval`: score what a run left behind."""
+"""`convgate eval`: score a network."""
 
 import json
 from pathlib import Path
@@ -11,23 +11,16 @@ from convgate.cli.main import app
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its weights file.")],
+    model: Annotated[str, typer.Argument(help="A run, a weights file, a hub folder or a name.")],
     data: Annotated[Path | None, typer.Option(help="Folder or zip of the data.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="For a name: checkpoint to load.")] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="For a name: the library's weights.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score trained weights on their validation split: `convgate eval run`."""
-    from convgate.train.evaluate import Evaluation, evaluate_run
-    from convgate.train.evaluate_scenes import SceneEvaluation, evaluate_scenes
-    from convgate.train.record import show_accuracy
-    from convgate.train.scene_record import show_scores
-    from convgate.train.trained import read_trained
+    """Score a network on its validation split, or on labelled pictures: `convgate eval run`."""
+    from convgate.train import evaluate as score
 
-    stored = read_trained(run, data)
-    scores: Evaluation | SceneEvaluation
-    if stored.recipe.task.name == "classify":
-        scores = evaluate_run(stored)
-        line = show_accuracy(scores)
-    else:
-        scores = evaluate_scenes(stored)
-        line = show_scores(scores.scores)
-    typer.echo(json.dumps(scores.to_dict()) if as_json else f"{line}  on {scores.images:,} images")
+    found = score(model, data=data, weights=weights, pretrained=pretrained)
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))

@@ -25,14 +25,13 @@ def export(  # noqa: PLR0913  every option of the verb is one argument
     fixed_size: Fixed = False,
     weights: Weights = None,
     pretrained: Fetch = False,
-    data: Annotated[Path | None, typer.Option(help="Where a run's data lies now.")] = None,
     calibrate: Pictures = None,
     validate: Judged = None,
 ) -> None:
     """Ship a network, checked first: `convgate export run --format onnx --out net.onnx`."""
     from convgate.cli.shipping import ship
-    from convgate.deploy import open_source
+    from convgate.networks import open_network
 
-    source = open_source(network, weights=weights, pretrained=pretrained, data=data)
+    source = open_network(network, weights=weights, pretrained=pretrained)
     for line in ship(source, form, out, dtype, fixed_size, calibrate, validate):
         typer.echo(line)

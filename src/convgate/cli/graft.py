@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from convgate.errors import InputError
 from convgate.insertion import InsertReport, insert
 from convgate.insertion.trace import noted_size
 from convgate.models import create_model, load_weights
-from convgate.storage import save_weights
+from convgate.networks import Card, GateSpec, save_network
+from convgate.networks.preprocessing import noted_images
 
 SECONDS = 5.0  # of timing, after the warm-up
 
@@ -90,7 +91,7 @@ def graft(
     return network, report, unchanged
 
 
-def save(path: Path, network: nn.Module, wanted: Graft) -> None:
+def save(path: Path, network: nn.Module, wanted: Graft, weights: Path | None) -> None:
     """Write the weights in one step, and with them what was inserted where.
 
     Raises:
@@ -98,7 +99,17 @@ def save(path: Path, network: nn.Module, wanted: Graft) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"--out {path}: there is no folder {path.parent}; create it")
-    save_weights(path, network.state_dict(), {"insert": json.dumps(asdict(wanted))})
+    gate = GateSpec(
+        name=wanted.gate,
+        at=wanted.at,
+        stages=wanted.stages,
+        start=wanted.start,  # type: ignore[arg-type]
+        options=wanted.options,
+    )
+    images = noted_images(network, wanted.model)
+    origin = weights.name if weights else "random"
+    card = Card(model=wanted.model, gates=(gate,), images=images, weights=origin)
+    save_network(path, network.state_dict(), card)
 
 
 def _setting(word: str) -> tuple[str, Any]:

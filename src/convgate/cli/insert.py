@@ -33,7 +33,7 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
     wanted = Graft.parsed(model, gate, at, stages, start, settings or ())
     network, report, unchanged = graft(wanted, weights, image_px, measure)
     if out is not None:
-        save(out, network, wanted)
+        save(out, network, wanted, weights)
     if as_json:
         typer.echo(json.dumps(report.to_dict() | {"unchanged": unchanged}, indent=2))
         return

@@ -3,21 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from convgate.deploy import (
-    Source,
-    calibration_images,
-    export,
-    open_labelled,
-    save_hub,
-)
+from convgate.deploy import calibration_images, export
 from convgate.deploy.runtimes import FORMATS
 from convgate.errors import InputError, unknown
+from convgate.networks import Network, open_labelled, save_hub
 
 HUB = "hub"
 
 
 def ship(
-    source: Source,
+    source: Network,
     form: str,
     out: Path,
     dtype: str,
@@ -35,11 +30,11 @@ def ship(
     if form == HUB:
         if dtype != "float32" or fixed_size or calibrate or validate:
             raise InputError("the hub layout holds float32 weights as they are; do without options")
-        save_hub(source.model, source.about, out)
-        yield f"{source.about.name}, weights: {source.about.weights}"
+        save_hub(source.model, source.card, out)
+        yield f"{source.card.name}, weights: {source.card.weights}"
         yield str(out)
         return
-    spec = source.about.images
+    spec = source.card.images
     exported = export(
         source,
         form,
@@ -47,6 +42,6 @@ def ship(
         dtype=dtype,
         fixed_size=fixed_size,
         calibration=calibration_images(calibrate, spec) if calibrate and spec else None,
-        validation=open_labelled(validate, source.about) if validate else None,
+        validation=open_labelled(validate, source.card) if validate else None,
     )
     yield str(exported)

@@ -23,27 +23,14 @@ def train(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is faulty.")] = False,
 ) -> None:
     """Train a recipe: `convgate train digits/demo --gate seln --out run`."""
+    from convgate.storage import WEIGHTS
     from convgate.train.fit import fit
-    from convgate.train.fit_scenes import fit_scenes
     from convgate.train.recipe import chosen, load_recipe, override
-    from convgate.train.record import FitResult, show_accuracy
-    from convgate.train.scene_record import SceneResult, show_scores
     from convgate.train.trainer import process
 
     plan = load_recipe(recipe)
     plan = chosen(plan, data=data, model=model, gate=gate, at=at, skip_bad=skip_bad)
     run = override(plan, *settings or ())  # last: a key may be of the gate or model just chosen
-    result: FitResult | SceneResult
-    if run.task.name == "classify":
-        result = fit(run, out)
-        line = show_accuracy(result)
-    else:
-        result = fit_scenes(run, out)
-        line = show_scores(result.scores, most=3)
-    if process().rank:  # one of several processes speaks
-        return
-    skipped = f"; left out as faulty: {result.skipped}" if result.skipped else ""
-    typer.echo(
-        f"{line}  on {result.val_images:,} images  epochs {len(result.epochs)}  "
-        f"{result.seconds:,.0f} s{skipped}\n{out / 'weights.safetensors'}"
-    )
+    result = fit(run, out)
+    if process().rank == 0:  # one of several processes speaks
+        typer.echo(f"{result}\n{out / WEIGHTS}")

@@ -47,8 +47,9 @@ def diversity(  # noqa: PLR0913  every option of the verb is one argument
     """Feature distance of every block: `convgate view diversity --model run --data photos`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
+    from convgate.networks import open_networks
     from convgate.view import diversity as measured
-    from convgate.view import figure, find_pictures, open_networks, stream
+    from convgate.view import figure, find_pictures, stream
     from convgate.view.diversity_picture import draw_diversity
 
     figure.check_picture(out)
@@ -59,7 +60,7 @@ def diversity(  # noqa: PLR0913  every option of the verb is one argument
     with progress() as report:
         curves = measured.measure_diversity(
             networks,
-            lambda px: stream(pictures, px, on_progress=report, **how),
+            lambda images: stream(pictures, images, on_progress=report, **how),
             [name for name in layers.split(",") if name],
         )
     rows = [row for curve in curves for row in curve.rows()]
@@ -87,7 +88,8 @@ def scales(  # noqa: PLR0913
     """Scales before and after the activation: `convgate view scales photos --model run`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
-    from convgate.view import figure, find_pictures, measure_scales, open_networks, stream
+    from convgate.networks import open_networks
+    from convgate.view import figure, find_pictures, measure_scales, stream
     from convgate.view.scales_picture import choose_layers, draw_scales
 
     figure.check_picture(out)
@@ -97,9 +99,7 @@ def scales(  # noqa: PLR0913
     pictures = find_pictures(source, count=images, class_name=class_name, skip_bad=skip_bad)
     how = {"batch": batch, "workers": workers}
     with progress() as report:
-        found = measure_scales(
-            network, stream(pictures, network.image_px, on_progress=report, **how)
-        )
+        found = measure_scales(network, stream(pictures, network.images, on_progress=report, **how))
     chosen = choose_layers(found, [name for name in layers.split(",") if name])
     title = f"{network.title}: {len(pictures):,} pictures{class_name and f' of {class_name}'}"
     rows = [row for layer in found for row in layer.rows()]
@@ -130,7 +130,8 @@ def cam(  # noqa: PLR0913
     """Class activation maps side by side: `convgate view cam cat.jpg --model run`."""
     from convgate.cli.rivals import open_device
     from convgate.cli.survey import progress
-    from convgate.view import compare_maps, comparison, figure, find_pictures, open_networks
+    from convgate.networks import open_networks
+    from convgate.view import compare_maps, comparison, figure, find_pictures
     from convgate.view.cam_picture import draw_maps
 
     figure.check_picture(out)

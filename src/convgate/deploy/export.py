@@ -9,7 +9,6 @@ from textwrap import fill
 import torch
 from torch import Tensor, nn
 
-from convgate.deploy.accuracy import Labelled, top1
 from convgate.deploy.onnx import Forward
 from convgate.deploy.runtimes import FORMATS, Conversion
 from convgate.deploy.verify import (
@@ -22,9 +21,10 @@ from convgate.deploy.verify import (
 from convgate.errors import InputError, unknown
 from convgate.folding import fold, folded
 from convgate.measure.settings import DTYPES
-from convgate.networks.card import About
-from convgate.networks.opening import Source
-from convgate.networks.preprocessing import ImageSpec
+from convgate.networks.card import Card
+from convgate.networks.labelled import Labelled, accuracy
+from convgate.networks.opening import Network, check_task
+from convgate.networks.preprocessing import Preprocessing
 from convgate.storage import staging
 
 EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
@@ -38,14 +38,14 @@ class Exported:
 
     Args:
         files: The file, or both files of OpenVINO.
-        about: What they say of themselves.
+        card: What they say of themselves.
         difference: Largest norm of a difference to the eager network over that of its output.
         largest: Largest magnitude inside the network; None where it was not asked for.
         fixed_by_network: Whether the size is fixed unasked, for the network takes no other.
     """
 
     files: tuple[Path, ...]
-    about: About
+    card: Card
     difference: float
     largest: float | None = None
     fixed_by_network: bool = False
@@ -55,30 +55,30 @@ class Exported:
         return "\n".join([*lines, *map(str, self.files)])
 
     def _lines(self) -> Iterator[str]:
-        about = self.about
-        size = "x".join(map(str, about.images.input_size)) if about.images else "?"
+        card = self.card
+        size = "x".join(map(str, card.images.input_size)) if card.images else "?"
         why = ", for the network takes no other" if self.fixed_by_network else ""
-        taken = f"{size} only{why}" if about.fixed_size else f"{size} or another size"
-        yield f"{about.name}, {about.dtype}, weights: {about.weights}"
+        taken = f"{size} only{why}" if card.fixed_size else f"{size} or another size"
+        yield f"{card.name}, {card.dtype}, weights: {card.weights}"
         yield f"images of {taken}; any batch"
-        yield from (f"folded: {line}".replace("folded: not", "not", 1) for line in about.folded)
+        yield from (f"folded: {line}".replace("folded: not", "not", 1) for line in card.folded)
         yield (
             f"largest difference to the eager network: {self.difference:.1e} of its output's norm"
         )
         if self.largest is not None:
             yield f"largest number inside: {self.largest:.4g}; float16 holds 65504"
-        if about.scores:
+        if card.scores:
             yield (
-                f"top-1 on {about.scores['images']:,.0f} images: "
-                f"{about.scores['top1_eager']:.2f} % eager, "
-                f"{about.scores[f'top1_{about.dtype}']:.2f} % {about.dtype}"
+                f"top-1 on {card.scores['images']:,.0f} images: "
+                f"{card.scores['top1_eager']:.2f} % eager, "
+                f"{card.scores[f'top1_{card.dtype}']:.2f} % {card.dtype}"
             )
-        elif about.dtype == "int8":
+        elif card.dtype == "int8":
             yield "accuracy not measured; give --validate FOLDER"
 
 
 def export(
-    source: Source,
+    source: Network,
     form: str,
     out: Path,
     *,
@@ -111,15 +111,16 @@ def export(
             differs, numbers beyond float16, a missing extra, or a file that is there; nothing is
             written then.
     """
-    spec = _check(form, out, dtype, source.about, calibration, force)
+    check_task(source, "classify", "an export")
+    spec = _check(form, out, dtype, source.card, calibration, force)
     (runtime, file), threads = FORMATS[form], torch.get_num_threads()
     x = _random_images(spec) if calibration is None else calibration
     fixed = fixed_size or has_fixed_size(source.model)
     with staging(out) as part:
-        about, lean, largest = _checked(source, x, dtype, fixed)
+        card, lean, largest = _checked(source, x, dtype, fixed)
         graph = runtime.graph(
             Conversion(
-                name=about.name,
+                name=card.name,
                 model=lean,
                 images=x[:EXAMPLE_BATCH],
                 dtype=dtype,
@@ -130,18 +131,18 @@ def export(
         )
         if validation is not None:
             run = runtime.run(graph, "float32", threads, 1)
-            about = replace(about, scores=_scores(source.model, run, spec, dtype, validation))
+            card = replace(card, scores=_scores(source.model, run, spec, dtype, validation))
         staged = part / out.name
-        file.write(graph, about.to_json(), staged, dtype)
+        file.write(graph, card.to_json(), staged, dtype)
         run, _ = file.read(staged, threads)
         images = inputs_to_compare(x, fixed_size=fixed)
         kind = DTYPES.get(dtype, torch.int8)
-        difference = verify(about.name, run, source.model, images, kind)
+        difference = verify(card.name, run, source.model, images, kind)
         for path in file.files(staged):
             path.replace(out.with_name(path.name))
     return Exported(
         files=file.files(out),
-        about=about,
+        card=card,
         difference=difference,
         largest=largest,
         fixed_by_network=fixed and not fixed_size,
@@ -149,16 +150,16 @@ def export(
 
 
 def _checked(
-    source: Source, x: Tensor, dtype: str, fixed: bool
-) -> tuple[About, nn.Module, float | None]:
+    source: Network, x: Tensor, dtype: str, fixed: bool
+) -> tuple[Card, nn.Module, float | None]:
     """Return the card, the folded network and its largest number, where float16 asks for it."""
-    name, model = source.about.name, source.model
+    name, model = source.card.name, source.model
     check_size(model, x[:1])
     check_deterministic(name, model, x[:1])
     largest = check_range(name, model, x) if dtype == "float16" else None
     lean, changes = fold_if_it_can(model, x[:1])
-    about = replace(source.about, fixed_size=fixed, dtype=dtype, folded=changes)  # type: ignore[arg-type]
-    return about, lean, largest
+    card = replace(source.card, fixed_size=fixed, dtype=dtype, folded=changes)  # type: ignore[arg-type]
+    return card, lean, largest
 
 
 def fold_if_it_can(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
@@ -176,23 +177,23 @@ def has_fixed_size(model: nn.Module) -> bool:
     return bool((getattr(model, "pretrained_cfg", None) or {}).get("fixed_input_size"))
 
 
-def _random_images(spec: ImageSpec) -> Tensor:
+def _random_images(spec: Preprocessing) -> Tensor:
     return torch.randn(MIN_IMAGES, *spec.input_size, generator=torch.Generator().manual_seed(0))
 
 
 def _scores(
-    model: nn.Module, run: Forward, spec: ImageSpec, dtype: str, validation: Labelled
+    model: nn.Module, run: Forward, spec: Preprocessing, dtype: str, validation: Labelled
 ) -> dict[str, float]:
     return {
         "images": len(validation.files),
-        "top1_eager": top1(model, validation, spec),
-        f"top1_{dtype}": top1(run, validation, spec),
+        "top1_eager": accuracy(model, validation, spec)["top1"],
+        f"top1_{dtype}": accuracy(run, validation, spec)["top1"],
     }
 
 
 def _check(
-    form: str, out: Path, dtype: str, about: About, calibration: Tensor | None, force: bool
-) -> ImageSpec:
+    form: str, out: Path, dtype: str, card: Card, calibration: Tensor | None, force: bool
+) -> Preprocessing:
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     _, file = FORMATS[form]
@@ -205,9 +206,9 @@ def _check(
     _check_free(file.files(out), force)
     if dtype == "int8" and calibration is None:
         raise InputError("int8 takes its ranges from pictures; give a folder of them (--calibrate)")
-    if about.images is None:
-        raise InputError(f"{about.name} notes no image size; build it through timm")
-    return about.images
+    if card.images is None:
+        raise InputError(f"{card.name} notes no image size; build it through timm")
+    return card.images
 
 
 def _check_free(files: tuple[Path, ...], force: bool) -> None:

@@ -1,99 +1,300 @@
-"""Classify pictures with any file that was shipped, prepared as the file itself says."""
+"""What is on pictures: classes, objects or pixels, by any network that can be opened."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
+from PIL import Image
+from torch import Tensor
 
-from convgate.deploy.onnx import Forward
-from convgate.deploy.runtimes import open_file
+from convgate.deploy.runtimes import FORMATS, open_file
 from convgate.errors import InputError
-from convgate.networks.card import About
+from convgate.networks.card import Card
 from convgate.networks.labels import described
-from convgate.networks.opening import open_source
+from convgate.networks.opening import Network, open_network
+from convgate.networks.preprocessing import Preprocessing
+from convgate.pictures.archives import FolderTree, open_tree
+from convgate.pictures.decoding import EXTENSIONS, from_tensor
+from convgate.pictures.labelled import FilePictures
+from convgate.storage import replacing
+from convgate.tables import Table
+from convgate.train.drawing import Found, draw_classes, draw_objects
 
 TOP = 5
 BATCH = 16
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A network made ready, and what its file says."""
+class Predictor:
+    """A network made ready to predict: torch's own, or the graph of an exported file."""
 
-    run: Forward
-    about: About
+    run: Callable[[Any], Any]
+    card: Card
+    ref: str
+
+    @property
+    def images(self) -> Preprocessing:
+        """How a picture becomes an input; raises InputError where nobody says."""
+        if self.card.images is None:
+            raise InputError(f"{self.ref}: does not say how to prepare a picture; export it anew")
+        return self.card.images
 
 
 @dataclass(frozen=True)
 class Guess:
     """One class, in words where ImageNet has them, and its probability, 0 to 1."""
 
-    name: str
+    label: str
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The most probable classes of one picture, the best first."""
+    """What was seen in one picture.
 
-    image: Path
-    top: tuple[Guess, ...]
+    Attributes:
+        image: The picture's file, or its place in an archive.
+        classes: The most probable classes, the best first, of a classifier.
+        objects: What a detector found, the best first.
+        shares: Of a segmenter: class -> share of the pixels in percent, background left out.
+        drawing: The file that shows it, if one was asked for.
+    """
+
+    image: str
+    classes: tuple[Guess, ...] = ()
+    objects: tuple[Found, ...] = ()
+    shares: dict[str, float] | None = None
+    drawing: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
-        return {"image": str(self.image), "top": [asdict(guess) for guess in self.top]}
+        """Return JSON types, without what the network's task does not give."""
+        table = asdict(self)
+        if self.classes:
+            return {"image": self.image, "classes": table["classes"]}
+        kept = "objects" if self.shares is None else "shares"
+        drawing = None if self.drawing is None else str(self.drawing)
+        return {"image": self.image, kept: table[kept], "drawing": drawing}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the rows of a table: picture, what, how sure or how much, where."""
+        found = [(guess.label, f"{guess.probability:.1%}", "") for guess in self.classes]
+        for seen in self.objects:
+            box = ", ".join(f"{side:.0f}" for side in seen.box)
+            found.append((seen.label, f"{seen.score:.1%}", box))
+        found += [(name, f"{share:.1f} %", "") for name, share in (self.shares or {}).items()]
+        found = found or [("nothing", "", "")]
+        name = Path(self.image).name
+        return [(name if i == 0 else "", *row) for i, row in enumerate(found)]
 
 
-def open_classifier(path: Path, *, data: Path | None = None) -> Classifier:
-    """Open a run, a weights file, a hub folder, an ONNX file or an OpenVINO IR.
+class Predictions(tuple[Prediction, ...]):
+    """Predictions, one a picture; prints as a table."""
 
-    Args:
-        path: The file or folder.
-        data: For a run that did not note its images' mean and deviation: where its data lies.
+    def table(self) -> Table:
+        """Return one row for everything that was seen."""
+        rows = [row for prediction in self for row in prediction.rows()]
+        boxed = any(row[3] for row in rows)
+        shared = any(prediction.shares is not None for prediction in self)
+        head = ("image", "class", "share" if shared else "probability", "box")
+        width = 4 if boxed else 3
+        return Table(head[:width], tuple(row[:width] for row in rows))
+
+    def __str__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+
+def open_predictor(ref: str | Path, **options: Any) -> Predictor:
+    """Open what can predict: all that `open_network` takes, an .onnx file, or an OpenVINO .xml.
 
     Raises:
-        InputError: for a file that is not there, or says nothing of itself.
-        CorruptFile: for a damaged one.
+        InputError: for what is none of these.
+        CorruptFile: for a damaged file.
     """
-    if not path.exists():
-        raise InputError(f"--model {path}: there is no such file or folder")
-    exported = open_file(path)
-    if exported is not None:
-        return Classifier(*exported)
-    source = open_source(str(path), data=data)
-    return Classifier(source.model, source.about)
+    path = Path(ref)
+    suffixes = [file.suffix for _, file in FORMATS.values()]
+    if path.suffix in suffixes and not path.is_file():
+        raise InputError(f"{path}: there is no such file or folder")
+    opened = open_file(path)
+    if opened is not None:
+        return Predictor(*opened, str(path))
+    return _ready(open_network(ref, **options), {})
 
 
-def predict(classifier: Classifier, images: Sequence[Path]) -> list[Prediction]:
-    """Return the `TOP` most probable classes of each picture.
+def predict(
+    network: str | Path | Network | Predictor,
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    threshold: float = 0.5,
+    force: bool = False,
+    **options: Any,
+) -> Predictions:
+    """Say what is on pictures, prepared as the network's own card says.
 
     Args:
-        classifier: What to run.
-        images: Image files.
+        network: What `open_predictor` takes, or what it or `open_network` gave.
+        images: Picture files, folders or zip archives of pictures.
+        out: Of detection and segmentation: a folder that gets one PNG a picture, named after it;
+            or the PNG of a lone picture.
+        threshold: The smallest score of an object.
+        force: Overwrite drawings that are there.
+        options: Of `open_network`.
 
     Raises:
-        InputError: if a file is not there, or the network's file does not say how to prepare it.
-        CorruptFile: for a file that is no image.
+        InputError: if something is not there, the network has learned nothing, or its file does
+            not say how to prepare a picture.
+        CorruptFile: for a damaged picture or network.
     """
-    spec, found = classifier.about.images, []
-    if spec is None:
+    ready = _ready(network, options)
+    if ready.card.is_random:
         raise InputError(
-            f"{classifier.about.name}: its file does not say how to prepare a picture; export it "
-            "through timm"
+            f"{ready.ref}: its weights are random, so it has nothing to say of a picture; give "
+            "--pretrained, --weights FILE or a trained network"
         )
-    for start in range(0, len(images), BATCH):
-        part = images[start : start + BATCH]
+    paths = [images] if isinstance(images, (str, Path)) else list(images)
+    pictures = [picture for path in paths for picture in _pictures(Path(path))]
+    if ready.card.task == "classify":
+        if out is not None:
+            raise InputError(f"--out {out}: a classifier draws nothing; do without")
+        return Predictions(_classify(ready, pictures))
+    drawings = _drawings(pictures, None if out is None else Path(out), force)
+    for _, load in pictures if out is not None else ():
+        load()  # what is damaged is told before anything is written
+    see = _pixels if ready.card.task == "segment" else _objects
+    return Predictions(
+        [
+            _drawn(see(ready, name, load(), threshold), drawing)
+            for (name, load), drawing in zip(pictures, drawings, strict=True)
+        ]
+    )
+
+
+Picture = tuple[str, Callable[[], Image.Image]]
+Seen = tuple[Prediction, Image.Image]
+
+
+def _ready(network: str | Path | Network | Predictor, options: dict[str, Any]) -> Predictor:
+    if isinstance(network, Predictor):
+        return network
+    if isinstance(network, Network):
+        return Predictor(network.model, network.card, network.ref)
+    return open_predictor(network, **options)
+
+
+def _pictures(path: Path) -> list[Picture]:
+    """List one picture file, or the pictures of a folder or archive; nothing is decoded yet."""
+    if path.is_file() and not is_zipfile(path):
+        tree: Any = FolderTree(path.parent)
+        names, shown = [path.name], [str(path)]
+    elif not path.exists():
+        raise InputError(f"{path}: there is no such picture, folder or archive")
+    else:
+        tree = open_tree(path)
+        names = [name for name in tree.files("") if name.lower().endswith(EXTENSIONS)]
+        shown = [f"{path}/{name}" for name in names]
+    if not names:
+        raise InputError(f"{path}: holds no picture ({', '.join(EXTENSIONS)})")
+    files = FilePictures(tree, names, torch.zeros(len(names), dtype=torch.long))
+    return [(name, lambda i=i: files.load(i)) for i, name in enumerate(shown)]  # type: ignore[misc]
+
+
+def _classify(network: Predictor, pictures: Sequence[Picture]) -> Iterator[Prediction]:
+    for start in range(0, len(pictures), BATCH):
+        part = pictures[start : start + BATCH]
+        x = torch.stack([network.images.tensor(load()) for _, load in part])
         with torch.inference_mode():
-            odds = classifier.run(spec.batch(part)).float().softmax(1)
-        best = odds.topk(min(TOP, odds.shape[1]))
-        for image, values, places in zip(part, best.values, best.indices, strict=True):
+            shares = network.run(x).float().softmax(1)
+        best = shares.topk(min(TOP, shares.shape[1]))
+        for (name, _), values, places in zip(part, best.values, best.indices, strict=True):
             pairs = zip(places.tolist(), values.tolist(), strict=True)
-            top = tuple(Guess(_name(classifier.about, place), odd) for place, odd in pairs)
-            found.append(Prediction(image, top))
-    return found
+            guesses = tuple(Guess(_label(network.card, place), share) for place, share in pairs)
+            yield Prediction(image=name, classes=guesses)
 
 
-def _name(about: About, place: int) -> str:
-    return described(about.classes[place]) if about.classes else f"class {place}"
+def _label(card: Card, place: int) -> str:
+    return described(card.classes[place]) if card.classes else f"class {place}"
+
+
+def _objects(network: Predictor, name: str, whole: Image.Image, threshold: float) -> Seen:
+    pixels = network.images.pixels(whole)
+    with torch.inference_mode():
+        (given,) = network.run([network.images.normalise(pixels)])
+    kept = given["scores"] >= threshold
+    rows = zip(*(given[key][kept].tolist() for key in ("labels", "scores", "boxes")), strict=True)
+    classes = network.card.classes
+    here = [Found(classes[label - 1], score, tuple(box)) for label, score, box in rows]
+    masks = given["masks"][kept, 0] > 0.5 if "masks" in given else None
+    scale = max(whole.size) / max(pixels.shape[1:])
+    there = tuple(replace(f, box=_scaled(f.box, scale)) for f in here)
+    drawn = draw_objects(from_tensor(pixels), here, masks, classes)
+    return Prediction(image=name, objects=there), drawn
+
+
+def _scaled(box: tuple[float, ...], scale: float) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (scale * side for side in box)
+    return left, top, right, bottom
+
+
+def _pixels(network: Predictor, name: str, whole: Image.Image, threshold: float) -> Seen:
+    pixels = network.images.pixels(whole)
+    with torch.inference_mode():
+        found: Tensor = network.run(network.images.normalise(pixels).unsqueeze(0))
+    seen = found.argmax(1)[0]
+    classes = network.card.classes
+    counts = seen.flatten().bincount(minlength=len(classes) + 1)[1:]
+    shares = zip(classes, (100 * counts / seen.numel()).tolist(), strict=True)
+    prediction = Prediction(image=name, shares={label: x for label, x in shares if x})
+    return prediction, draw_classes(from_tensor(pixels), seen)
+
+
+def _drawn(seen: Seen, drawing: Path | None) -> Prediction:
+    prediction, image = seen
+    if drawing is None:
+        return prediction
+    drawing.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(drawing) as file:
+        image.save(file, "PNG")
+    return replace(prediction, drawing=drawing)
+
+
+def _drawings(pictures: Sequence[Picture], out: Path | None, force: bool) -> Sequence[Path | None]:
+    """Name the drawings.
+
+    Raises:
+        InputError: for a name that is taken, or that cannot hold them.
+    """
+    if out is None:
+        return [None] * len(pictures)
+    if out.suffix.lower() == ".png" and not out.is_dir():
+        if len(pictures) != 1:
+            raise InputError(f"{out}: one file for {len(pictures)} pictures; name a folder")
+        names = [out]
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose a folder for the drawings")
+    else:
+        names = _numbered(out, [Path(picture).stem for picture, _ in pictures])
+    originals = {Path(picture).resolve() for picture, _ in pictures}
+    for name in names:
+        if name.resolve() in originals:
+            raise InputError(f"{name}: the drawing would replace the picture; choose another place")
+        if name.exists() and not force:
+            raise InputError(f"{name}: exists already; choose another place, or add --force")
+    return names
+
+
+def _numbered(folder: Path, stems: Sequence[str]) -> list[Path]:
+    """Return one file a picture; those of one name from several folders get a number."""
+    names: list[Path] = []
+    for stem in stems:
+        name, number = folder / f"{stem}.png", 1
+        while name in names:
+            number += 1
+            name = folder / f"{stem}-{number}.png"
+        names.append(name)
+    return names

@@ -26,7 +26,7 @@ from convgate.deploy.openvino import (
 )
 from convgate.errors import InputError, unknown
 from convgate.measure.settings import DTYPES, Setting
-from convgate.networks.card import About, read_about
+from convgate.networks.card import Card, read_card
 
 FLOATS = ("float32", "bfloat16", "float16")
 ONNX = ("onnx", "onnxscript")
@@ -209,7 +209,7 @@ def check_parts(name: str, parts: int, batch: int) -> None:
         )
 
 
-def open_file(path: Path) -> tuple[Forward, About] | None:
+def open_file(path: Path) -> tuple[Forward, Card] | None:
     """Open an exported file: its network, ready to run, and its card; None for another suffix.
 
     Raises:
@@ -219,5 +219,5 @@ def open_file(path: Path) -> tuple[Forward, About] | None:
     for _, form in FORMATS.values():
         if path.suffix == form.suffix:
             forward, card = form.read(path, torch.get_num_threads())
-            return forward, read_about(card, path)
+            return forward, read_card(card, path)
     return None

@@ -1,68 +1,92 @@
-"""What a shipped file says of itself: network, classes, images, versions, command."""
+"""What a file of a network says of it: one record for weights, hub folders, ONNX and OpenVINO."""
 
 import json
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.networks.preprocessing import ImageSpec
-from convgate.train.recipe import GateSpec
+from convgate.networks.preprocessing import Preprocessing
+from convgate.networks.specs import DetectorSpec, GateSpec, Task
+from convgate.storage import load_weights, save_weights
 
 KEY = "convgate"
-"""The name under which every format carries this record, as JSON."""
+"""The name under which every format carries the card, as JSON."""
+VERSION = 1
+RANDOM = "random"
 _PACKAGES = ("convgate", "torch", "timm", "torchvision", "onnx", "openvino", "nncf")
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """One record for a hub folder, an ONNX file and an OpenVINO IR alike.
+class Card:
+    """A network in words: enough to build it, to show it a picture, and to read its answer.
 
     Args:
-        model: The backbone's name.
-        options: What it was built with.
-        gate: The gate in it, and where; None for the plain backbone.
-        weights: Where the numbers come from: a run, a file, the library, or "random".
+        version: Of this record.
+        task: What it was made for.
+        model: The backbone's name; empty for a network that somebody built himself.
+        options: What the backbone was built with.
+        gates: The gates in it, in the order in which they came.
+        detector: What sits on the backbone; None for a classifier.
         classes: Names in the order of the outputs; empty where they are not known.
+        weights: Where the numbers come from: a run, a file, the library, or "random".
         images: How a picture becomes an input; None where nobody says.
         fixed_size: Whether only images of that size go in.
         dtype: Of the arithmetic.
-        folded: What `convgate.folding` changed and at how many places, or why it did nothing.
+        folded: What `convgate.fold` changed and at how many places, or why it did nothing.
         scores: Measured on the way, as "top1_float32", in percent.
         versions: Of Python and the packages that wrote the file.
         command: What wrote it.
+        recipe: The TOML of the run that trained it; empty elsewhere.
     """
 
-    model: str
+    version: int = VERSION
+    task: Task = "classify"
+    model: str = ""
     options: dict[str, object] = field(default_factory=dict)
-    gate: GateSpec | None = None
-    weights: str = "random"
+    gates: tuple[GateSpec, ...] = ()
+    detector: DetectorSpec | None = None
     classes: tuple[str, ...] = ()
-    images: ImageSpec | None = None
+    weights: str = RANDOM
+    images: Preprocessing | None = None
     fixed_size: bool = False
     dtype: Literal["float32", "float16", "int8"] = "float32"
     folded: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: installed())
     command: str = field(default_factory=lambda: typed())
+    recipe: str = ""
 
     @property
     def name(self) -> str:
-        """The backbone, and its gate where it has one."""
-        return self.model if self.gate is None else f"{self.model} + {self.gate.name}"
+        """The network in a few words: "mask_rcnn on resnet50 + se"."""
+        backbone = " ".join([self.model or "a network of its own", *map(_gate_words, self.gates)])
+        return backbone if self.detector is None else f"{self.detector.name} on {backbone}"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether nothing was ever learned."""
+        return self.weights.startswith(RANDOM)
 
     def to_json(self) -> str:
-        """Return one line that `read_about` reads back to an equal record."""
+        """Return one line that `read_card` reads back to an equal record."""
         return json.dumps(spec.to_table(self))
 
 
-def read_about(text: str | None, path: Path) -> About:
-    """Read the record of the file at ``path``.
+def _gate_words(gate: GateSpec) -> str:
+    return f"without {gate.replaces}" if gate.name == "none" else f"+ {gate.name}"
+
+
+def read_card(text: str | None, path: Path) -> Card:
+    """Read the card of the file at ``path``.
 
     Raises:
         InputError: if the file carries none: it is somebody else's.
@@ -70,16 +94,37 @@ def read_about(text: str | None, path: Path) -> About:
     """
     if text is None:
         raise InputError(
-            f"{path}: carries no description of its classes and images, so convgate did not "
-            "write it; export the network with convgate"
+            f"{path}: does not say which network it holds, so convgate did not write it; give the "
+            "network by its name, and the file with --weights"
         )
     try:
         table = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         table = None
     if not isinstance(table, dict):
-        raise CorruptFile(f"{path}: its description is damaged; export the network again")
-    return spec.parse(About, table, name=str(path))
+        raise CorruptFile(f"{path}: its description is damaged; write it again")
+    if table.get("version", VERSION) != VERSION:
+        raise InputError(
+            f"{path}: its description has version {table['version']!r}, and this convgate reads "
+            f"{VERSION}; use the convgate that wrote it"
+        )
+    return spec.parse(Card, table, name=str(path))
+
+
+def save_network(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
+    """Write weights and their card as a safetensors file, in one step."""
+    save_weights(path, weights, {"format": "pt", KEY: card.to_json()})
+
+
+def load_network(path: Path) -> tuple[dict[str, Tensor], Card]:
+    """Read what `save_network` wrote.
+
+    Raises:
+        InputError: if there is no such file, or it carries no card.
+        CorruptFile: if it is damaged.
+    """
+    weights, metadata = load_weights(path)
+    return weights, read_card(metadata.get(KEY), path)
 
 
 def installed() -> dict[str, str]:
@@ -96,3 +141,15 @@ def installed() -> dict[str, str]:
 def typed() -> str:
     """Return the command line of this process, its program by name alone."""
     return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+
+
+def pretty(card: Card) -> dict[str, Any]:
+    """Return what a person asks first: name, weights, classes, images."""
+    size = "x".join(map(str, card.images.input_size)) if card.images else "unknown"
+    return {
+        "network": card.name,
+        "task": card.task,
+        "weights": card.weights,
+        "classes": len(card.classes) or "unknown",
+        "images": size,
+    }

@@ -1,4 +1,7 @@
-"""The hub layout: a folder of config.json and model.safetensors that timm's own loader reads."""
+"""The hub layout: a folder of config.json and model.safetensors that timm's own loader reads.
+
+A gated network is one more name of timm's, `convgate_gated`, so that its loader builds it.
+"""
 
 import copy
 import json
@@ -8,60 +11,105 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from timm.models import save_for_hf
+from timm.models import load_pretrained, register_model, resolve_pretrained_cfg, save_for_hf
 from torch import nn
 
 import convgate.models  # noqa: F401  registers the names in timm
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
 from convgate.models.create import TORCHVISION
-from convgate.networks.card import KEY, About, read_about
-from convgate.networks.gated import GATED
-from convgate.networks.preprocessing import spec_of_timm
+from convgate.networks.build import add_gate
+from convgate.networks.card import KEY, Card, read_card
+from convgate.networks.preprocessing import of_timm
+from convgate.networks.specs import GateSpec
 from convgate.storage import check_new_folder, staging
 
 CONFIG = "config.json"
+GATED = "convgate_gated"
 
 
-def save_hub(model: nn.Module, about: About, folder: Path) -> None:
+@register_model
+def convgate_gated(
+    pretrained: bool = False,
+    *,
+    base: str = "",
+    gates: list[dict[str, Any]] | None = None,
+    pretrained_cfg: Any = None,
+    pretrained_cfg_overlay: Any = None,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a backbone with its gates; a hub folder of `save_hub` names this and its arguments.
+
+    Args:
+        pretrained: Load the weights of the folder.
+        base: The backbone's name.
+        gates: The fields of each `GateSpec`.
+        pretrained_cfg: timm's record of the folder.
+        pretrained_cfg_overlay: Entries over those.
+        kwargs: The backbone's own.
+
+    Raises:
+        InputError: without a base or gate, or for one that does not fit the other.
+    """
+    if not base or not gates:
+        raise InputError(f"{GATED} is built from a folder: timm.create_model('local-dir:FOLDER')")
+    if kwargs.pop("features_only", False):
+        raise InputError(f"{base} with a gate has no features_only form; use forward_intermediates")
+    record: Any = resolve_pretrained_cfg(GATED, pretrained_cfg, pretrained_cfg_overlay)
+    source = record.to_dict()
+    kwargs = {k: v for k, v in kwargs.items() if k not in ("cache_dir", "pretrained_model_args")}
+    kwargs = {"num_classes": source["num_classes"], **kwargs}
+    model: Any = timm.create_model(base, **kwargs)
+    for gate in gates:
+        add_gate(model, spec.parse(GateSpec, gate, name=GATED))
+    model.pretrained_cfg = model.default_cfg = source
+    if pretrained:
+        channels = kwargs.get("in_chans", 3)
+        load_pretrained(model, source, num_classes=model.num_classes, in_chans=channels)
+    return model
+
+
+def save_hub(model: nn.Module, card: Card, folder: Path) -> None:
     """Write a folder from which `timm.create_model("local-dir:FOLDER", pretrained=True)` builds.
 
     The folder is loaded back by timm and its output compared, bit for bit, before it gets its
-    name. A gated network is called "convgate_gated" there, with its backbone and gate as
-    arguments: timm builds it where `convgate.deploy` is imported, and elsewhere says that the name
-    is unknown, rather than leave the gate out.
+    name. A gated network is called "convgate_gated" there, with its backbone and gates as
+    arguments: timm builds it where `convgate.networks` is imported, and elsewhere says that the
+    name is unknown, rather than leave the gates out.
 
     Args:
         model: The network, one of timm's or ours.
-        about: What it is.
+        card: What it is.
         folder: Where to; new or empty.
 
     Raises:
         InputError: for a network that timm does not build, a folder that holds something, or a
             network that came back another.
     """
-    if about.model.startswith(TORCHVISION):
-        bare = about.model.removeprefix(TORCHVISION)
-        raise InputError(f"{about.model} is not in timm, which the hub layout is for; use {bare!r}")
+    if card.task != "classify":
+        raise InputError(f"{card.name} is made to {card.task}; the hub layout is for classifiers")
+    if card.model.startswith(TORCHVISION):
+        bare = card.model.removeprefix(TORCHVISION)
+        raise InputError(f"{card.model} is not in timm, which the hub layout is for; use {bare!r}")
     check_new_folder(folder)
     with staging(folder) as part:
         twin = copy.copy(model)
-        twin.pretrained_cfg = _config(model, about)  # type: ignore[assignment]
-        told: dict[str, Any] = {KEY: spec.to_table(about)}
-        if about.classes:
-            told["label_names"] = list(about.classes)
+        twin.pretrained_cfg = _config(model, card)  # type: ignore[assignment]
+        entries: dict[str, Any] = {KEY: spec.to_table(card)}
+        if card.classes:
+            entries["label_names"] = list(card.classes)
         save_for_hf(
             twin,
             str(part),
-            model_config=told,
-            model_args=_arguments(about),
+            model_config=entries,
+            model_args=_arguments(card),
             safe_serialization=True,
         )
-        _check_same(model, part, about)
+        _check_same(model, part, card)
         part.replace(folder)
 
 
-def load_hub(folder: Path) -> tuple[nn.Module, About]:
+def load_hub(folder: Path) -> tuple[nn.Module, Card]:
     """Build the network of a hub folder, ours or anybody's, in evaluation mode.
 
     Raises:
@@ -77,39 +125,41 @@ def load_hub(folder: Path) -> tuple[nn.Module, About]:
         reason = " ".join(str(error).split())[:200]
         raise CorruptFile(f"{folder}: timm cannot load it ({reason}); export it again") from None
     if KEY in config:
-        return model, read_about(json.dumps(config[KEY]), folder / CONFIG)
+        return model, read_card(json.dumps(config[KEY]), folder / CONFIG)
     labels = config.get("label_names") or ()
     names = labels.values() if isinstance(labels, dict) else labels
-    about = About(
+    card = Card(
         model=config["architecture"],
+        options={"num_classes": model.num_classes},
         weights=folder.name,
         classes=tuple(map(str, names)),
-        images=spec_of_timm(model.pretrained_cfg),
+        images=of_timm(model.pretrained_cfg),
     )
-    return model, about
+    return model, card
 
 
-def _config(model: nn.Module, about: About) -> dict[str, Any]:
-    """Return timm's record of the network with the images and name that ``about`` gives."""
+def _config(model: nn.Module, card: Card) -> dict[str, Any]:
+    """Return timm's record of the network with the images and name that its card gives."""
     config: dict[str, Any] = dict(getattr(model, "pretrained_cfg", {}))
-    if about.images is not None:
-        shown = about.images
+    if card.images is not None:
+        shown = card.images
         config |= {"input_size": shown.input_size, "mean": shown.mean, "std": shown.std}
-    if about.gate is not None:
+    if card.gates:
         config["architecture"] = GATED
     return config | {"num_classes": model.num_classes}
 
 
-def _arguments(about: About) -> dict[str, Any]:
-    if about.gate is None:
-        return about.options
-    return {"base": about.model, "gate": spec.to_table(about.gate), **about.options}
+def _arguments(card: Card) -> dict[str, Any]:
+    if not card.gates:
+        return card.options
+    gates = [spec.to_table(gate) for gate in card.gates]
+    return {"base": card.model, "gates": gates, **card.options}
 
 
-def _check_same(model: nn.Module, folder: Path, about: About) -> None:
+def _check_same(model: nn.Module, folder: Path, card: Card) -> None:
     again, _ = load_hub(folder)
-    size = about.images.input_size if about.images else (3, 224, 224)
+    size = card.images.input_size if card.images else (3, 224, 224)
     x = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         if not torch.equal(again(x), model(x)):
-            raise InputError(f"{about.name}: timm builds another network from its folder")
+            raise InputError(f"{card.name}: timm builds another network from its folder")

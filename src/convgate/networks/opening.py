@@ -1,122 +1,299 @@
-"""Open what can be shipped: a run, a gated weights file, a hub folder, or a network by name."""
+"""One door for networks: a name, a run, a weights file or a hub folder becomes a `Network`."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.models import create_model
-from convgate.models import load_weights as load_into
+from convgate.models import create_model, library_of
 from convgate.models.create import TORCHVISION
-from convgate.networks.card import About
+from convgate.networks.build import build_network
+from convgate.networks.card import Card, load_network
 from convgate.networks.hub import CONFIG, load_hub
-from convgate.networks.labels import imagenet_classes
-from convgate.networks.preprocessing import ImageSpec, spec_of_timm, spec_of_torchvision
-from convgate.storage import load_weights
-from convgate.train.build import add_gate
-from convgate.train.recipe import GateSpec
-from convgate.train.trained import Trained, read_trained
+from convgate.networks.labels import described, imagenet_classes
+from convgate.networks.preprocessing import Preprocessing, noted_images
+from convgate.networks.specs import ModelSpec
+from convgate.pictures.decoding import EXTENSIONS
+from convgate.storage import LAST, WEIGHTS
 
-FILES = (".safetensors", ".pth", ".pt", ".onnx", ".xml")
+KINDS = (
+    "a name of `convgate ls models`, the folder of a finished run, a .safetensors file that "
+    "`convgate train` or `convgate insert` wrote, or a hub folder"
+)
+_FILES = {
+    ".onnx": "an ONNX file",
+    ".xml": "an OpenVINO file",
+    ".bin": "the weights of an OpenVINO file",
+    ".toml": "a recipe",
+    ".zip": "an archive",
+    **dict.fromkeys((".pth", ".pt", ".ckpt", ".tar"), "a file of weights alone"),
+    **dict.fromkeys(EXTENSIONS, "a picture"),
+}
+_SUFFIXES = {*_FILES, ".safetensors"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """A network in evaluation mode, and what is known of it."""
-
-    model: nn.Module
-    about: About
-
-
-def open_source(
-    name: str,
-    *,
-    weights: Path | None = None,
-    pretrained: bool = False,
-    data: Path | None = None,
-) -> Source:
-    """Open a network to ship.
+class Network:
+    """A network ready to be used, and what is known of it.
 
     Args:
-        name: The folder of a finished run or its weights file; a file that `convgate insert`
-            saved; a hub folder; or a name of `list_models()`.
-        weights: For a name: a checkpoint to load.
+        model: In evaluation mode, on its device.
+        card: What it is.
+        ref: What it was opened by.
+        label: A short name for tables and pictures.
+    """
+
+    model: nn.Module
+    card: Card
+    ref: str
+    label: str
+
+    @property
+    def title(self) -> str:
+        """The label, and a word where the weights are random."""
+        return f"{self.label} (random weights)" if self.card.is_random else self.label
+
+    @property
+    def images(self) -> Preprocessing:
+        """How a picture becomes an input; raises InputError where nobody says."""
+        if self.card.images is None:
+            raise InputError(
+                f"{self.label}: nothing says how it takes a picture; use one of timm's or ours"
+            )
+        return self.card.images
+
+    @property
+    def image_px(self) -> int:
+        """Height and width of its images."""
+        return self.images.image_px
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of its images."""
+        return self.images.input_size[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its outputs; empty where they are not known."""
+        return self.card.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.model.parameters()).device
+
+    def example(self, batch: int = 1) -> Tensor:
+        """Return images without content, (batch, C, H, W), on its device."""
+        return torch.zeros(batch, *self.images.input_size, device=self.device)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 (N, C, H, W) into what it takes, on its device."""
+        return self.images.normalise(pixels.to(self.device))
+
+    def class_name(self, index: int) -> str:
+        """Return what an output stands for, in words where ImageNet has them."""
+        return described(self.classes[index]) if self.classes else f"class {index}"
+
+
+def open_network(
+    ref: str | Path,
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    image_px: int = 0,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Open a network by whatever a user has of it.
+
+    Args:
+        ref: A name of `list_models()`, also with a weights tag or as "torchvision/NAME"; the folder
+            of a finished run; a .safetensors file that `train` or `insert` wrote; a hub folder.
         pretrained: For a name: fetch the library's default weights.
-        data: For a run that did not note its images' mean and deviation: where its data lies.
+        weights: For a name: a checkpoint to load.
+        image_px: Height and width of its images; its own where 0.
+        device: Where it runs.
 
     Raises:
-        InputError: for what is none of these, or options that do not go with it.
+        InputError: for what is none of these (saying what it is), or options that do not go with
+            it.
         CorruptFile: for a damaged file.
     """
-    path = Path(name)
-    if not path.exists():
-        return _by_name(name, weights, pretrained)
-    if weights is not None or pretrained:
-        raise InputError(f"{path}: has its own weights; do without other ones")
-    if path.is_dir() and (path / CONFIG).is_file():
-        return Source(*load_hub(path))
+    name, path = str(ref), Path(ref)
+    if image_px < 0:
+        raise InputError(f"image_px={image_px} leaves no image; give at least 1")
+    if not path.exists() or (_is_no_path(name) and _is_known(name)):
+        network = _by_name(name, None if weights is None else Path(weights), pretrained)
+    elif weights is not None or pretrained:
+        raise InputError(f"{name}: has its own weights; do without --weights and --pretrained")
+    else:
+        network = _by_path(path)
+    network.model.to(device).eval()
+    return _resized(network, image_px) if image_px else network
+
+
+def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
+    """Open several networks, as `open_network` does, under labels that tell them apart.
+
+    Raises:
+        InputError: as `open_network`, or for one given twice.
+    """
+    if not refs:
+        raise InputError("no network is named; give --model")
+    twice = next((ref for ref in refs if list(refs).count(ref) > 1), None)
+    if twice is not None:
+        raise InputError(f"model {twice!r} is given twice; give each model once")
+    networks = [open_network(ref, **options) for ref in refs]
+    labels = [network.label for network in networks]
+    return [
+        network if labels.count(network.label) == 1 else _told_apart(network)
+        for network in networks
+    ]
+
+
+def check_task(network: Network, task: str, what: str) -> None:
+    """Ask that a network was made for a task.
+
+    Raises:
+        InputError: naming what it was made for.
+    """
+    if network.card.task != task:
+        raise InputError(
+            f"{network.ref}: is made to {network.card.task}, and {what} takes networks that {task}"
+        )
+
+
+def start_from(ref: str | Path) -> ModelSpec:
+    """Return how a recipe starts from a network: its name, or the weights and gates of its file.
+
+    Raises:
+        InputError: as `open_network` does.
+    """
+    name, path = str(ref), Path(ref)
+    if not path.exists() or (_is_no_path(name) and _is_known(name)):
+        if _looks_like_a_path(name):
+            raise InputError(f"{name}: there is no such file or folder")
+        library_of(name)
+        return ModelSpec(name=name)
+    hub = path.is_dir() and (path / CONFIG).is_file()
+    file = path / "model.safetensors" if hub else weights_file(path)
+    card = load_hub(path)[1] if hub else load_network(file)[1]
+    options = dict(card.options)
+    outputs = options.pop("num_classes", None) or len(card.classes) or 1000
+    options.pop("in_chans", None)
+    return ModelSpec(
+        name=card.model,
+        options=options,
+        weights=str(file),
+        weights_classes=int(str(outputs)),
+        gates=card.gates,
+    )
+
+
+def weights_file(path: Path) -> Path:
+    """Return the weights of a run's folder, or the weights file that ``path`` is.
+
+    Raises:
+        InputError: for any other file or folder, saying what it is.
+    """
     if path.is_file():
-        _, metadata = load_weights(path)
-        if "insert" in metadata:
-            return _gated(path, metadata["insert"])
-    return _run(read_trained(path, data))
+        if path.suffix == ".safetensors":
+            return path
+        kind = _FILES.get(path.suffix.lower(), "a file of another kind")
+        way = "; name its network, and the file with --weights" if "weights alone" in kind else ""
+        raise InputError(f"{path}: is {kind}{way or f', and what is taken is {KINDS}'}")
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
+    if (path / LAST).is_file():
+        raise InputError(f"{path}: is a run that is not finished; train it to its end")
+    if (path / "study.db").is_file():
+        raise InputError(f"{path}: is a study; name one of its runs, below {path / 'trials'}")
+    raise InputError(f"{path}: is a folder without {WEIGHTS} or {CONFIG}; what is taken is {KINDS}")
 
 
-def _run(trained: Trained) -> Source:
-    network, recipe = trained.network(), trained.recipe
-    mean, std = trained.statistics()
-    side = recipe.data.image_px
-    channels = {} if trained.in_chans == 3 else {"in_chans": trained.in_chans}
-    about = About(
-        model=recipe.model.name,
-        options={"num_classes": len(trained.classes), **recipe.model.options, **channels},
-        gate=recipe.gate,
-        weights=f"trained on {recipe.data.name}",
-        classes=trained.classes,
-        images=ImageSpec(
-            input_size=(trained.in_chans, side, side), mean=mean, std=std, resize="square"
-        ),
-    )
-    return Source(network, about)
-
-
-def _gated(path: Path, text: str) -> Source:
+def _by_path(path: Path) -> Network:
+    if path.is_dir() and (path / CONFIG).is_file():
+        model, card = load_hub(path)
+        return Network(model, card, str(path), card.name)
+    file = weights_file(path)
+    weights, card = load_network(file)
+    if not card.model:
+        raise InputError(
+            f"{path}: holds the weights of a network that its owner built in Python; open it there"
+        )
+    model = build_network(card)
     try:
-        table = {key: value for key, value in json.loads(text).items() if value is not None}
-        model, name = table.pop("model"), table.pop("gate")
-    except (AttributeError, KeyError, ValueError) as error:
-        raise CorruptFile(f"{path}: its description is damaged ({error!r})") from None
-    gate = spec.parse(GateSpec, {**table, "name": name}, name=str(path))
-    network = create_model(model)
-    add_gate(network, gate)
-    load_into(network, path)
-    about = About(
-        model=model,
-        gate=gate,
-        weights=path.name,
-        classes=imagenet_classes(network, model),
-        images=noted_images(network, model),
-    )
-    return Source(network.eval(), about)
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptFile(f"{file}: does not fit its own description ({reason})") from None
+    return Network(model, card, str(path), card.name)
 
 
-def _by_name(name: str, weights: Path | None, pretrained: bool) -> Source:
-    if name.startswith((".", "/", "~")) or name.endswith(FILES):
+def _by_name(name: str, weights: Path | None, pretrained: bool) -> Network:
+    if _looks_like_a_path(name):
         raise InputError(f"{name}: there is no such file or folder")
-    network = create_model(name, pretrained=pretrained, checkpoint_path=weights)
-    origin = weights.name if weights else "the library's own" if pretrained else "random"
-    classes = imagenet_classes(network, name) if weights or pretrained else ()
-    about = About(model=name, weights=origin, classes=classes, images=noted_images(network, name))
-    return Source(network.eval(), about)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the same random weights every time
+        model = create_model(name, pretrained=pretrained, checkpoint_path=weights)
+    card = Card(
+        model=name,
+        weights=_origin(model, weights, pretrained),
+        classes=imagenet_classes(model, name) if weights or pretrained else (),
+        images=noted_images(model, name),
+    )
+    return Network(model, card, name, name)
 
 
-def noted_images(network: nn.Module, name: str) -> ImageSpec | None:
-    """Return what the library notes of a network's images; None where it notes nothing."""
-    if name.startswith(TORCHVISION):
-        return spec_of_torchvision(name)
-    config: dict[str, Any] | None = getattr(network, "pretrained_cfg", None)
-    return spec_of_timm(config) if config else None
+def _origin(model: nn.Module, weights: Path | None, pretrained: bool) -> str:
+    if weights is not None:
+        return weights.name
+    if not pretrained:
+        return "random"
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    tag = config.get("tag")
+    return f"{config['architecture']}.{tag} of timm" if tag else "the library's own"
+
+
+def _is_no_path(name: str) -> bool:
+    """Tell whether a text has nothing of a path: "./resnet50" is a folder, "resnet50" a name."""
+    return name.startswith(TORCHVISION) or not ("/" in name or "\\" in name)
+
+
+def _is_known(name: str) -> bool:
+    try:
+        library_of(name)
+    except InputError:
+        return False
+    return True
+
+
+def _looks_like_a_path(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return not _is_no_path(name) or name.startswith((".", "~")) or suffix in _SUFFIXES
+
+
+def _resized(network: Network, image_px: int) -> Network:
+    resized = replace(
+        network, card=replace(network.card, images=network.images.with_size(image_px))
+    )
+    try:
+        with torch.inference_mode():
+            example = resized.example()
+            resized.model(example if network.card.task == "classify" else [example[0]])
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{network.label} cannot take pictures of {image_px} px ({reason}); leave --image-px "
+            "out"
+        ) from error
+    return resized
+
+
+def _told_apart(network: Network) -> Network:
+    path = Path(network.ref)
+    own = path.parent.name if path.is_file() else path.name
+    return replace(network, label=f"{network.label} ({own})")

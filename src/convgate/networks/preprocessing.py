@@ -1,7 +1,7 @@
-"""From a picture to what a network takes, as its file says and never as a guess."""
+"""From a picture to what a network takes, as its card says and never as a guess."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,15 +19,16 @@ from convgate.pictures.decoding import decode, square, to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSpec:
-    """How a picture becomes an input.
+class Preprocessing:
+    """How a picture becomes an input: cut to a size, then normalised.
 
     Args:
         input_size: C, H, W.
         mean: Of each channel in 0 .. 1, taken off before dividing by ``std``.
         std: Of each channel in 0 .. 1.
         resize: "square" as this package's training does (a picture of exactly the size stays as
-            it is), or "timm" with the three values below.
+            it is), "timm" with the three values below, or "shrink" until no side exceeds the size,
+            as detectors take pictures.
         crop_pct: Share of the resized picture's side that the crop keeps.
         crop_mode: "center", "squash" or "border".
         interpolation: Of the resizing.
@@ -36,7 +37,7 @@ class ImageSpec:
     input_size: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resize: Literal["square", "timm"]
+    resize: Literal["square", "timm", "shrink"]
     crop_pct: float = 0.875
     crop_mode: str = "center"
     interpolation: str = "bicubic"
@@ -49,17 +50,49 @@ class ImageSpec:
         if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
             raise InputError(f"mean {self.mean} and std {self.std} are not of {channels} channels")
 
+    @property
+    def image_px(self) -> int:
+        """The width of an input."""
+        return self.input_size[-1]
+
+    @property
+    def geometry(self) -> "Preprocessing":
+        """All but the normalising: networks of equal geometry see the same pixels."""
+        channels = self.input_size[0]
+        return replace(self, mean=(0.0,) * channels, std=(1.0,) * channels)
+
+    def with_size(self, image_px: int) -> "Preprocessing":
+        """Return the same for square inputs of another size."""
+        return replace(self, input_size=(self.input_size[0], image_px, image_px))
+
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """Cut one upright RGB picture to what the network sees.
+
+        Shape: (C, H, W), uint8.
+        """
+        picture = picture.convert("L") if self.input_size[0] == 1 else picture
+        if self.resize == "shrink":
+            return to_tensor(shrink(picture, self.image_px))
+        if self.resize == "timm":
+            return to_tensor(self._timm(picture))
+        return to_tensor(square(picture, self.image_px))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn pixels into an input, on their device.
+
+        Shape: uint8 (..., C, H, W) -> float32.
+        """
+        mean, std = (
+            torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std)
+        )
+        return (pixels.float() / 255 - mean) / std
+
     def tensor(self, picture: Image.Image) -> Tensor:
         """Return one upright RGB picture as an input.
 
         Shape: (C, H, W), float32.
         """
-        picture = picture.convert("L") if self.input_size[0] == 1 else picture
-        if self.resize == "timm":
-            return self._timm(picture)
-        pixels = to_tensor(square(picture, self.input_size[-1])).float() / 255
-        mean, std = (torch.tensor(v)[:, None, None] for v in (self.mean, self.std))
-        return (pixels - mean) / std
+        return self.normalise(self.pixels(picture))
 
     def batch(self, paths: Sequence[Path]) -> Tensor:
         """Read image files.
@@ -74,14 +107,25 @@ class ImageSpec:
 
     @cached_property
     def _timm(self) -> Any:
-        return create_transform(
+        """Resizing and cropping as timm builds them, without what comes after."""
+        transform = create_transform(
             input_size=self.input_size,
-            mean=self.mean,
-            std=self.std,
             crop_pct=self.crop_pct,
             crop_mode=self.crop_mode,
             interpolation=self.interpolation,
         )
+        steps = [s for s in transform.transforms if "Tensor" not in type(s).__name__]
+        transform.transforms = [s for s in steps if type(s).__name__ != "Normalize"]
+        return transform
+
+
+def shrink(image: Image.Image, longest_px: int) -> Image.Image:
+    """Return a picture of which no side exceeds ``longest_px``."""
+    longest = max(image.size)
+    if longest <= longest_px:
+        return image
+    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -99,10 +143,18 @@ def read_picture(path: Path) -> Image.Image:
         raise CorruptFile(f"{str(error).partition(';')[0]}; give another file") from None
 
 
-def spec_of_timm(config: dict[str, Any]) -> ImageSpec:
+def noted_images(network: Any, name: str) -> Preprocessing | None:
+    """Return what the library notes of a network's images; None where it notes nothing."""
+    if name.startswith(TORCHVISION):
+        return of_torchvision(name)
+    config: dict[str, Any] | None = getattr(network, "pretrained_cfg", None)
+    return of_timm(config) if config else None
+
+
+def of_timm(config: dict[str, Any]) -> Preprocessing:
     """Return what a timm configuration (`pretrained_cfg`) says of images."""
     found = resolve_data_config({}, pretrained_cfg=config)  # type: ignore[no-untyped-call]
-    return ImageSpec(
+    return Preprocessing(
         input_size=tuple(found["input_size"]),
         mean=tuple(found["mean"]),
         std=tuple(found["std"]),
@@ -113,12 +165,12 @@ def spec_of_timm(config: dict[str, Any]) -> ImageSpec:
     )
 
 
-def spec_of_torchvision(name: str) -> ImageSpec:
+def of_torchvision(name: str) -> Preprocessing:
     """Return how torchvision prepares images for its default weights of a network."""
     weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
     found = weights.DEFAULT.transforms()
     side, resized = found.crop_size[0], found.resize_size[0]
-    return ImageSpec(
+    return Preprocessing(
         input_size=(3, side, side),
         mean=tuple(found.mean),
         std=tuple(found.std),

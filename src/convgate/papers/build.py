@@ -14,11 +14,10 @@ from convgate.insertion import inserted
 from convgate.insertion.attach import put
 from convgate.models import create_model
 from convgate.models.create import TORCHVISION
+from convgate.networks.build import add_gate, assemble_detector
+from convgate.networks.specs import DetectorSpec
 from convgate.papers.table import PaperBuild, PaperRow, PaperTable
 from convgate.tasks.detect.fixed import FixedWork
-from convgate.train.build import add_gate
-from convgate.train.recipe import DetectorSpec, ModelSpec
-from convgate.train.scene_build import add_scene_gate, assemble
 
 
 def is_buildable(row: PaperRow) -> bool:
@@ -101,10 +100,11 @@ def tie_stem(model: nn.Module) -> None:
 
 def _scene(build: PaperBuild, detector: DetectorSpec, classes: int, device: str) -> nn.Module:
     with torch.device("meta" if device == "meta" else "cpu"):
-        backbone = ModelSpec(name=build.model, options=build.options)
-        model = assemble(build.task, backbone, detector, num_classes=classes)
+        model = assemble_detector(
+            build.task, build.model, build.options, detector, num_classes=classes
+        )
         if build.gate is not None:
-            add_scene_gate(model, build.gate)
+            add_gate(model, build.gate)
     return model.to(device)
 
 

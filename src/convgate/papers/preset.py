@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
+from convgate.networks.specs import ModelSpec
 from convgate.papers.build import is_buildable
 from convgate.papers.recipes import recipe_name
 from convgate.papers.table import PaperRow, PaperTable, list_tables, load_table
 from convgate.studies.grid import BASE, Variant, VariantSpec, unique
-from convgate.train.recipe import ModelSpec, Recipe, load_recipe, override
+from convgate.train.recipe import Recipe, load_recipe, override
 
 
 @dataclass(frozen=True)

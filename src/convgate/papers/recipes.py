@@ -10,12 +10,13 @@ from functools import cache
 from typing import Any
 
 from convgate.gates import GATES
+from convgate.networks.specs import DetectorSpec, GateSpec
 from convgate.papers.table import PaperBuild, PaperRow, PaperTable
 from convgate.registry import Registry
 from convgate.spec import to_table
 from convgate.tasks.detect import DETECTORS
 from convgate.tasks.segment import SEGMENTERS
-from convgate.train.recipe import DetectorSpec, GateSpec, Recipe, load_recipe, override
+from convgate.train.recipe import Recipe, load_recipe, override
 
 OUTPUTS: dict[str, object] = {"norm_outputs": False}
 NO_LAYERS = frozenset(

@@ -4,22 +4,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from convgate import spec
 from convgate.errors import InputError
 from convgate.insertion import find_sites
 from convgate.measure import feature_distances
 from convgate.measure.timing import Progress
+from convgate.networks import open_network
 from convgate.papers.recipes import trains
 from convgate.papers.table import PaperTable
-from convgate.storage import WEIGHTS, load_weights
-from convgate.train.build import build_model, open_run_data
+from convgate.storage import RECIPE, RESULT
+from convgate.train.classification import Classification
 from convgate.train.data import Batches, ImageData
-from convgate.train.job import RECIPE
 from convgate.train.recipe import Recipe
-from convgate.train.record import RESULT, FitResult, read_result, read_result_of
-from convgate.train.scene_record import SCENE_RECORDS, SceneResult
+from convgate.train.record import RunResult, read_result
 from convgate.train.trainer import quiet
 
 HOME = Path("runs")
@@ -38,15 +37,12 @@ class FinishedRun:
 
     folder: Path
     recipe: Recipe
-    result: FitResult | SceneResult
+    result: RunResult
 
     @property
     def scores(self) -> Mapping[str, float]:
         """What it reached on the validation data, in percent."""
-        result = self.result
-        if isinstance(result, SceneResult):
-            return result.scores
-        return {"top1": result.top1, "top5": result.top5}
+        return {k: v for k, v in self.result.scores.items() if not k.endswith("loss")}
 
     @property
     def network(self) -> str:
@@ -101,7 +97,7 @@ def find_runs(folder: Path) -> list[FinishedRun]:
     for place in places:
         if (place / RECIPE).is_file():
             recipe = spec.load(Recipe, place / RECIPE)
-            result = _result(recipe, place)
+            result = read_result(place)
             runs += [FinishedRun(place, recipe, result)] if result is not None else []
     return runs
 
@@ -137,17 +133,11 @@ def mean_distances(
 
         with quiet():
             data = _validation(run, images)
-            model = _trained(run, data).to(device)
+            model = open_network(run.folder, device=device).model
             layers = [site.path for site in find_sites(model, SITE)]
             found = feature_distances(model, _batches(data.val, device, report), layers)
         distances[run.folder] = sum(one.distance for one in found.values()) / len(found)
     return distances
-
-
-def _result(recipe: Recipe, folder: Path) -> FitResult | SceneResult | None:
-    if recipe.task.name == "classify":
-        return read_result(folder)
-    return read_result_of(SCENE_RECORDS, folder)
 
 
 def _named(runs: Sequence[FinishedRun]) -> str:
@@ -158,22 +148,14 @@ def _named(runs: Sequence[FinishedRun]) -> str:
 
 def _validation(run: FinishedRun, images: Path) -> ImageData:
     """Open the images as the run saw its own, with the mean and the deviation of its training."""
-    data = open_run_data(replace(run.recipe, data=replace(run.recipe.data, path=str(images))))
+    place = replace(run.recipe.data, path=str(images))
+    data = Classification.open_data(replace(run.recipe, data=place))
     if data.classes != run.result.classes:
         raise InputError(
             f"--images {images}: its {len(data.classes)} classes are not the "
             f"{len(run.result.classes)} of {run.folder}; give the data that the run was trained on"
         )
     return data
-
-
-def _trained(run: FinishedRun, data: ImageData) -> nn.Module:
-    start = replace(run.recipe.model, weights=None)  # what it started from is no longer needed
-    recipe = replace(run.recipe, model=start)
-    model = build_model(recipe, num_classes=len(data.classes), in_chans=data.in_chans)
-    weights, _ = load_weights(run.folder / WEIGHTS)
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 def _batches(batches: Batches, device: str, report: Callable[[float], None]) -> Iterator[Tensor]:

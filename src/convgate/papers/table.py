@@ -9,9 +9,9 @@ from pathlib import Path
 
 from convgate import spec
 from convgate.errors import InputError, unknown
+from convgate.networks.specs import DetectorSpec, GateSpec
 from convgate.papers.count import COUNTERS
 from convgate.tasks.segment import SEGMENTERS
-from convgate.train.recipe import DetectorSpec, GateSpec
 
 FOLDER = Path(__file__).parent / "tables"
 COUNTED = ("params", "weights", "flops")

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
-from convgate import spec
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
-from convgate.train.recipe import GateSpec, ModelSpec, Recipe
+from convgate.networks.specs import GateSpec, ModelSpec
+from convgate.train.recipe import Recipe
 
 T = TypeVar("T")
 
@@ -204,9 +204,4 @@ def fingerprint(recipe: Recipe) -> str:
 
     Where the data lies and what the study compares do not matter.
     """
-    table = spec.to_table(recipe)
-    for key in ("source", "note", "study"):
-        table.pop(key, None)
-    for key in ("path", "workers", "storage"):
-        table["data"].pop(key, None)
-    return json.dumps(table, sort_keys=True)
+    return json.dumps(recipe.fingerprint(), sort_keys=True)

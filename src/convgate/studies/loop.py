@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from convgate.studies.grid import Cell, cell_recipe
 from convgate.studies.tables import duration
 from convgate.studies.trials import CellJob, CellRecord, Trials
 from convgate.train.recipe import Recipe
-from convgate.train.record import FitResult
+from convgate.train.record import RunResult
 
 POLL_S = 0.5
 """How often a process with nothing to train looks whether another one has finished or died."""
@@ -66,7 +65,7 @@ def _remaining(records: Sequence[CellRecord]) -> str:
 
 
 def train_cells(
-    trials: Trials, recipe: Recipe, fit: Callable[..., FitResult], progress: Progress
+    trials: Trials, recipe: Recipe, fit: Callable[..., RunResult], progress: Progress
 ) -> bool:
     """Train what waits, and wait for what others train; False if all was done before.
 
@@ -88,12 +87,12 @@ def train_cells(
 
 
 def _train(
-    job: CellJob, trials: Trials, recipe: Recipe, fit: Callable[..., FitResult], progress: Progress
+    job: CellJob, trials: Trials, recipe: Recipe, fit: Callable[..., RunResult], progress: Progress
 ) -> None:
     chosen = cell_recipe(recipe, job.cell, job.spec)
     try:
         result = fit(chosen, trials.run_folder(job.cell), progress=progress.bar)
-        trials.finish(job, result.top1, outcome_of(result))
+        trials.finish(job, result.score, outcome_of(result))
     except Diverged as error:
         trials.fail(job, str(error))
     except BaseException:
@@ -103,10 +102,10 @@ def _train(
     progress.settled(job.cell, trials.records())
 
 
-def outcome_of(result: FitResult) -> dict[str, Any]:
+def outcome_of(result: RunResult) -> dict[str, Any]:
     """Return what the storage keeps of a run, in plain JSON types."""
     return {
-        "epochs": [asdict(epoch) for epoch in result.epochs],
+        "epochs": [epoch.row() for epoch in result.epochs],
         "seconds": result.seconds,
         "classes": len(result.classes),
         "train_images": result.train_images,

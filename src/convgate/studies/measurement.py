@@ -19,10 +19,11 @@ from convgate.measure import (
     environment,
     feature_distances,
 )
-from convgate.storage import WEIGHTS, load_weights, write_text
-from convgate.studies.grid import Cell, Variant, cell_recipe, read_variant, unique
+from convgate.networks import open_network
+from convgate.storage import write_text
+from convgate.studies.grid import Cell, Variant, read_variant, unique
 from convgate.studies.trials import CellRecord
-from convgate.train.build import build_model, open_run_data
+from convgate.train.classification import Classification
 from convgate.train.data import ImageData
 from convgate.train.recipe import Recipe
 
@@ -114,10 +115,11 @@ def measure_runs(
     config = EngineConfig(engine, dtype)
     config = replace(config, channels_last=recipe.run.channels_last and config.in_torch)
     done = [record for record in records if record.top1 is not None]
-    data = open_run_data(recipe)
+    data = Classification.open_data(recipe)
 
     def load(record: CellRecord) -> nn.Module:
-        return _trained(recipe, record, folder, data).to(device)
+        place = folder / "trials" / record.cell.folder
+        return open_network(place, device=device).model
 
     x = _example(data).to(device)
     first = {record.cell.variant: record for record in reversed(done)}
@@ -143,14 +145,6 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
     layers = [block.path for block in find_blocks(model)] or None
     found = feature_distances(model, images, layers)
     return sum(layer.distance for layer in found.values()) / len(found)
-
-
-def _trained(recipe: Recipe, record: CellRecord, folder: Path, data: ImageData) -> nn.Module:
-    chosen = cell_recipe(recipe, record.cell, record.spec)
-    model = build_model(chosen, num_classes=len(data.classes), in_chans=data.in_chans)
-    weights, _ = load_weights(folder / "trials" / record.cell.folder / WEIGHTS)
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 def _example(data: ImageData) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
+from convgate.networks.specs import GateSpec
 from convgate.studies.grid import (
     BASE,
     Cell,
@@ -19,7 +20,8 @@ from convgate.studies.grid import (
     make_grid,
 )
 from convgate.train.build import build_model
-from convgate.train.recipe import GateSpec, Recipe, StudySpec, chosen, load_recipe, override
+from convgate.train.recipe import Recipe, chosen, load_recipe, override
+from convgate.train.sections import StudySpec
 
 GRID = ("gates", "models", "sites")
 OPTIONS = "gate.options."

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from convgate.networks.specs import GateSpec
 from convgate.studies.grid import unique
 from convgate.studies.result import StudyResult
 from convgate.studies.statistics import CONFIDENCE
-from convgate.train.recipe import GateSpec
 
 Pairs = list[tuple[str, str]]
 

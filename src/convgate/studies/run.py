@@ -20,7 +20,7 @@ from convgate.studies.result import StudyResult, conclude, is_fresh
 from convgate.studies.trials import CellRecord, Trials
 from convgate.train.fit import fit
 from convgate.train.recipe import Recipe
-from convgate.train.record import FitResult
+from convgate.train.record import RunResult
 from convgate.train.trainer import process
 
 LATENCY = "latency.json"
@@ -39,7 +39,7 @@ class Steps:
     """
 
     check: Callable[[Recipe, Mapping[Variant, VariantSpec]], None] = check_variants
-    fit: Callable[..., FitResult] = fit
+    fit: Callable[..., RunResult] = fit
     measure: Callable[[Recipe, Sequence[CellRecord], Path, float | None], Measurements] = (
         measure_runs
     )

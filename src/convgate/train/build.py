@@ -1,31 +1,12 @@
-"""The parts of a run: its data and its network."""
+"""The network of a recipe, and how its batch is shared by processes."""
 
-from typing import Any
-
-import torch
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.insertion import insert, inserted, remove, replace
-from convgate.models import create_model
-from convgate.train.data import ImageData, open_data
-from convgate.train.recipe import GateSpec, Recipe
+from convgate.networks.build import build_network
+from convgate.networks.card import Card
+from convgate.train.recipe import Recipe
 from convgate.train.trainer import process
-
-
-def open_run_data(recipe: Recipe) -> ImageData:
-    """Open the data of a run as this process sees it."""
-    here = process()
-    return open_data(
-        recipe.data,
-        recipe.augment,
-        batch_size=images_per_pass(recipe),
-        seed=recipe.run.seed,
-        rank=here.rank,
-        world_size=here.world_size,
-        batches=recipe.schedule.epoch_updates * recipe.run.accumulate,
-    )
 
 
 def images_per_pass(recipe: Recipe) -> int:
@@ -44,55 +25,40 @@ def images_per_pass(recipe: Recipe) -> int:
     return images // here.world_size
 
 
-def build_model(recipe: Recipe, *, num_classes: int, in_chans: int) -> nn.Module:
-    """Build the recipe's network; its backbone starts alike for every gate at one seed.
-
-    Raises:
-        InputError: for an unknown model, gate or site, or one that does not fit the other.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.run.seed)
-        model = _backbone(recipe, num_classes, in_chans)
-        synchronised = recipe.run.sync_batchnorm and process().world_size > 1
-        if synchronised:
-            # Before the gates come, for it builds norms anew and drops the hooks on them.
-            model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        if recipe.gate is not None:
-            add_gate(model, recipe.gate)
-        if synchronised:
-            share_gate_statistics(model)
-    return model
-
-
-def _backbone(recipe: Recipe, num_classes: int, in_chans: int) -> nn.Module:
-    options: dict[str, Any] = {"num_classes": num_classes, **recipe.model.options}
+def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card:
+    """Describe the network that a recipe builds for these classes."""
+    options: dict[str, object] = dict(recipe.model.options)
+    if recipe.task.name == "classify":
+        options = {"num_classes": len(classes), **options}
     if in_chans != 3:  # torchvision's builders take no other number, nor its name
         options["in_chans"] = in_chans
-    if recipe.run.drop_path:
-        options["drop_path_rate"] = recipe.run.drop_path
-    spec = recipe.model
-    if spec.weights is None:
-        return create_model(spec.name, **options)
-    options["num_classes"] = spec.weights_classes
-    model: Any = create_model(spec.name, checkpoint_path=spec.weights, **options)
-    if not hasattr(model, "reset_classifier"):
-        raise InputError(f"model.weights: {spec.name} cannot change its head; use timm's form")
-    model.reset_classifier(num_classes)
-    return model
+    return Card(
+        task=recipe.task.name,
+        model=recipe.model.name,
+        options=options,
+        gates=(*recipe.model.gates, *([recipe.gate] if recipe.gate else [])),
+        detector=recipe.detector,
+        classes=classes,
+    )
 
 
-def add_gate(model: nn.Module, gate: GateSpec) -> None:
-    """Put the gate into the network, or take away what it replaces where its name is "none"."""
-    options: dict[str, Any] = {"stages": gate.stages, "start": gate.start, **gate.options}
-    if gate.name == "none" and gate.replaces is not None:
-        remove(model, gate.replaces)
-    elif gate.replaces is not None:
-        replace(model, gate.replaces, gate.name, **options)
-    else:
-        insert(model, gate.name, at=gate.at, **options)
+def build_model(recipe: Recipe, *, num_classes: int, in_chans: int = 3) -> nn.Module:
+    """Build the recipe's network; all but its gates starts alike for every gate at one seed.
 
+    Args:
+        recipe: Of any task.
+        num_classes: Classes, without a background.
+        in_chans: Channels of the pictures.
 
-def share_gate_statistics(model: nn.Module) -> None:
-    """Let the batch norms inside the gates see the batches of all processes."""
-    for _, gate, _ in inserted(model):
-        convert_sync_batchnorm(gate)  # type: ignore[no-untyped-call]
+    Raises:
+        InputError: for an unknown model, detector, gate or site, or one that does not fit the
+            other.
+    """
+    card = card_of(recipe, tuple(map(str, range(num_classes))), in_chans)
+    return build_network(
+        card,
+        recipe.model,
+        seed=recipe.run.seed,
+        drop_path=recipe.run.drop_path,
+        synchronised=recipe.run.sync_batchnorm and process().world_size > 1,
+    )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from convgate.errors import Diverged
 from convgate.storage import LAST, STATE
-from convgate.train.record import Epoch, write_metrics
+from convgate.train.record import EpochRecord, write_metrics
 
-OnEpoch = Callable[[Any], None]
+OnEpoch = Callable[[EpochRecord], None]
 
 
 class EpochSeed(Callback):
@@ -101,7 +101,6 @@ class Recorder(Checkpoint):
     Args:
         out: The folder of the run.
         guard: Knows the mean training loss.
-        record: Makes the record of an epoch.
         records: The epochs of an earlier, interrupted part of this run.
         state: What the checkpoint keeps besides Lightning's own state; plain values only.
         on_epoch: Called with each record once its checkpoint is on the disk.
@@ -111,14 +110,12 @@ class Recorder(Checkpoint):
         self,
         out: Path,
         guard: LossGuard,
-        record: Callable[..., Epoch],
-        records: Sequence[Epoch],
+        records: Sequence[EpochRecord],
         state: dict[str, Any],
         on_epoch: Sequence[OnEpoch],
     ) -> None:
         self.out = out
         self.guard = guard
-        self.record = record
         self.records = list(records)
         self.state = state
         self.on_epoch = on_epoch
@@ -155,7 +152,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         record = self._close(trainer, pl_module)
-        val_loss = record.row().get("val_loss", 0.0)  # detectors have none
+        val_loss = record.scores.get("val_loss", 0.0)  # detectors have none
         if not math.isfinite(val_loss):
             what = f"the validation loss is {val_loss}"
             raise diverged(what, trainer, self.guard.steps, self.out)
@@ -169,15 +166,15 @@ class Recorder(Checkpoint):
         for listener in self.on_epoch:
             listener(record)
 
-    def _close(self, trainer: Trainer, pl_module: Any) -> Epoch:
+    def _close(self, trainer: Trainer, pl_module: Any) -> EpochRecord:
         train_loss = self.guard.mean(trainer)
-        return self.record(
+        return EpochRecord(
             epoch=trainer.current_epoch + 1,
             train_loss=train_loss,
             lr=float(self.rate),
             images_per_s=self.images / (self.trained - self.started),
             seconds=time.perf_counter() - self.started,
-            **pl_module.scores(),
+            scores=pl_module.scores(),
         )
 
     def on_before_optimizer_step(
@@ -188,7 +185,7 @@ class Recorder(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[STATE] = {**self.state, "records": [asdict(cast(Any, r)) for r in self.records]}
+        checkpoint[STATE] = {**self.state, "records": [asdict(r) for r in self.records]}
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.writer is not None:

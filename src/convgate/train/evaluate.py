@@ -1,48 +1,134 @@
-"""Score the weights that a run left behind."""
+"""Score a network: on its run's validation split, or on a folder of labelled pictures."""
 
-from dataclasses import asdict, dataclass
+import tomllib
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convgate.tasks.classify import Classifier
-from convgate.train.trained import Trained, open_trained_data, read_trained
+from torch import nn
+
+from convgate import spec
+from convgate.errors import CorruptFile, InputError
+from convgate.networks.card import Card, load_network
+from convgate.networks.labelled import accuracy, open_labelled
+from convgate.networks.opening import Network, open_network, weights_file
+from convgate.storage import RECIPE
+from convgate.train.job import TASKS
+from convgate.train.recipe import Recipe
+from convgate.train.record import format_scores
 from convgate.train.trainer import quiet, run_validation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores on a validation split; ``top1`` and ``top5`` in percent."""
+    """Scores on a validation split, the one that counts first; percent, but for losses.
 
-    top1: float
-    top5: float
-    val_loss: float
+    Attributes:
+        scores: As in `RunResult`.
+        images: How many there were.
+        skipped: How many damaged pictures or faults of the data were left out.
+        network: What was scored.
+    """
+
+    scores: dict[str, float]
     images: int
-    weights: Path
+    skipped: int
+    network: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores for JSON."""
-        return asdict(self) | {"weights": str(self.weights)}
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{format_scores(self.scores)}  on {self.images:,} images"
 
 
-def evaluate(run: str | Path, *, data: str | Path | None = None) -> Evaluation:
-    """Score weights on the validation split of the data they were trained on.
+def evaluate(
+    ref: str | Path | Network,
+    *,
+    data: str | Path | None = None,
+    model: nn.Module | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a network on data that it was not trained on.
+
+    A run is scored on the validation split of its recipe, in the recipe's precision. Any other
+    classifier is scored on ``data``, a folder or zip of CLASS/picture, or of val/CLASS/picture.
 
     Args:
-        run: The folder of a finished run, or a weights file that one left.
-        data: Where the data lies now, if not where the recipe says.
+        ref: As `open_network` takes it, or an opened network.
+        data: Where the data lies, if not where the recipe says.
+        model: For a run of a network that you built yourself: that network, with any weights.
+        options: Of `open_network`: pretrained, weights, ...
 
     Raises:
-        InputError: for a run that is not finished, or data with other classes.
-        CorruptFile: for a weights file that is damaged or not ours.
+        InputError: for a network without a recipe and without ``data``, or data with other classes.
+        CorruptFile: for a damaged file.
     """
-    return evaluate_run(read_trained(run, data))
+    if model is not None:
+        network = _own(Path(str(ref)), model)
+    else:
+        network = ref if isinstance(ref, Network) else open_network(ref, **options)
+    if network.card.recipe:
+        return _by_recipe(network, recipe_of(network.card, network.ref, data))
+    if data is None:
+        raise InputError(
+            f"{network.ref}: has no recipe that says what to score it on; give --data, a folder of "
+            "CLASS/picture"
+        )
+    if network.card.task != "classify":
+        raise InputError(f"{network.ref}: is made to {network.card.task} and has no recipe")
+    labelled = open_labelled(Path(data), network.card, "--data")
+    scores = accuracy(network.model, labelled, network.images)
+    return Evaluation(
+        scores=scores, images=len(labelled.files), skipped=0, network=network.card.name
+    )
 
 
-def evaluate_run(trained: Trained) -> Evaluation:
-    """Score a run that was read already; as `evaluate`."""
-    opened = open_trained_data(trained)
-    settings, classes = trained.recipe.run, len(trained.classes)
-    task = Classifier(trained.network(), classes, channels_last=settings.channels_last)
+def recipe_of(card: Card, ref: str, data: str | Path | None = None) -> Recipe:
+    """Return the recipe that trained a network, with the place where its data lies now.
+
+    The place asked for is preferred, then the one in the recipe of the run's own folder.
+    """
+    try:
+        table = tomllib.loads(card.recipe)
+    except tomllib.TOMLDecodeError as error:
+        raise CorruptFile(f"{ref}: its recipe is not a TOML text ({error})") from None
+    recipe = spec.parse(Recipe, table, name=ref)
+    folder = Path(ref) if Path(ref).is_dir() else Path(ref).parent
+    place = None if data is None else str(data)
+    if data is None and (folder / RECIPE).is_file():
+        place = spec.load(Recipe, folder / RECIPE).data.path
+    return replace(recipe, data=replace(recipe.data, path=place))
+
+
+def _by_recipe(network: Network, recipe: Recipe) -> Evaluation:
+    kind, classes = TASKS[recipe.task.name], network.card.classes
     with quiet():
-        run_validation(settings, task, opened.val)
-    return Evaluation(**task.scores(), images=opened.val_images, weights=trained.path)
+        data: Any = kind.open_data(recipe, training=False)
+        channels = getattr(data, "in_chans", network.in_chans)
+        if (data.classes, channels) != (classes, network.in_chans):
+            raise InputError(
+                f"{network.ref}: trained on {len(classes)} classes with {network.in_chans} "
+                f"channels, but the data has {len(data.classes)} with {channels}, or names them "
+                "otherwise"
+            )
+        task = kind.create(recipe, network.model, len(classes))
+        run_validation(recipe.run, task, data.val)
+    return Evaluation(
+        scores=task.scores(),
+        images=data.val_images,
+        skipped=len(data.skipped),
+        network=network.card.name,
+    )
+
+
+def _own(path: Path, model: nn.Module) -> Network:
+    """Put the weights of a run into the network that its owner built."""
+    weights, card = load_network(weights_file(path))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: its weights are not of the given network ({reason})") from None
+    return Network(model.eval(), card, str(path), card.name)

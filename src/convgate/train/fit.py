@@ -1,56 +1,190 @@
 """Recipe in, trained weights and result out; the same call continues what was interrupted."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from convgate.errors import InputError
-from convgate.tasks.classify import Classifier
-from convgate.tasks.task import Optimise
-from convgate.train.build import build_model, open_run_data
-from convgate.train.callbacks import OnEpoch
-from convgate.train.job import Job, carry_out
-from convgate.train.recipe import Recipe
-from convgate.train.record import CLASSIFIED, FitResult
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-__all__ = ["build_model", "fit"]
+from convgate import spec
+from convgate.errors import InputError
+from convgate.networks.card import save_network
+from convgate.storage import (
+    LAST,
+    RECIPE,
+    RESULT,
+    STATE,
+    WEIGHTS,
+    load_checkpoint,
+    network_weights,
+    write_text,
+)
+from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
+from convgate.train.job import Job, open_job
+from convgate.train.progress import Bar, Lines
+from convgate.train.recipe import Recipe
+from convgate.train.record import (
+    METRICS,
+    EpochRecord,
+    RunResult,
+    read_result,
+    write_metrics,
+    write_result,
+)
+from convgate.train.trainer import Epochs, process, quiet, run_trainer
+
+_WRITTEN = (LAST, RESULT, WEIGHTS, METRICS, "tensorboard")
+_LENGTH = {"schedule.epochs", "schedule.warmup_epochs", "schedule.closing_epochs"}
 
 
 def fit(
     recipe: Recipe,
     out: str | Path,
     *,
+    model: nn.Module | None = None,
     progress: bool | None = None,
     on_epoch: OnEpoch | None = None,
-) -> FitResult:
-    """Train the classifier that ``recipe`` describes into the folder ``out``.
+) -> RunResult:
+    """Train what ``recipe`` describes - a classifier, detector or segmenter - into a folder.
 
     A folder that holds a checkpoint of the same recipe is continued, bit for bit as if it had
-    never stopped (on a CPU); one that holds its finished result returns that at once. Under
-    `torchrun` the processes share each batch.
+    never stopped (on a CPU); one that holds its finished result returns that at once. A run whose
+    schedule does not depend on the number of epochs can be prolonged by a recipe with more of them.
+    Under `torchrun` the processes share each batch. Detection's annotations are all checked before
+    the first step.
 
     Args:
         recipe: The run.
         out: Gets recipe.toml, last.ckpt, metrics.csv, tensorboard/, and at the end
             weights.safetensors and result.json.
+        model: A classifier that you built, gates and all, to train in the place of the recipe's
+            model and gate; its weights are where it starts.
         progress: True for a bar, False for silence, None for a bar on a terminal and one line an
             epoch elsewhere.
         on_epoch: Called after each epoch, once its checkpoint is on the disk.
 
     Raises:
-        InputError: if ``out`` holds another recipe's run, the data or the recipe is wrong or of
-            another task, or the loss is no longer finite (the last good checkpoint stays).
+        InputError: if ``out`` holds another run or files that are none, the data, the recipe or
+            the model is wrong, or the loss is no longer finite (the last good checkpoint stays).
         KeyboardInterrupt: on Ctrl-C or SIGTERM; the run can be continued.
     """
-    if recipe.task.name != "classify":
-        raise InputError(f"the recipe's task is {recipe.task.name}, which is not classification")
-    return carry_out(recipe, Path(out), CLASSIFIED, _open, progress, on_epoch)
+    folder = Path(out)
+    check_folder(recipe, folder)
+    finished = read_result(folder)
+    if finished is not None and len(finished.epochs) >= recipe.schedule.epochs:
+        return finished
+    with quiet():
+        job = open_job(recipe, model)
+        if process().rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / RECIPE, spec.dump(recipe))
+        display = _display(progress, recipe)
+        return _finish(job, folder, _train(job, folder, display, on_epoch))
 
 
-def _open(recipe: Recipe) -> Job:
-    data = open_run_data(recipe)
-    classes = len(data.classes)
-    model = build_model(recipe, num_classes=classes, in_chans=data.in_chans)
+def check_folder(recipe: Recipe, out: Path) -> None:
+    """See that ``out`` is free, or holds a run of this recipe or a shorter one of it.
 
-    def task(optimise: Optimise) -> Classifier:
-        return Classifier(model, classes, optimise=optimise, channels_last=recipe.run.channels_last)
+    Raises:
+        InputError: if it holds anything else, naming the keys that differ.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose a folder for the run")
+    if not (out / RECIPE).is_file():
+        found = next((name for name in _WRITTEN if (out / name).exists()), None)
+        if found:
+            raise InputError(
+                f"{out}: holds a {found} but no {RECIPE}, so it is no run of ours; choose another "
+                "folder"
+            )
+        return
+    stored = spec.load(Recipe, out / RECIPE)
+    changes = spec.changes(stored.fingerprint(), recipe.fingerprint())
+    if not changes:
+        return
+    if "schedule.epochs" in changes and changes.keys() <= _LENGTH:
+        _check_prolonged(stored, recipe, out)
+        return
+    raise InputError(
+        f"{out}: holds a run of another recipe ({spec.show_changes(changes)}); choose another "
+        "folder"
+    )
 
-    return Job(data, model, task, data.in_chans)
+
+def _check_prolonged(stored: Recipe, recipe: Recipe, out: Path) -> None:
+    """Ask that more epochs go on where the run ended, as if it had always had them."""
+    was, now = stored.schedule.epochs, recipe.schedule.epochs
+    same = (stored.schedule.warmup_epochs, stored.schedule.closing_epochs)
+    if recipe.schedule.name != "step" or same != (
+        recipe.schedule.warmup_epochs,
+        recipe.schedule.closing_epochs,
+    ):
+        raise InputError(
+            f"{out}: holds a run of {was} epochs, and with {now} its schedule "
+            f"({recipe.schedule.name}) would have had other rates from the first on; choose "
+            f"another folder, or start anew from its {WEIGHTS} (--model)"
+        )
+    if now < was:
+        raise InputError(
+            f"{out}: holds a run of {was} epochs, more than {now}; choose another folder"
+        )
+
+
+def _train(
+    job: Job, out: Path, display: Sequence[Lines], on_epoch: OnEpoch | None
+) -> Sequence[EpochRecord]:
+    recipe, last = job.recipe, out / LAST
+    earlier = load_checkpoint(last)[STATE] if last.is_file() else {}
+    done = [EpochRecord(**record) for record in earlier.get("records", [])]
+    if len(done) >= recipe.schedule.epochs:
+        return done
+    if recipe.run.compile:
+        job.model.compile()
+    listeners = [*(shown.on_epoch for shown in display), *([on_epoch] if on_epoch else [])]
+    guard = LossGuard(out)
+    recorder = Recorder(out, guard, done, {"recipe": spec.dump(recipe)}, listeners)
+    callbacks = [EpochSeed(recipe.run.seed), guard, *_ema(recipe), *display, recorder]
+    loaders = (Epochs(job.data.train), job.data.val)
+    resume = last if done else None
+    run_trainer(recipe.run, recipe.schedule.epochs, job.task(), loaders, callbacks, resume)
+    return recorder.records
+
+
+def _ema(recipe: Recipe) -> list[WeightAveraging]:
+    decay = recipe.run.ema_decay
+    if not decay:
+        return []
+    return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(decay))]  # type: ignore[no-untyped-call]
+
+
+def _display(progress: bool | None, recipe: Recipe) -> list[Lines]:
+    if progress is False or process().rank:
+        return []
+    epochs = recipe.schedule.epochs
+    lines = Lines(epochs)
+    return [Bar(epochs)] if progress or lines.console.is_terminal else [lines]
+
+
+def _finish(job: Job, out: Path, done: Sequence[EpochRecord]) -> RunResult:
+    """Write the weights and the result, from the last checkpoint alone."""
+    scores, data = done[-1].scores, job.data
+    result = RunResult(
+        scores=scores,
+        epochs=tuple(done),
+        params=sum(p.numel() for p in job.model.parameters()),
+        classes=tuple(data.classes),
+        train_images=data.train_images,
+        val_images=data.val_images,
+        skipped=len(data.skipped),
+        seconds=sum(record.seconds for record in done),
+        out=out,
+    )
+    if process().rank == 0:
+        portable = replace(job.recipe, data=replace(job.recipe.data, path=None))
+        card = replace(job.card, scores=scores, recipe=spec.dump(portable))
+        save_network(out / WEIGHTS, network_weights(load_checkpoint(out / LAST)), card)
+        write_metrics(out, done)
+        write_result(result)
+    return result

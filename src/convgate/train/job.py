@@ -1,189 +1,95 @@
-"""The run of any task: train, continue what was interrupted, and leave the result."""
+"""A run's parts by its task: data, network and the module that trains it."""
 
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from functools import partial
 
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from convgate import spec, storage
 from convgate.errors import InputError
-from convgate.tasks.task import Optimise, Task
-from convgate.train.annotated import DetectionData
-from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
-from convgate.train.data import ImageData
-from convgate.train.optim import create_optimizer, create_schedule
-from convgate.train.progress import Bar, Lines
+from convgate.networks.build import build_network, describe
+from convgate.networks.card import Card
+from convgate.train.build import card_of
+from convgate.train.classification import Classification
+from convgate.train.detection import Detection, Segmentation
+from convgate.train.optim import create_optimisation
 from convgate.train.recipe import Recipe
-from convgate.train.record import (
-    RESULT,
-    E,
-    R,
-    Records,
-    read_result_of,
-    write_metrics,
-    write_result,
-)
-from convgate.train.trainer import Epochs, process, quiet, run_trainer
+from convgate.train.task import Task, TaskData
+from convgate.train.trainer import process
 
-__all__ = ["Job", "carry_out", "check_free"]
-
-RECIPE = "recipe.toml"
-_KEPT = ("top1", "scores")  # of the last epoch, in the description of the weights
+TASKS: dict[str, type[Task]] = {
+    "classify": Classification,
+    "detect": Detection,
+    "segment": Segmentation,
+}
 
 
 @dataclass(frozen=True)
 class Job:
-    """The data and the network of a run, and the module that trains it."""
+    """A run, opened: its data, its network, and what the network's file will say of it."""
 
-    data: ImageData | DetectionData
+    recipe: Recipe
+    data: TaskData
     model: nn.Module
-    task: Callable[[Optimise], Task]
-    in_chans: int
+    card: Card
+
+    def task(self) -> Task:
+        """Return the module that trains the network."""
+        recipe, kind = self.recipe, TASKS[self.recipe.task.name]
+        optimise = partial(create_optimisation, recipe, len(self.data.train))
+        return kind.create(recipe, self.model, len(self.data.classes), optimise)
 
 
-def carry_out(
-    recipe: Recipe,
-    out: Path,
-    records: Records[E, R],
-    open_job: Callable[[Recipe], Job],
-    progress: bool | None,
-    on_epoch: OnEpoch | None,
-) -> R:
-    """Run a recipe into a folder, continue it there, or return what it left; as `fit`.
-
-    Args:
-        recipe: The run.
-        out: Its folder.
-        records: What its epochs and its result are kept in.
-        open_job: Opens the data and builds the network.
-        progress: As in `fit`.
-        on_epoch: As in `fit`.
-    """
-    check_free(recipe, out)
-    finished = read_result_of(records, out)
-    if finished is not None:
-        return finished
-    with quiet():
-        job = open_job(recipe)
-        _claim(recipe, out)
-        done = _train(recipe, out, records, job, _display(progress, recipe), on_epoch)
-        return _finish(recipe, out, records, job, done)
-
-
-def check_free(recipe: Recipe, out: Path) -> None:
-    """See that ``out`` is nobody's, or holds a run of this recipe.
+def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
+    """Open the data of a recipe, and build its network or take the one that the caller built.
 
     Raises:
-        InputError: if it is another recipe's, or not a folder.
+        InputError: for data or names that do not fit, or a network with other outputs.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; choose a folder for the run")
-    if not (out / storage.LAST).exists() and not (out / RESULT).exists():
-        return
-    if not (out / RECIPE).is_file():
-        raise InputError(f"{out}: holds a checkpoint but no {RECIPE}; choose another folder")
-    if not recipe.describes_same_run(spec.load(Recipe, out / RECIPE)):
-        raise InputError(f"{out}: holds a run of another recipe; choose another folder")
+    kind = TASKS[recipe.task.name]
+    data = kind.open_data(recipe)
+    images = kind.images(recipe, data)
+    classes = tuple(data.classes)
+    if model is None:
+        card = card_of(recipe, classes, images.input_size[0])
+        model = build_network(
+            card,
+            recipe.model,
+            seed=recipe.run.seed,
+            drop_path=recipe.run.drop_path,
+            synchronised=recipe.run.sync_batchnorm and process().world_size > 1,
+        )
+    else:
+        _check_outputs(model, recipe, images.input_size, len(classes))
+        card = replace(describe(model), classes=classes)
+    source = f"trained on {recipe.data.name}"
+    return Job(recipe, data, model, replace(card, images=images, weights=source))
 
 
-def _claim(recipe: Recipe, out: Path) -> None:
-    if process().rank == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        storage.write_text(out / RECIPE, spec.dump(recipe))
-
-
-def _train(
-    recipe: Recipe,
-    out: Path,
-    records: Records[E, R],
-    job: Job,
-    display: Sequence[Lines],
-    on_epoch: OnEpoch | None,
-) -> Sequence[E]:
-    last = out / storage.LAST
-    earlier = storage.load_checkpoint(last)[storage.STATE] if last.is_file() else {}
-    done = [records.epoch(**record) for record in earlier.get("records", [])]
-    if len(done) >= recipe.schedule.epochs:
-        return done
-    if recipe.run.compile:
-        job.model.compile()
-    task = job.task(_optimise(recipe, len(job.data.train)))
-    heard = [*(shown.on_epoch for shown in display), *([on_epoch] if on_epoch else [])]
-    guard = LossGuard(out)
-    recorder = Recorder(out, guard, records.epoch, done, {"recipe": spec.dump(recipe)}, heard)
-    callbacks = [EpochSeed(recipe.run.seed), guard, *_ema(recipe), *display, recorder]
-    loaders = (Epochs(job.data.train), job.data.val)
-    resume = last if done else None
-    run_trainer(recipe.run, recipe.schedule.epochs, task, loaders, callbacks, resume)
-    return cast(list[E], recorder.records)
-
-
-def _optimise(recipe: Recipe, batches: int) -> Optimise:
-    updates = -(-batches // recipe.run.accumulate)
-    run = recipe.run
-    # A fused update unscales by itself, before Lightning's clipping in mixed precision could look.
-    fused = run.dtype == "float32" or (run.dtype == "bfloat16" and not run.clip_grad)
-
-    def optimise(network: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-        optimizer = create_optimizer(recipe.optimizer, network, fused=fused)
-        return optimizer, create_schedule(recipe.schedule, optimizer, updates_per_epoch=updates)
-
-    return optimise
-
-
-def _ema(recipe: Recipe) -> list[WeightAveraging]:
-    decay = recipe.run.ema_decay
-    if not decay:
-        return []
-    return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(decay))]  # type: ignore[no-untyped-call]
-
-
-def _display(progress: bool | None, recipe: Recipe) -> list[Lines]:
-    if progress is False or process().rank:
-        return []
-    epochs = recipe.schedule.epochs
-    lines = Lines(epochs)
-    return [Bar(epochs)] if progress or lines.console.is_terminal else [lines]
-
-
-def _finish(recipe: Recipe, out: Path, records: Records[E, R], job: Job, done: Sequence[E]) -> R:
-    """Export the weights and write the result, from the last checkpoint alone."""
-    scores, data = done[-1].final(), job.data
-    result = records.result(
-        **scores,
-        epochs=tuple(done),
-        params=sum(p.numel() for p in job.model.parameters()),
-        classes=tuple(data.classes),
-        train_images=data.train_images,
-        val_images=data.val_images,
-        skipped=len(data.skipped),
-        seconds=sum(record.seconds for record in done),
-        out=out,
-    )
-    if process().rank == 0:
-        state = storage.load_checkpoint(out / storage.LAST)
-        portable = replace(recipe, data=replace(recipe.data, path=None))
-        metadata = {
-            "recipe": spec.dump(portable),
-            "classes": json.dumps(data.classes),
-            "in_chans": str(job.in_chans),
-            **_statistics(data),
-            **{name: json.dumps(score) for name, score in scores.items() if name in _KEPT},
-        }
-        weights = storage.network_weights(state)
-        storage.save_weights(out / storage.WEIGHTS, weights, metadata)
-        write_metrics(out, done)
-        write_result(result)
-    return result
-
-
-def _statistics(data: ImageData | DetectionData) -> dict[str, str]:
-    if isinstance(data, DetectionData):  # detectors normalise by themselves
-        return {}
-    return {"mean": json.dumps(data.mean), "std": json.dumps(data.std)}
+def _check_outputs(
+    model: nn.Module, recipe: Recipe, size: tuple[int, int, int], classes: int
+) -> None:
+    """Ask that a caller's classifier takes the data's pictures and tells its classes apart."""
+    if recipe.task.name != "classify":
+        raise InputError(
+            f"model= is for recipes that classify, and this one is to {recipe.task.name}; name the "
+            "backbone in the recipe"
+        )
+    parameter = next(model.parameters(), torch.empty(0))
+    training = model.training
+    try:
+        with torch.inference_mode():
+            found = model.eval()(torch.zeros(2, *size, device=parameter.device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        shown = " x ".join(map(str, size))
+        raise InputError(
+            f"the network does not take the data's pictures of {shown} ({reason})"
+        ) from error
+    finally:
+        model.train(training)
+    if tuple(found.shape) != (2, classes):
+        raise InputError(
+            f"the network gives {tuple(found.shape[1:])} for a picture, and the data has {classes} "
+            f"classes; build it with num_classes={classes}"
+        )

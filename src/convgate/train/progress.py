@@ -7,16 +7,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from convgate.train.record import Epoch
+from convgate.train.record import EpochRecord, format_scores
 
 REFRESH_S = 0.25
 
 
-def describe(record: Epoch, epochs: int) -> str:
+def describe(record: EpochRecord, epochs: int) -> str:
     """Return one line on an epoch."""
     return (
         f"epoch {record.epoch}/{epochs}  loss {record.train_loss:.4f}  "
-        f"{record.shown()}  rate {record.lr:.2e}  "
+        f"{format_scores(record.scores, 3)}  rate {record.lr:.2e}  "
         f"{record.images_per_s:,.0f} img/s  {record.seconds:.1f} s"
     )
 
@@ -28,7 +28,7 @@ class Lines(Callback):
         self.epochs = epochs
         self.console = console or Console(stderr=True, highlight=False)
 
-    def on_epoch(self, record: Epoch) -> None:
+    def on_epoch(self, record: EpochRecord) -> None:
         self.console.print(describe(record, self.epochs), soft_wrap=True)
 
 

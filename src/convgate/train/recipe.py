@@ -1,41 +1,17 @@
 """What a training run is: every choice, in one frozen record that a TOML file spells out."""
 
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from convgate import spec
 from convgate.errors import InputError, unknown
+from convgate.networks.opening import start_from
+from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 from convgate.train.annotated import ObjectAugmentSpec
 from convgate.train.data import DETECTION_DATASETS, AugmentSpec, DataSpec
-from convgate.train.sections import (
-    DetectorSpec,
-    GateSpec,
-    ModelSpec,
-    OptimizerSpec,
-    RunSpec,
-    ScheduleSpec,
-    StudySpec,
-    TaskSpec,
-)
-
-__all__ = [
-    "DetectorSpec",
-    "GateSpec",
-    "ModelSpec",
-    "ObjectAugmentSpec",
-    "OptimizerSpec",
-    "Recipe",
-    "RunSpec",
-    "ScheduleSpec",
-    "StudySpec",
-    "TaskSpec",
-    "chosen",
-    "list_recipes",
-    "load_recipe",
-    "override",
-]
+from convgate.train.sections import OptimizerSpec, RunSpec, ScheduleSpec, StudySpec
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -68,11 +44,8 @@ class Recipe:
         if wrong:
             raise InputError(f"[task] name={self.task.name!r}: {'; '.join(wrong)}")
 
-    def describes_same_run(self, other: "Recipe") -> bool:
-        """Tell whether both train the same weights, wherever the data lies and what for."""
-        return self._essence() == other._essence()
-
-    def _essence(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what decides which weights are trained: not where the data lies, nor what for."""
         table = spec.to_table(replace(self, source="", note={}, study=None))
         for key in ("path", "workers", "storage"):
             table["data"].pop(key, None)
@@ -131,22 +104,52 @@ def load_recipe(name: str | Path) -> Recipe:
 def override(recipe: Recipe, *settings: str) -> Recipe:
     """Return the recipe with single keys changed, each given as "optimizer.lr=0.1".
 
+    A key without a section is an option of the gate: "reduction=8" is "gate.options.reduction=8".
+    Fewer epochs shorten a warm-up and a closing that no longer fit, unless they are set as well.
+
     Raises:
         InputError: for a setting that is not key=value, or that the recipe does not take.
     """
     table = spec.to_table(recipe)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting!r}: write key=value, such as optimizer.lr=0.1")
-        *sections, leaf = key.strip().split(".")
+    given = dict(map(read_setting, settings))
+    for key, value in given.items():
+        own = "." in key or key in {field.name for field in fields(Recipe)}
+        *sections, leaf = key.split(".") if own else ("gate", "options", key)
         target: Any = table
         for section in sections:
             target = target.setdefault(section, {}) if isinstance(target, dict) else None
         if not isinstance(target, dict):
-            raise InputError(f"--set {setting!r}: {'.'.join(sections)} holds no keys")
-        target[leaf] = _literal(text.strip())
+            raise InputError(f"--set {key}={value!r}: {'.'.join(sections)} holds no keys")
+        target[leaf] = value
+    if isinstance(given.get("schedule.epochs"), int):
+        _fit_schedule(table["schedule"], recipe.schedule.epochs, given)
     return spec.parse(Recipe, table, name="--set" if settings else "recipe")
+
+
+def read_setting(setting: str) -> tuple[str, object]:
+    """Read key=value; the value is TOML, and a bare word is a text.
+
+    Raises:
+        InputError: if there is no value.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {setting!r}: write key=value, such as optimizer.lr=0.1")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text.strip()}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return key.strip(), text.strip()
+
+
+def _fit_schedule(schedule: dict[str, Any], before: int, given: dict[str, object]) -> None:
+    """Shorten a warm-up and a closing in proportion where the epochs no longer hold both."""
+    epochs = schedule["epochs"]
+    keys = ("warmup_epochs", "closing_epochs")
+    if sum(schedule.get(key, 0) for key in keys) < epochs:
+        return
+    for key in keys:
+        if f"schedule.{key}" not in given and schedule.get(key):
+            schedule[key] = schedule[key] * epochs // before
 
 
 def chosen(
@@ -158,16 +161,19 @@ def chosen(
     at: str = "",
     skip_bad: bool = False,
 ) -> Recipe:
-    """Return the recipe with another data path, backbone, gate or site; empty leaves it alone.
+    """Return the recipe with another data path, network, gate or site; empty leaves it alone.
 
-    A new gate takes its paper's own options; "none" takes the gate away.
+    The network is a name, or a file or folder whose weights and gates are where training starts;
+    the recipe's own gate is then left out. A new gate takes its paper's own options; "none" takes
+    the gate away.
     """
     if data is not None:
         recipe = replace(recipe, data=replace(recipe.data, path=str(data)))
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, skip_bad=True))
     if model:
-        recipe = replace(recipe, model=ModelSpec(name=model))
+        recipe = replace(recipe, model=start_from(model))
+        recipe = replace(recipe, gate=None) if recipe.model.gates else recipe
     if gate:
         here = replace(recipe.gate, name=gate, options={}) if recipe.gate else GateSpec(name=gate)
         recipe = replace(recipe, gate=None if gate == "none" else here)
@@ -176,11 +182,3 @@ def chosen(
     if at and recipe.gate:
         recipe = replace(recipe, gate=replace(recipe.gate, at=at, replaces=None))
     return recipe
-
-
-def _literal(text: str) -> object:
-    """Read a TOML value; a bare word is a text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

@@ -1,59 +1,60 @@
 """What a run leaves behind: one record an epoch, and the result."""
 
-import csv
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from convgate.errors import CorruptFile
-from convgate.storage import write_text
+from convgate.storage import RESULT, write_csv, write_text
 
-RESULT = "result.json"
 METRICS = "metrics.csv"
+_WORDS = {
+    "ap": "AP", "ap50": "AP50", "ap75": "AP75", "ap11": "AP, 11 points", "miou": "mean IoU",
+    "voc": "VOC", "top1": "top-1", "top5": "top-5",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One epoch, counted from 1: mean losses, accuracy in percent, the rate of its last update.
+    """One epoch, counted from 1.
 
-    ``images_per_s`` counts training alone over all processes; ``seconds`` includes validation.
+    Attributes:
+        train_loss: Mean over the epoch.
+        scores: Of the validation, the one that counts first; percent, but for losses.
+        lr: The rate of its last update.
+        images_per_s: Of training alone, over all processes.
+        seconds: Includes validation.
     """
 
     epoch: int
     train_loss: float
-    val_loss: float
-    top1: float
-    top5: float
+    scores: dict[str, float]
     lr: float
     images_per_s: float
     seconds: float
 
     def row(self) -> dict[str, float]:
-        """Return one row of a table."""
-        return asdict(self)
-
-    def shown(self) -> str:
-        """Return its scores as a line shows them."""
-        return f"val loss {self.val_loss:.4f}  top-1 {self.top1:.2f} %"
-
-    def final(self) -> dict[str, Any]:
-        """Return what the result of a run takes of its last epoch."""
-        return {"top1": self.top1, "top5": self.top5, "val_loss": self.val_loss}
+        """Return one row of a table, a column a score."""
+        table: dict[str, Any] = asdict(self)
+        scores = table.pop("scores")
+        start = {key: table.pop(key) for key in ("epoch", "train_loss")}
+        return start | scores | table
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitResult:
+class RunResult:
     """A finished run; the scores are those of the last epoch, never of the best one.
 
-    ``top1`` and ``top5`` are in percent; ``seconds`` sums the epochs over all interruptions.
+    Attributes:
+        scores: As in `EpochRecord`: top1, top5 and val_loss; box_ap, mask_ap, voc_ap and their
+            like; or miou and pixel_accuracy.
+        skipped: How many damaged pictures or faults of the data were left out.
+        seconds: Sums the epochs over all interruptions.
     """
 
-    top1: float
-    top5: float
-    val_loss: float
+    scores: dict[str, float]
     epochs: tuple[EpochRecord, ...]
     params: int
     classes: tuple[str, ...]
@@ -63,108 +64,57 @@ class FitResult:
     seconds: float
     out: Path
 
+    @property
+    def score(self) -> float:
+        """The score that counts."""
+        return next(iter(self.scores.values()))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON, without the folder it lies in."""
         return {k: v for k, v in asdict(self).items() if k != "out"}
 
-
-class Accuracy(Protocol):
-    """What a result and an evaluation of classification have."""
-
-    @property
-    def top1(self) -> float: ...
-    @property
-    def top5(self) -> float: ...
-    @property
-    def val_loss(self) -> float: ...
+    def __str__(self) -> str:
+        skipped = f"; left out as faulty: {self.skipped}" if self.skipped else ""
+        return (
+            f"{format_scores(self.scores, 3)}  on {self.val_images:,} images  "
+            f"epochs {len(self.epochs)}  {self.seconds:,.0f} s{skipped}"
+        )
 
 
-def show_accuracy(scores: Accuracy) -> str:
-    """Return the scores of a classifier as text."""
-    return f"top-1 {scores.top1:.2f} %  top-5 {scores.top5:.2f} %  val loss {scores.val_loss:.4f}"
+def format_scores(scores: dict[str, float], count: int | None = None) -> str:
+    """Return the first scores as text, such as "box AP 31.20 %  box AP50 55.00 %"."""
+    return "  ".join(_shown(key, value) for key, value in list(scores.items())[:count])
 
 
-class Epoch(Protocol):
-    """What the record of any task's epoch has."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def train_loss(self) -> float: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def images_per_s(self) -> float: ...
-    @property
-    def seconds(self) -> float: ...
-
-    def row(self) -> dict[str, float]: ...
-    def shown(self) -> str: ...
-    def final(self) -> dict[str, Any]: ...
+def _shown(key: str, value: float) -> str:
+    name = " ".join(_WORDS.get(word, word) for word in key.split("_"))
+    return f"{name} {value:.4f}" if key.endswith("loss") else f"{name} {value:.2f} %"
 
 
-class Result(Protocol):
-    """What the result of any task has."""
-
-    @property
-    def out(self) -> Path: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-E = TypeVar("E", bound=Epoch)
-R = TypeVar("R", bound=Result)
-
-
-@dataclass(frozen=True)
-class Records(Generic[E, R]):
-    """The records of one kind of task."""
-
-    epoch: Callable[..., E]
-    result: Callable[..., R]
-
-
-CLASSIFIED = Records(EpochRecord, FitResult)
-
-
-def write_metrics(out: Path, records: Sequence[Epoch]) -> None:
+def write_metrics(out: Path, records: Sequence[EpochRecord]) -> None:
     """Write all epochs to metrics.csv, so that a resumed run leaves one gapless table."""
-    rows = [record.row() for record in records]
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(out / METRICS, text.getvalue())
+    write_csv(out / METRICS, [record.row() for record in records])
 
 
-def write_result(result: Result) -> None:
+def write_result(result: RunResult) -> None:
     """Write result.json; its presence says that the run is complete."""
     write_text(result.out / RESULT, json.dumps(result.to_dict(), indent=1) + "\n")
 
 
-def read_result(out: Path) -> FitResult | None:
-    """Return the result of a complete run of classification, or None where there is none yet.
-
-    Raises:
-        CorruptFile: if the file is damaged or not ours.
-    """
-    return read_result_of(CLASSIFIED, out)
-
-
-def read_result_of(records: Records[E, R], out: Path) -> R | None:
+def read_result(out: Path) -> RunResult | None:
     """Return the result of a complete run, or None where there is none yet.
 
     Raises:
-        CorruptFile: if the file is damaged, not ours, or of another kind of task.
+        CorruptFile: if the file is damaged or not ours.
     """
     path = out / RESULT
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        epochs = tuple(records.epoch(**epoch) for epoch in stored.pop("epochs"))
+        epochs = tuple(EpochRecord(**epoch) for epoch in stored.pop("epochs"))
         classes = tuple(stored.pop("classes"))
-        return records.result(**stored, epochs=epochs, classes=classes, out=out)
+        return RunResult(**stored, epochs=epochs, classes=classes, out=out)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorruptFile(
             f"{path}: not the result of a run; delete it to have it written again"

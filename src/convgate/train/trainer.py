@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -18,7 +18,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from convgate.errors import InputError
 from convgate.storage import load_checkpoint, replacing
-from convgate.train.recipe import RunSpec
+from convgate.train.sections import RunSpec
+from convgate.train.task import EpochBatches
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -57,18 +58,10 @@ def process() -> Process:
     return Process(*(int(os.environ.get(name, default)) for name, default in names.items()))
 
 
-class Dealt(Protocol):
-    """Batches that are the same for the same epoch."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Any]: ...
-    def set_epoch(self, epoch: int) -> None: ...
-
-
 class Epochs:
     """Batches that ask for the epoch when the first of them is taken, not earlier."""
 
-    def __init__(self, batches: Dealt) -> None:
+    def __init__(self, batches: EpochBatches) -> None:
         self.batches = batches
         self.trainer: Trainer | None = None
 
@@ -84,7 +77,7 @@ def run_trainer(
     run: RunSpec,
     epochs: int,
     task: LightningModule,
-    loaders: tuple[Epochs, Dealt],
+    loaders: tuple[Epochs, EpochBatches],
     callbacks: Sequence[Callback],
     resume: Path | None,
 ) -> None:
@@ -116,7 +109,7 @@ def run_trainer(
         raise KeyboardInterrupt from None
 
 
-def run_validation(run: RunSpec, task: LightningModule, batches: Dealt) -> None:
+def run_validation(run: RunSpec, task: LightningModule, batches: EpochBatches) -> None:
     """Score ``task`` on one device, in the precision that the run trains in."""
     _trainer(run, devices=1, enable_checkpointing=False).validate(task, batches, verbose=False)
 

@@ -3,12 +3,10 @@
 from convgate.view.cam import activation_map, list_methods
 from convgate.view.comparison import compare_maps
 from convgate.view.diversity import measure_diversity
-from convgate.view.network import Network, open_networks
 from convgate.view.pictures import find_pictures, stream
 from convgate.view.scales import find_gates, measure_scales
 
 __all__ = [
-    "Network",
     "activation_map",
     "compare_maps",
     "find_gates",
@@ -16,6 +14,5 @@ __all__ = [
     "list_methods",
     "measure_diversity",
     "measure_scales",
-    "open_networks",
     "stream",
 ]

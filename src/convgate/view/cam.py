@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
+from convgate.networks import Network
 from convgate.view.maps import FeatureMap
-from convgate.view.network import Network
 
 NOT_OF_A_LAYER = ("FullGrad", "RefineCAM", "SESS")
 """What the package has for whole networks, or for the maps of other methods."""

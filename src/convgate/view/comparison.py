@@ -9,11 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from convgate.errors import InputError, unknown
-from convgate.pictures.decoding import square, to_tensor
+from convgate.networks import Network
 from convgate.view.cam import Answer, activation_map, ask, list_methods
 from convgate.view.cam_picture import Cell, short
 from convgate.view.maps import FeatureMap, last_maps, named_maps
-from convgate.view.network import Network
 from convgate.view.pictures import OnProgress
 
 
@@ -129,7 +128,7 @@ def numbers(found: Sequence[tuple[str, Sequence[Seen]]]) -> list[dict[str, Any]]
         {
             "picture": name,
             "model": seen.network.label,
-            "weights": "trained" if seen.network.trained else "untrained",
+            "weights": seen.network.card.weights,
             "predicted": seen.network.class_name(seen.answer.predicted),
             "probability": seen.answer.probability,
             "map_of": seen.network.class_name(seen.answer.target),
@@ -156,11 +155,11 @@ def _see(
     target: int | None,
     method: str,
 ) -> Seen:
-    pixels = to_tensor(square(image, network.image_px))
+    pixels = network.images.pixels(image)
     x = network.normalise(pixels[None])
     answer = ask(network, x, target)
     maps = [activation_map(network, x, layer, answer.target, method) for layer in layers]
-    return Seen(network, pixels, answer, layers, maps)
+    return Seen(network, pixels.expand(3, -1, -1), answer, layers, maps)
 
 
 def _strips(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from convgate.insertion import list_sites
 from convgate.insertion.sites import find_blocks
 from convgate.measure import FeatureDistance, feature_distances
+from convgate.networks import Network, Preprocessing
 from convgate.view.maps import last_maps, named_maps
-from convgate.view.network import Network
 
 EXPANSIONS = {"hidden": "after the expansion", "expanded": "after the expansion"}
 """The sites that follow an expansion: of ConvNeXt's and HorNet's MLP, of an inverted residual."""
@@ -43,7 +43,7 @@ class Curve:
         return [
             {
                 "model": self.network.label,
-                "weights": "trained" if self.network.trained else "untrained",
+                "weights": self.network.card.weights,
                 "where": self.where,
                 "block": number,
                 "layer": layer,
@@ -69,7 +69,7 @@ class Curve:
 class Together(nn.Module):
     """Several networks that see the same pictures, each normalised as it wants them.
 
-    Shape: RGB uint8 (N, 3, H, W) -> nothing.
+    Shape: uint8 (N, C, H, W) -> nothing.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
@@ -84,7 +84,7 @@ class Together(nn.Module):
 
 def measure_diversity(
     networks: Sequence[Network],
-    batches: Callable[[int], Iterable[Tensor]],
+    batches: Callable[[Preprocessing], Iterable[Tensor]],
     patterns: Sequence[str] = (),
 ) -> list[Curve]:
     """Measure every block's feature distance; each network runs once, whatever it has of blocks.
@@ -97,8 +97,8 @@ def measure_diversity(
     Source: doi 10.32604/cmc.2025.059966, eq. 4 and Fig. 2.
 
     Args:
-        networks: Those of one picture size share a pass.
-        batches: Gives the pictures at a height and width, RGB uint8 (N, 3, H, W).
+        networks: Those that see the same pixels share a pass.
+        batches: Gives the pictures cut as a network wants them, uint8 (N, C, H, W).
         patterns: Other layers to look at, as module paths or shell patterns for them.
 
     Raises:
@@ -106,14 +106,14 @@ def measure_diversity(
     """
     chosen = [choose_places(network, patterns) for network in networks]
     found: dict[str, FeatureDistance] = {}
-    for image_px in sorted({network.image_px for network in networks}):
-        group = [i for i, network in enumerate(networks) if network.image_px == image_px]
+    for geometry in dict.fromkeys(network.images.geometry for network in networks):
+        group = [i for i, network in enumerate(networks) if network.images.geometry == geometry]
         names = {
             f"parts.{k}.{place.path}": place for k, i in enumerate(group) for place in chosen[i][1]
         }
         last = [name for name, place in names.items() if place.channels_last]
         together = Together([networks[i] for i in group])
-        measured = feature_distances(together, batches(image_px), list(names), channels_last=last)
+        measured = feature_distances(together, batches(geometry), list(names), channels_last=last)
         for name, distance in measured.items():
             _, k, path = name.split(".", 2)
             found[f"{group[int(k)]}.{path}"] = distance

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from convgate.errors import InputError, unknown
+from convgate.networks import Preprocessing
 from convgate.pictures.archives import FolderTree, Tree, open_tree
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.pictures.folders import VAL_NAMES
-from convgate.pictures.labelled import FilePictures, decode_all
+from convgate.pictures.labelled import FilePictures, Pictures, decode_all
 from convgate.pictures.order import ValOrder
 from convgate.train.data.stream import PreparePicture, StreamSource
 
@@ -51,13 +52,13 @@ def find_pictures(
 
 def stream(
     pictures: FilePictures,
-    image_px: int,
+    images: Preprocessing,
     *,
     batch: int = BATCH,
     workers: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the pictures' middles as RGB uint8 (N, 3, image_px, image_px), a batch in memory.
+    """Yield the pictures as a network sees them, uint8 (N, C, H, W), a batch in memory.
 
     Raises:
         InputError: if the batch is empty.
@@ -66,13 +67,24 @@ def stream(
     if batch < 1 or workers < 0:
         raise InputError(f"batch={batch}, workers={workers}: give at least 1 and 0")
     shares = ValOrder(len(pictures), batch).shares(0)
-    source = StreamSource(pictures, PreparePicture(image_px), workers)
+    source = StreamSource(pictures, _Cut(images), workers)
     done = 0
     for pixels, _ in source.load(shares, 0):
         yield pixels
         done += len(pixels)
         if on_progress is not None:
             on_progress(f"{done:,} of {len(pictures):,} pictures", done / len(pictures))
+
+
+class _Cut(PreparePicture):
+    """Cut one picture as a network wants it."""
+
+    def __init__(self, images: Preprocessing) -> None:
+        super().__init__(images.image_px)
+        self.images = images
+
+    def __call__(self, pictures: Pictures, index: int, epoch: int) -> Tensor:
+        return self.images.pixels(pictures.load(index))
 
 
 def _list(path: Path) -> tuple[Tree, list[str]]:

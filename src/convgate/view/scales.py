@@ -12,8 +12,8 @@ from convgate.errors import InputError
 from convgate.gates import Gate
 from convgate.insertion import IdentityStart, list_sites
 from convgate.measure.settings import evaluated
+from convgate.networks import Network
 from convgate.view.activations import Activation, Kind, by_channel, run_watched, scale_of
-from convgate.view.network import Network
 
 NEAR = 2.0**-8
 """Nearer than this to a limit, a scale is as good as there: numbers of bfloat16 just below 1 lie
@@ -121,7 +121,7 @@ def measure_scales(network: Network, batches: Iterable[Tensor]) -> list[LayerSca
 
     Args:
         network: The network.
-        batches: RGB uint8 (N, 3, H, W).
+        batches: Pictures cut as the network wants them, uint8 (N, C, H, W).
 
     Raises:
         InputError: if the network has no gate.

@@ -1,21 +1,82 @@
-"""Detection and segmentation as Lightning modules: network, loss, scores."""
+"""Detection and segmentation: their data, their losses, their scores."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from convgate.tasks.task import Optimise, Task
+from convgate.errors import InputError
+from convgate.networks.preprocessing import Preprocessing
+from convgate.networks.specs import DetectorSpec
+from convgate.train.annotated import (
+    BatchPlan,
+    DetectionData,
+    ObjectAugmentSpec,
+    TargetKinds,
+    open_annotated,
+)
+from convgate.train.annotated.voc import VOC_SETS
+from convgate.train.build import images_per_pass
 from convgate.train.metrics import AveragePrecision
-
-__all__ = ["Detection", "Segmentation"]
+from convgate.train.recipe import Recipe
+from convgate.train.task import Optimise, Task, TaskData
+from convgate.train.trainer import process
 
 IGNORED = 255
 Objects = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
-class Detection(Task):
+def detector_of(recipe: Recipe) -> DetectorSpec:
+    """Return what sits on the backbone.
+
+    Raises:
+        InputError: for a recipe of classification.
+    """
+    if recipe.detector is None:
+        raise InputError(f"the recipe's task is {recipe.task.name}; it has no detector")
+    return recipe.detector
+
+
+def closing_from(recipe: Recipe) -> int | None:
+    """Return the first of the closing epochs, counted from 0."""
+    schedule = recipe.schedule
+    return schedule.epochs - schedule.closing_epochs if schedule.closing_epochs else None
+
+
+class AnnotatedTask(Task):
+    """What detection and segmentation share: annotated pictures of any size."""
+
+    pixels = False
+    """Whether the class of each pixel is learned, and not objects."""
+
+    @classmethod
+    def open_data(cls, recipe: Recipe, *, training: bool = True) -> DetectionData:
+        here = process()
+        plan = BatchPlan(
+            images_per_pass(recipe),
+            recipe.run.seed,
+            here.rank,
+            here.world_size,
+            recipe.schedule.epoch_updates * recipe.run.accumulate,
+        )
+        kinds = TargetKinds(
+            masks=detector_of(recipe).has_masks,
+            pixels=cls.pixels,
+            training=training,
+            single_from=closing_from(recipe),
+        )
+        augment = recipe.augment_objects or ObjectAugmentSpec()
+        return open_annotated(recipe.data, augment, kinds, plan)
+
+    @classmethod
+    def images(cls, recipe: Recipe, data: TaskData) -> Preprocessing:
+        side = recipe.data.image_px  # a detector normalises by itself
+        zeros, ones = (0.0,) * 3, (1.0,) * 3
+        return Preprocessing(input_size=(3, side, side), mean=zeros, std=ones, resize="shrink")
+
+
+class Detection(AnnotatedTask):
     """The sum of a detector's losses in training; average precision in validation.
 
     Args:
@@ -41,6 +102,20 @@ class Detection(Task):
         self.precision, self.first = precision, first
         self.closing_from = closing_from
 
+    @classmethod
+    def create(
+        cls, recipe: Recipe, model: nn.Module, classes: int, optimise: Optimise | None = None
+    ) -> Self:
+        masks, voc = detector_of(recipe).has_masks, recipe.data.name in VOC_SETS
+        return cls(
+            model,
+            AveragePrecision(masks=masks, voc=voc),
+            "mask_ap" if masks else "voc_ap" if voc else "box_ap",
+            closing_from=closing_from(recipe),
+            optimise=optimise,
+            channels_last=recipe.run.channels_last,
+        )
+
     def on_train_epoch_start(self) -> None:
         if self.closing_from is not None:
             network: Any = self.model
@@ -58,13 +133,13 @@ class Detection(Task):
         if images:  # one of several processes may have run out of them
             self.precision.update(images, self.model(images), targets)
 
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, float]:
         """Return the average precisions of the validation just run, in percent."""
         found = self.precision.compute()
-        return {"scores": {self.first: found[self.first], **found}}
+        return {self.first: found[self.first], **found}
 
 
-class Segmentation(Task):
+class Segmentation(AnnotatedTask):
     """Cross entropy of each pixel in training; mean IoU and pixel accuracy in validation.
 
     Args:
@@ -73,6 +148,8 @@ class Segmentation(Task):
         optimise: As in `Task`.
         channels_last: As in `Task`.
     """
+
+    pixels = True
 
     def __init__(
         self,
@@ -87,6 +164,13 @@ class Segmentation(Task):
             classes, ignore_index=IGNORED, validate_args=False
         )
 
+    @classmethod
+    def create(
+        cls, recipe: Recipe, model: nn.Module, classes: int, optimise: Optimise | None = None
+    ) -> Self:
+        layout = recipe.run.channels_last
+        return cls(model, classes + 1, optimise=optimise, channels_last=layout)
+
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         x, classes = batch
         return self.model(x.contiguous(memory_format=self.layout), classes)["loss"].float()
@@ -100,9 +184,9 @@ class Segmentation(Task):
             logits = self.model(x.contiguous(memory_format=self.layout))
             self.confusion.update(logits.argmax(1), classes)
 
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, float]:
         """Return miou and pixel_accuracy in percent of the validation just run."""
-        return {"scores": iou_scores(self.confusion.compute())}
+        return iou_scores(self.confusion.compute())
 
 
 def iou_scores(confusion: Tensor) -> dict[str, float]:

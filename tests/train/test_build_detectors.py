@@ -5,9 +5,9 @@ from safetensors.torch import load_file, save_file
 from convgate.errors import InputError
 from convgate.insertion import inserted
 from convgate.models import create_model
-from convgate.train.build import add_gate
+from convgate.networks import add_gate
+from convgate.train.build import build_model
 from convgate.train.recipe import list_recipes, load_recipe, override
-from convgate.train.scene_build import build_scene_model, has_masks
 
 SCENES = [name for name in list_recipes() if load_recipe(name).task.name != "classify"]
 CLASSES = {"coco": 80, "voc": 20, "pennfudan": 1}
@@ -22,11 +22,11 @@ MILLIONS = {
 def test_every_packaged_recipe_builds(name):
     recipe = load_recipe(name)
     with torch.device("meta"):
-        model = build_scene_model(recipe, num_classes=CLASSES[name.partition("/")[0]])
+        model = build_model(recipe, num_classes=CLASSES[name.partition("/")[0]])
     if name in MILLIONS:
         assert round(sum(p.numel() for p in model.parameters()) / 1e6) == MILLIONS[name]
     assert bool(list(inserted(model))) == (recipe.gate is not None)
-    assert has_masks(recipe) == ("mask" in name)
+    assert recipe.detector.has_masks == ("mask" in name)
 
 
 def small(*settings):
@@ -35,12 +35,12 @@ def small(*settings):
 
 
 def test_all_but_the_gates_starts_alike():
-    plain = build_scene_model(small(), num_classes=1).state_dict()
+    plain = build_model(small(), num_classes=1).state_dict()
     at = "gate.at=backbone.ends.?,neck.fused.?"
-    gated = build_scene_model(small("gate.name=ela_s", at), num_classes=1).state_dict()
+    gated = build_model(small("gate.name=ela_s", at), num_classes=1).state_dict()
     assert gated.keys() > plain.keys()
     assert all(torch.equal(gated[key], plain[key]) for key in plain)
-    other = build_scene_model(small("run.seed=1"), num_classes=1).state_dict()
+    other = build_model(small("run.seed=1"), num_classes=1).state_dict()
     assert not all(torch.equal(other[key], plain[key]) for key in plain)
 
 
@@ -60,8 +60,8 @@ def test_a_light_recipe_serves_every_detector(recipe, name):
     """The options of Mask R-CNN are those of the other R-CNNs: the name alone may change."""
     chosen = override(load_recipe(f"pennfudan/{recipe}"), f"detector.name={name}")
     with torch.device("meta"):
-        assert build_scene_model(chosen, num_classes=1)
-    assert has_masks(chosen) == ("mask" in name)
+        assert build_model(chosen, num_classes=1)
+    assert chosen.detector.has_masks == ("mask" in name)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_light_recipe_serves_every_detector(recipe, name):
 )
 def test_wrong_words(settings, said):
     with pytest.raises(InputError, match="unknown") as caught:
-        build_scene_model(small(*settings), num_classes=1)
+        build_model(small(*settings), num_classes=1)
     assert said in str(caught.value)
 
 
@@ -94,7 +94,7 @@ def test_a_backbone_starts_from_a_classifier_gated_or_not(tmp_path, name, gate):
     save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, gated)
     for path in (plain, gated):
         recipe = override(here, f"model.weights={path}")
-        state = build_scene_model(recipe, num_classes=1).state_dict()
+        state = build_model(recipe, num_classes=1).state_dict()
         found = {k.removeprefix("backbone.body."): v for k, v in state.items() if ".body." in k}
         expected = load_file(path)
         shared = found.keys() & expected.keys()

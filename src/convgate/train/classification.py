@@ -1,14 +1,21 @@
-"""Image classification as one Lightning module: model, loss, metrics."""
+"""Image classification: its data, its loss, its scores."""
+
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from convgate.tasks.task import Optimise, Task
+from convgate.networks.preprocessing import Preprocessing
+from convgate.train.build import images_per_pass
+from convgate.train.data import ImageData, open_data
+from convgate.train.recipe import Recipe
+from convgate.train.task import Optimise, Task
+from convgate.train.trainer import process
 
 
-class Classifier(Task):
+class Classification(Task):
     """Cross entropy against class indices or class probabilities; top-1, top-5 and mean loss.
 
     Shape: x (N, C, H, W), target (N,) indices or (N, K) probabilities -> logits (N, K).
@@ -35,6 +42,31 @@ class Classifier(Task):
             classes, top_k=min(5, classes), average="micro", validate_args=False
         )
 
+    @classmethod
+    def open_data(cls, recipe: Recipe, *, training: bool = True) -> ImageData:
+        here = process()
+        return open_data(
+            recipe.data,
+            recipe.augment,
+            batch_size=images_per_pass(recipe),
+            seed=recipe.run.seed,
+            rank=here.rank,
+            world_size=here.world_size,
+            batches=recipe.schedule.epoch_updates * recipe.run.accumulate,
+        )
+
+    @classmethod
+    def create(
+        cls, recipe: Recipe, model: nn.Module, classes: int, optimise: Optimise | None = None
+    ) -> Self:
+        return cls(model, classes, optimise=optimise, channels_last=recipe.run.channels_last)
+
+    @classmethod
+    def images(cls, recipe: Recipe, data: Any) -> Preprocessing:
+        side = recipe.data.image_px
+        size = (data.in_chans, side, side)
+        return Preprocessing(input_size=size, mean=data.mean, std=data.std, resize="square")
+
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x.contiguous(memory_format=self.layout))
 
@@ -54,9 +86,9 @@ class Classifier(Task):
         self.top5.update(logits, target)
 
     def scores(self) -> dict[str, float]:
-        """Return val_loss, and top1 and top5 in percent, of the validation just run."""
+        """Return top1 and top5 in percent, and val_loss, of the validation just run."""
         return {
-            "val_loss": float(self.loss.compute()),
             "top1": round(100 * float(self.top1.compute()), 4),
             "top5": round(100 * float(self.top5.compute()), 4),
+            "val_loss": float(self.loss.compute()),
         }

@@ -9,16 +9,13 @@ import torch
 
 from convgate import spec
 from convgate.errors import InputError
-from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
+from convgate.networks import open_network
+from convgate.storage import LAST, RESULT, WEIGHTS, load_checkpoint, load_weights
 from convgate.tasks.detect.yolox import YOLOX
 from convgate.train.evaluate import evaluate
-from convgate.train.evaluate_scenes import evaluate_scenes
 from convgate.train.fit import fit
-from convgate.train.fit_scenes import fit_scenes
 from convgate.train.recipe import load_recipe, override
-from convgate.train.record import METRICS, RESULT, read_result_of
-from convgate.train.scene_record import SCENE_RECORDS, show_scores
-from convgate.train.trained import read_trained
+from convgate.train.record import METRICS, format_scores, read_result
 
 TIMED = {"images_per_s", "seconds"}
 
@@ -71,10 +68,10 @@ def test_a_run_closes_without_mosaics_and_with_the_loss_of_the_codes(small, tmp_
     monkeypatch.setattr(YOLOX, "losses", losses)
     recipe = small("schedule.epochs=3", "schedule.name=yolox", "schedule.closing_epochs=1")
     with pytest.raises(KeyboardInterrupt):
-        fit_scenes(recipe, tmp_path, progress=False, on_epoch=stop_after(2))
+        fit(recipe, tmp_path, progress=False, on_epoch=stop_after(2))
     assert {"loss_code" in names for names in seen} == {False}
     seen.clear()
-    result = fit_scenes(recipe, tmp_path, progress=False)
+    result = fit(recipe, tmp_path, progress=False)
     assert {"loss_code" in names for names in seen} == {True}
     assert [e.lr for e in result.epochs][-1] == recipe.schedule.min_lr
 
@@ -84,11 +81,11 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(small, tmp_path):
         "schedule.epochs=3", "gate.name=ela_s", "gate.at=backbone.ends.?,neck.fused.?",
         "optimizer.backbone_scale=0.5", "run.accumulate=2", "schedule.warmup_updates=2",
     )  # fmt: skip
-    whole = fit_scenes(recipe, tmp_path / "whole", progress=False)
+    whole = fit(recipe, tmp_path / "whole", progress=False)
     with pytest.raises(KeyboardInterrupt):
-        fit_scenes(recipe, tmp_path / "broken", progress=False, on_epoch=stop_after(1))
+        fit(recipe, tmp_path / "broken", progress=False, on_epoch=stop_after(1))
     assert not (tmp_path / "broken" / RESULT).exists()
-    resumed = fit_scenes(recipe, tmp_path / "broken", progress=False)
+    resumed = fit(recipe, tmp_path / "broken", progress=False)
     assert learned(resumed) == learned(whole)
     files = [load_weights(tmp_path / name / WEIGHTS)[0] for name in ("whole", "broken")]
     assert all(torch.equal(files[0][key], files[1][key]) for key in files[0])
@@ -100,7 +97,7 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(small, tmp_path):
 def test_it_leaves_a_complete_folder_that_scores_as_it_said(small, tmp_path):
     out = tmp_path / "run"
     recipe = small()
-    result = fit_scenes(recipe, out, progress=False)
+    result = fit(recipe, out, progress=False)
     assert (result.train_images, result.val_images, result.skipped) == (6, 3, 0)
     assert next(iter(result.scores)) == "box_ap"
     assert {path.name for path in out.iterdir()} == {
@@ -110,12 +107,10 @@ def test_it_leaves_a_complete_folder_that_scores_as_it_said(small, tmp_path):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[-1]["box_ap50"]) == result.scores["box_ap50"]
     assert json.loads((out / RESULT).read_text())["scores"] == result.scores
-    assert read_result_of(SCENE_RECORDS, out) == result
-    assert fit_scenes(recipe, out, progress=False) == result
-    scores = evaluate_scenes(read_trained(out))
+    assert read_result(out) == result
+    assert fit(recipe, out, progress=False) == result
+    scores = evaluate(out)
     assert (scores.scores, scores.images) == (result.scores, 3)
-    with pytest.raises(InputError, match="trained to detect, not to classify"):
-        evaluate(out)
 
 
 def test_masks_and_half_precision(small, tmp_path):
@@ -126,7 +121,7 @@ def test_masks_and_half_precision(small, tmp_path):
         "optimizer.lr=1e-4", "optimizer.layer_decay=0.9",
         recipe="pennfudan/mask_rcnn",
     )  # fmt: skip
-    result = fit_scenes(recipe, tmp_path, progress=False)
+    result = fit(recipe, tmp_path, progress=False)
     assert list(result.scores)[:2] == ["mask_ap", "box_ap"]
     assert len(result.epochs) == 1
 
@@ -143,9 +138,9 @@ def segmenting(small, *settings):
 
 def test_segmentation(small, tmp_path):
     recipe = segmenting(small)
-    result = fit_scenes(recipe, tmp_path / "run", progress=False)
+    result = fit(recipe, tmp_path / "run", progress=False)
     assert list(result.scores) == ["miou", "pixel_accuracy"]
-    scores = evaluate_scenes(read_trained(tmp_path / "run"))
+    scores = evaluate(tmp_path / "run")
     assert scores.scores == result.scores
 
 
@@ -156,7 +151,7 @@ def test_a_detector_learns_two_pictures_by_heart(make_pennfudan, tmp_path, small
         "schedule.epochs=150", "optimizer.lr=0.02", "augment_objects.name=none", "run.ema_decay=0",
         "schedule.warmup_epochs=5", "run.batch_size=3",
     )  # fmt: skip
-    result = fit_scenes(recipe, tmp_path / "run", progress=False)
+    result = fit(recipe, tmp_path / "run", progress=False)
     assert result.scores["box_ap50"] > 90
 
 
@@ -164,9 +159,8 @@ COMMAND = """
 import sys, warnings
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", module="torch.distributed")
-from convgate.train.fit_scenes import fit_scenes
 from convgate.train.recipe import load_recipe
-print(fit_scenes(load_recipe(sys.argv[1]), sys.argv[2]).scores["box_ap50"])
+print(fit(load_recipe(sys.argv[1]), sys.argv[2]).scores["box_ap50"])
 """
 
 
@@ -183,17 +177,9 @@ def test_two_processes_agree_on_the_scores(small, tmp_path):
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    result = read_result_of(SCENE_RECORDS, tmp_path / "two")
+    result = read_result(tmp_path / "two")
     assert done.stdout.split() == [str(result.scores["box_ap50"])] * 2
     assert result.val_images == 3
-
-
-def test_each_fit_refuses_the_others_recipes(small, tiny, tmp_path):
-    with pytest.raises(InputError, match="the recipe's task is detect, which is not"):
-        fit(small(), tmp_path)
-    with pytest.raises(InputError, match="task is classification; it has no objects"):
-        fit_scenes(tiny(), tmp_path)
-    assert not (tmp_path / "recipe.toml").exists()
 
 
 def test_faults_are_told_before_anything_is_written(small, make_pennfudan, tmp_path):
@@ -203,20 +189,21 @@ def test_faults_are_told_before_anything_is_written(small, make_pennfudan, tmp_p
     recipe = override(small(), f"data.path={make_pennfudan(change=spoil)}")
     out = tmp_path / "run"
     with pytest.raises(InputError, match=r"1 fault: .*P00001\.png.*is missing"):
-        fit_scenes(recipe, out, progress=False)
+        fit(recipe, out, progress=False)
     assert not out.exists()
-    result = fit_scenes(override(recipe, "data.skip_bad=true"), out, progress=False)
+    result = fit(override(recipe, "data.skip_bad=true"), out, progress=False)
     assert result.skipped == 1
 
 
 def test_another_set_of_classes_is_refused(small, coco, tmp_path):
-    fit_scenes(small("schedule.epochs=1"), tmp_path / "run", progress=False)
-    stored = read_trained(tmp_path / "run", coco.write())
-    stored = replace(stored, recipe=override(stored.recipe, "data.name=coco"))
-    with pytest.raises(InputError, match="trained on 1 classes, but the data has 2"):
-        evaluate_scenes(stored)
+    fit(small("schedule.epochs=1"), tmp_path / "run", progress=False)
+    network = open_network(tmp_path / "run")
+    other = network.card.recipe.replace('name = "pennfudan"', 'name = "coco"')
+    network = replace(network, card=replace(network.card, recipe=other))
+    with pytest.raises(InputError, match=r"trained on 1 classes .*, but the data has 2"):
+        evaluate(network, data=coco.write())
 
 
 def test_how_scores_are_shown():
-    shown = show_scores({"box_ap": 12.345, "mask_ap50": 1.0, "miou": 3.0, "voc_ap11": 2.0})
+    shown = format_scores({"box_ap": 12.345, "mask_ap50": 1.0, "miou": 3.0, "voc_ap11": 2.0})
     assert shown == "box AP 12.35 %  mask AP50 1.00 %  mean IoU 3.00 %  VOC AP, 11 points 2.00 %"

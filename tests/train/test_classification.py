@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from convgate.tasks.classify import Classifier
+from convgate.train.classification import Classification
 
 
 class Fixed(nn.Module):
@@ -25,7 +25,7 @@ def expected_loss(logits, probabilities):
 
 
 def test_scores_count_ranks_over_batches_of_unequal_size():
-    task = Classifier(Fixed(), 7)
+    task = Classification(Fixed(), 7)
     images = LOGITS[:, :, None, None]
     task.on_validation_epoch_start()
     task.validation_step((images[:3], TARGET[:3]), 0)
@@ -38,7 +38,7 @@ def test_scores_count_ranks_over_batches_of_unequal_size():
 
 
 def test_a_new_validation_forgets_the_last_one():
-    task = Classifier(Fixed(), 7)
+    task = Classification(Fixed(), 7)
     task.validation_step((LOGITS[:1, :, None, None], TARGET[:1]), 0)
     task.on_validation_epoch_start()
     task.validation_step((LOGITS[1:2, :, None, None], TARGET[1:2]), 0)
@@ -47,12 +47,12 @@ def test_a_new_validation_forgets_the_last_one():
 
 def test_soft_targets_enter_the_loss_as_probabilities():
     soft = torch.softmax(torch.arange(28.0).view(4, 7).sin(), 1)
-    loss = Classifier(Fixed(), 7).training_step((LOGITS[:, :, None, None], soft), 0)
+    loss = Classification(Fixed(), 7).training_step((LOGITS[:, :, None, None], soft), 0)
     torch.testing.assert_close(loss, expected_loss(LOGITS, soft).float())
 
 
 def test_fewer_than_five_classes_are_scored_too():
-    task = Classifier(Fixed(), 2)
+    task = Classification(Fixed(), 2)
     task.validation_step((torch.tensor([[0.0, 1.0]])[:, :, None, None], torch.tensor([0])), 0)
     assert task.scores()["top5"] == 100
 
@@ -65,7 +65,7 @@ def test_channels_last_reaches_the_network():
             seen.append(x.is_contiguous(memory_format=torch.channels_last))
             return super().forward(x)
 
-    task = Classifier(Look(3, 2, 1), 2, channels_last=True)
+    task = Classification(Look(3, 2, 1), 2, channels_last=True)
     task(torch.randn(2, 3, 4, 4))
     assert seen == [True]
     assert task.model.weight.is_contiguous(memory_format=torch.channels_last)

@@ -1,16 +1,14 @@
 """Networks by name and as runs left them, each with its own preprocessing."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from PIL import Image
 
 from convgate.errors import InputError
+from convgate.networks import open_networks
 from convgate.storage import WEIGHTS, load_weights
 from convgate.train.fit import fit
 from convgate.train.recipe import load_recipe, override
-from convgate.view import open_networks
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +21,10 @@ def run(tmp_path_factory):
 
 def test_a_name_has_its_library_s_preprocessing_and_says_that_it_is_untrained():
     ours, timms, torchvisions = open_networks(["resnet20", "resnet18", "torchvision/resnet18"])
-    assert (ours.image_px, ours.mean) == (32, (0.4914, 0.4822, 0.4465))
-    assert (timms.image_px, timms.std) == (224, (0.229, 0.224, 0.225))
-    assert (torchvisions.image_px, torchvisions.mean) == (224, (0.485, 0.456, 0.406))
-    assert ours.title == "resnet20 (untrained weights)"
+    assert (ours.image_px, ours.images.mean) == (32, (0.4914, 0.4822, 0.4465))
+    assert (timms.image_px, timms.images.std) == (224, (0.229, 0.224, 0.225))
+    assert (torchvisions.image_px, torchvisions.images.mean) == (224, (0.485, 0.456, 0.406))
+    assert ours.title == "resnet20 (random weights)"
     assert not ours.model.training
     assert ours.class_name(3) == "class 3"
 
@@ -45,28 +43,10 @@ def test_a_run_has_its_own_statistics_classes_and_gate(run):
     (network,) = open_networks([str(run)])
     assert network.label == "resnet8 + se"
     assert network.classes == tuple("0123456789")
-    assert (network.image_px, len(network.mean), network.trained) == (8, 1, True)
-    weights, metadata = load_weights(run / WEIGHTS)
-    assert (network.mean, network.std) == tuple(
-        tuple(json.loads(metadata[key])) for key in ("mean", "std")
-    )
+    assert (network.image_px, network.in_chans, network.card.is_random) == (8, 1, False)
+    weights, _ = load_weights(run / WEIGHTS)
     state = network.model.state_dict()
     assert all(torch.equal(state[key], weights[key]) for key in weights)
-
-
-def test_statistics_that_an_older_file_lacks_are_measured_again(run, tmp_path):
-    (noted,) = open_networks([str(run / WEIGHTS)])
-    _, metadata = load_weights(run / WEIGHTS)
-    older = tmp_path / "older.safetensors"
-    kept = {k: v for k, v in metadata.items() if k not in ("mean", "std")}
-    save_file(load_file(run / WEIGHTS), older, kept)
-    (measured,) = open_networks([str(older)])
-    assert (measured.mean, measured.std) == (noted.mean, noted.std)
-    elsewhere = tmp_path / "elsewhere.safetensors"
-    moved = kept["recipe"].replace('name = "digits"', 'name = "folder"')
-    save_file(load_file(run / WEIGHTS), elsewhere, kept | {"recipe": moved})
-    with pytest.raises(InputError, match="does not say how its images were normalised"):
-        open_networks([str(elsewhere)])
 
 
 def test_two_runs_of_one_recipe_are_told_apart(run, tmp_path):
@@ -79,14 +59,17 @@ def test_two_runs_of_one_recipe_are_told_apart(run, tmp_path):
     ]
 
 
-def test_pixels_are_normalised_by_channel_and_greyed_for_one(tiny, run):
-    pixels = torch.full((1, 3, 2, 2), 51, dtype=torch.uint8)  # 0.2
-    expected = [(0.2 - m) / s for m, s in zip(tiny.mean, tiny.std, strict=True)]
-    assert tiny.normalise(pixels)[0, :, 0, 0].tolist() == pytest.approx(expected)
-    (grey,) = open_networks([str(run)])
-    x = grey.normalise(pixels)
-    assert x.shape == (1, 1, 2, 2)
-    assert float(x[0, 0, 0, 0]) == pytest.approx((0.2 - grey.mean[0]) / grey.std[0], abs=1e-3)
+def test_pixels_are_normalised_by_channel_and_greyed_for_one(run):
+    (ours, grey) = open_networks(["resnet20", str(run)])
+    picture = Image.new("RGB", (40, 40), (51, 51, 51))  # 0.2
+    images = ours.images
+    expected = [(0.2 - m) / s for m, s in zip(images.mean, images.std, strict=True)]
+    x = ours.normalise(images.pixels(picture)[None])
+    assert x[0, :, 5, 5].tolist() == pytest.approx(expected)
+    x = grey.normalise(grey.images.pixels(picture)[None])
+    assert x.shape == (1, 1, 8, 8)
+    value = (0.2 - grey.images.mean[0]) / grey.images.std[0]
+    assert float(x[0, 0, 0, 0]) == pytest.approx(value, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +91,9 @@ def test_a_folder_of_a_model_s_name_is_only_meant_with_its_path(run, tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "resnet8").symlink_to(run)
     (tmp_path / "mine").symlink_to(run)
-    assert not open_networks(["resnet8"])[0].trained
-    assert open_networks(["./resnet8"])[0].trained
-    assert open_networks(["mine"])[0].trained
+    assert open_networks(["resnet8"])[0].card.is_random
+    assert not open_networks(["./resnet8"])[0].card.is_random
+    assert not open_networks(["mine"])[0].card.is_random
 
 
 def test_a_size_that_the_network_cannot_take():

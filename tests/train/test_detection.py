@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from convgate.train.modules import Segmentation, iou_scores
+from convgate.train.detection import Segmentation, iou_scores
 
 
 def test_mean_iou_over_the_classes_that_occur():
@@ -28,6 +28,6 @@ def test_pixels_that_do_not_count_and_batches_of_none():
     classes = torch.tensor([[[1, 1, 0, 255]]])
     task.validation_step((torch.zeros(1, 3, 1, 4), classes), 0)
     task.validation_step((torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1).long()), 1)
-    scores = task.scores()["scores"]
+    scores = task.scores()
     assert scores["pixel_accuracy"] == pytest.approx(200 / 3, abs=1e-3)
     assert scores["miou"] == pytest.approx(100 * (2 / 3 + 0) / 2, abs=1e-3)

@@ -1,0 +1,206 @@
+"""Build a network from its description: backbone, gates, detector, weights to start from."""
+
+from typing import Any
+
+import torch
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import nn
+
+from convgate.errors import CorruptFile, InputError
+from convgate.insertion import SITES, insert, inserted, remove, replace
+from convgate.models import create_model, load_weights
+from convgate.networks.card import Card
+from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec
+from convgate.tasks.backbone import Backbone, create_backbone
+from convgate.tasks.detect import create_detector
+from convgate.tasks.segment import create_segmenter
+
+
+def build_network(
+    card: Card,
+    start: ModelSpec | None = None,
+    *,
+    seed: int = 0,
+    drop_path: float = 0.0,
+    synchronised: bool = False,
+) -> nn.Module:
+    """Build what a card describes; all but its gates starts alike for every gate at one seed.
+
+    Args:
+        card: The network.
+        start: Weights to start from, with the classes and gates of their file; random without.
+        seed: Of the random weights.
+        drop_path: The share of branches that training skips.
+        synchronised: Batch norms see the batches of all processes.
+
+    Raises:
+        InputError: for an unknown model, detector, gate, site or option, one that does not fit the
+            others, or a network that its owner built himself.
+    """
+    if not card.model:
+        raise InputError("the network was built by its owner, so it cannot be built from its file")
+    options = dict(card.options)
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        build = _classifier if card.task == "classify" else _detector
+        network = build(card, options, start or ModelSpec(name=card.model), synchronised)
+        if synchronised:
+            _share_gate_statistics(network)
+    return network
+
+
+def _classifier(
+    card: Card, options: dict[str, Any], start: ModelSpec, synchronised: bool
+) -> nn.Module:
+    classes = options.get("num_classes")
+    if start.weights is not None:
+        options["num_classes"] = start.weights_classes
+    model: Any = _convert(create_model(card.model, **options), synchronised)
+    for gate in start.gates:
+        add_gate(model, gate)
+    if start.weights is not None:
+        load_weights(model, start.weights)
+        if not hasattr(model, "reset_classifier"):
+            raise InputError(f"model.weights: {card.model} cannot change its head; use timm's form")
+        model.reset_classifier(classes)
+    for gate in card.gates[len(start.gates) :]:
+        add_gate(model, gate)
+    return model
+
+
+def _detector(
+    card: Card, options: dict[str, Any], start: ModelSpec, synchronised: bool
+) -> nn.Module:
+    if card.detector is None:
+        raise InputError(f"the task is {card.task}, and nothing says which detector to use")
+    model = assemble_detector(
+        card.task, card.model, options, card.detector, num_classes=len(card.classes)
+    )
+    model = _convert(model, synchronised)
+    for gate in start.gates:
+        add_gate(model, gate)
+    loaded = False
+    gates = card.gates[len(start.gates) :]
+    if start.weights is not None and any(gate.replaces for gate in gates):
+        loaded = _loads_before(backbone_of(model), start.weights)
+    for gate in gates:
+        add_gate(model, gate)
+    if start.weights is not None and not loaded:
+        backbone_of(model).load(start.weights)
+    return model
+
+
+def _loads_before(backbone: Backbone, path: str) -> bool:
+    """Load what a gate is to replace; False where the file has the weights of the gate itself."""
+    try:
+        backbone.load(path)
+    except CorruptFile:
+        raise
+    except InputError:
+        return False
+    return True
+
+
+def assemble_detector(
+    task: str, name: str, options: dict[str, Any], detector: DetectorSpec, *, num_classes: int
+) -> nn.Module:
+    """Put a detector or a segmenter on its backbone, without weights and gates.
+
+    Args:
+        task: "detect" or "segment".
+        name: The backbone.
+        options: The backbone's own.
+        detector: What sits on it.
+        num_classes: Classes of objects, without a background.
+
+    Raises:
+        InputError: for an unknown backbone, detector or option, or one that does not fit.
+    """
+    backbone = create_backbone(name, **{**options, **detector.backbone})
+    if task == "segment":
+        return create_segmenter(
+            detector.name, backbone, num_classes=num_classes + 1, **detector.options
+        )
+    return create_detector(detector.name, backbone, num_classes=num_classes, **detector.options)
+
+
+def add_gate(model: nn.Module, gate: GateSpec) -> None:
+    """Put a gate into a network, or take away what it replaces where its name is "none".
+
+    Below a detector, a gate at a named site goes into the backbone; a path pattern names places of
+    the whole network.
+
+    Raises:
+        InputError: for an unknown gate, site or option.
+    """
+    named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
+    if named and any(isinstance(part, Backbone) for part in model.modules()):
+        model = backbone_of(model).body
+    options: dict[str, Any] = {"stages": gate.stages, "start": gate.start, **gate.options}
+    if gate.name == "none" and gate.replaces is not None:
+        remove(model, gate.replaces)
+    elif gate.replaces is not None:
+        replace(model, gate.replaces, gate.name, **options)
+    else:
+        insert(model, gate.name, at=gate.at, **options)
+
+
+def backbone_of(model: nn.Module) -> Backbone:
+    """Return the backbone below a detector."""
+    return next(part for part in model.modules() if isinstance(part, Backbone))
+
+
+def describe(model: nn.Module) -> Card:
+    """Return the card of a classifier that its caller built, with an empty name where none fits.
+
+    A network of timm's or ours, with gates from `insert` and `replace`, can be built again from its
+    card; that is tried, and its keys and shapes compared.
+    """
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    classes = getattr(model, "num_classes", None)
+    options: dict[str, object] = {} if classes is None else {"num_classes": classes}
+    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is not None and conv.in_channels != 3:
+        options["in_chans"] = conv.in_channels
+    card = Card(model=config.get("architecture", ""), options=options, gates=_gates_of(model))
+    try:
+        twin = build_network(card)
+    except (InputError, TypeError, RuntimeError):
+        return Card(gates=card.gates)
+    same = _shapes(twin) == _shapes(model)
+    return card if same else Card(gates=card.gates)
+
+
+def _gates_of(model: nn.Module) -> tuple[GateSpec, ...]:
+    found: dict[tuple[object, ...], GateSpec] = {}
+    stages: dict[tuple[object, ...], set[int]] = {}
+    for _, _, insertion in inserted(model):
+        site = insertion.site
+        key = (site.name, insertion.gate, repr(dict(insertion.options)), insertion.holds)
+        stages.setdefault(key, set()).add(site.stage)
+        found[key] = GateSpec(
+            name=insertion.gate,
+            at=site.name,
+            replaces=site.name if insertion.holds == "slot" else None,
+            start="identity" if insertion.start == "identity" else "paper",
+            options=dict(insertion.options),
+            stages=tuple(sorted(stages[key])),
+        )
+    return tuple(found.values())
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+def _convert(model: nn.Module, synchronised: bool) -> nn.Module:
+    # Before the gates come, for it builds norms anew and drops the hooks on them.
+    return convert_sync_batchnorm(model) if synchronised else model  # type: ignore[no-untyped-call]
+
+
+def _share_gate_statistics(model: nn.Module) -> None:
+    """Let the batch norms inside the gates see the batches of all processes."""
+    for _, gate, _ in inserted(model):
+        convert_sync_batchnorm(gate)  # type: ignore[no-untyped-call]
