@@ -95,9 +95,9 @@ def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
     assert opened.card.versions["torch"] == torch.__version__.partition("+")[0]
     assert any(line.startswith("norm into") for line in opened.card.folded)
     (eager,), (shipped,) = (
-        predict(type(opened)(run, about), [picture]) for run in (model, opened.run)
+        predict(type(opened)(run, about, "net"), [picture]) for run in (model, opened.run)
     )
-    assert [guess.name for guess in eager.top] == [guess.name for guess in shipped.top]
+    assert [guess.label for guess in eager.classes] == [guess.label for guess in shipped.classes]
 
 
 def test_anybody_can_read_the_description_of_an_onnx_file(shipped):
@@ -246,7 +246,7 @@ def test_damaged_and_foreign_files(copied, form):
     out = copied(form)
     whole = out.read_bytes()
     out.write_bytes(whole.replace(b"convgate", b"somebody"))
-    with pytest.raises(InputError, match="carries no description"):
+    with pytest.raises(InputError, match="does not say which network it holds"):
         open_predictor(out)
     out.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptFile, match="damaged"):

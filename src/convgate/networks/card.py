@@ -93,9 +93,10 @@ def read_card(text: str | None, path: Path) -> Card:
         CorruptFile: if it is not such a record.
     """
     if text is None:
+        alone = path.suffix == ".safetensors"
+        way = "give the network's name, and the file with --weights" if alone else "export it anew"
         raise InputError(
-            f"{path}: does not say which network it holds, so convgate did not write it; give the "
-            "network by its name, and the file with --weights"
+            f"{path}: does not say which network it holds, so convgate did not write it; {way}"
         )
     try:
         table = json.loads(text)
