@@ -64,7 +64,7 @@ def test_mistakes_get_one_sentence_and_code_2(tmp_path, words, sentence):
         (("--preset", "ean.2", "--rows", "resnet65"), "did you mean 'resnet56'?"),
         (("--preset", "ean.4"), "no chosen row of ean.4 is a classification network"),
         (("--preset", "ela.5"), "the rows are trained by different recipes"),
-        (("--preset", "ean.2", "--gates", "se"), "a preset brings its own gates"),
+        (("--preset", "ean.2", "--gates", "se"), "--preset ean.2 brings its own gates"),
         (("--rows", "resnet50"), "name the table with --preset"),
         (("digits/demo", "--gates", "ean", "--sweep", "groups=1"), "write an option as in"),
         (

@@ -151,7 +151,7 @@ def trained(tmp_path, monkeypatch):
         done = CliRunner().invoke(app, [*words, f"out/{seed}", "--set", f"run.seed={seed}"])
         assert done.exit_code == 0, done.output
     results = [json.loads((tmp_path / f"out/{s}/result.json").read_text()) for s in (0, 1)]
-    return [result["top1"] for result in results]
+    return [result["scores"]["top1"] for result in results]
 
 
 def test_what_was_trained_stands_below_with_what_it_was(trained):
