@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -111,6 +112,7 @@ def chart_spec(chart: Chart, *, dark: bool = False) -> dict[str, Any]:
     return recoloured
 
 
+@cache  # making it takes longer than a chart
 def chart_script() -> str:
     """Return JavaScript that gives a page `vegaEmbed`, which draws what `chart_spec` returns.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from convgate.deploy.engines import EngineConfig
 from convgate.errors import InputError
@@ -148,6 +149,7 @@ def reported_ratio(table: PaperTable, row: PaperRow) -> float | None:
     return None
 
 
+@cache
 def count_row(table: PaperTable, row: PaperRow) -> PaperCount:
     """PaperCount one row by its paper's counter, from its shapes alone."""
     model = fixed_row(table, row, "meta")

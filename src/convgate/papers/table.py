@@ -54,7 +54,7 @@ class PaperBuild:
         return "segment" if self.detector.name in SEGMENTERS else "detect"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PaperRow:
     """One line of a printed table.
 
@@ -91,7 +91,7 @@ class PaperRow:
     size: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PaperTable:
     """One printed table.
 
