@@ -53,7 +53,7 @@ def test_the_layout_draws_the_layers_and_names_files_that_are_there():
     source = DOCS.parent / "src/convgate"
     there = {p.stem for p in source.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert {*drawn, "__init__", "__main__"} == there
-    order = ["cli", "studies", "train", "tasks", "gates", "kernels", "storage", "errors"]
+    order = ["cli", "studies", "train", "networks", "gates", "kernels", "storage", "errors"]
     assert [name for name in drawn if name in order] == order
     for named in re.findall(r"`([\w/]+/|[\w/]+\.py)`", page):
         assert (source / named).exists(), named

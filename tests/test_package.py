@@ -47,6 +47,10 @@ def test_the_package_loads_no_torch_and_the_core_nothing_heavier():
     assert ran.stdout.split() == ["False", "[]"]
 
 
+def test_the_files_are_not_too_many_to_know():
+    assert len(list(SOURCE.rglob("*.py"))) <= 250
+
+
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.name))
 def test_a_file_is_one_idea_on_few_screens(file):
     assert len(file.read_text().splitlines()) <= limit(file)
