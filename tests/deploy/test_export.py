@@ -12,16 +12,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convgate.deploy import (
-    calibration_images,
-    export,
-    open_predictor,
-    predict,
-)
+from convgate.deploy import Predictor, calibration_images, export, open_predictor, predict
 from convgate.deploy.export import has_fixed_size
 from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model
-from convgate.networks import Card, Network, open_labelled
+from convgate.networks import Card, Network, open_labelled, open_network
 from convgate.networks.preprocessing import of_timm
 
 X = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
@@ -29,22 +24,21 @@ FILE = {"onnx": "net.onnx", "openvino": "net.xml"}
 FORMS = list(FILE)
 
 
-def as_network(model, card):
-    """Return what `open_network` would."""
-    return Network(model, card, card.name, card.name)
+def network(card, model):
+    return Network(model, card, "net", card.name)
 
 
 @pytest.fixture(scope="module")
 def shipped(small, tmp_path_factory):
     """A gated network, and what exports it; each form and dtype is exported once."""
-    about, model = small("se", reduction=4)
+    card, model = small("se", reduction=4)
 
     @cache
     def ship(form, dtype="float32"):
         out = tmp_path_factory.mktemp(form) / FILE[form]
-        return export(as_network(model, about), form, out, dtype=dtype)
+        return export(network(card, model), form, out, dtype=dtype)
 
-    return about, model, ship
+    return card, model, ship
 
 
 @pytest.fixture
@@ -64,7 +58,7 @@ def tiny(small):
     """The smallest network that can be exported, which a second does."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    return as_network(model, Card(model="tiny", images=small()[0].images))
+    return network(Card(model="tiny", images=small()[0].images), model)
 
 
 @pytest.fixture
@@ -81,7 +75,7 @@ def pictures(tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
-    about, model, ship = shipped
+    card, model, ship = shipped
     exported = ship(form)
     out = exported.files[-1]
     assert exported.difference < 1e-5
@@ -90,21 +84,21 @@ def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
     with torch.no_grad():
         torch.testing.assert_close(opened.run(X), model(X), rtol=1e-4, atol=1e-5)
     assert opened.card == exported.card
-    assert (opened.card.classes, opened.card.images) == (about.classes, about.images)
+    assert (opened.card.classes, opened.card.images) == (card.classes, card.images)
     assert opened.card.gates[0].options == {"reduction": 4}
     assert opened.card.versions["torch"] == torch.__version__.partition("+")[0]
     assert any(line.startswith("norm into") for line in opened.card.folded)
     (eager,), (shipped,) = (
-        predict(type(opened)(run, about, "net"), [picture]) for run in (model, opened.run)
+        predict(Predictor(run, card, "net"), [picture]) for run in (model, opened.run)
     )
     assert [guess.label for guess in eager.classes] == [guess.label for guess in shipped.classes]
 
 
 def test_anybody_can_read_the_description_of_an_onnx_file(shipped):
-    about, _, ship = shipped
+    card, _, ship = shipped
     session = onnxruntime.InferenceSession(ship("onnx").files[0])
     told = json.loads(session.get_modelmeta().custom_metadata_map["convgate"])
-    assert told["classes"] == list(about.classes)
+    assert told["classes"] == list(card.classes)
     assert told["images"]["mean"] == [0.5, 0.4, 0.3]
     assert told["command"] and told["versions"]["onnx"]
 
@@ -121,23 +115,23 @@ def test_float16_is_smaller_and_close(shipped, form):
 
 
 def test_float16_is_refused_where_a_number_does_not_fit(small, tmp_path):
-    about, model = small()
+    card, model = small()
     with torch.no_grad():
         model.bn1.weight.mul_(1e6)
     with pytest.raises(InputError, match="65504 that float16 holds"):
-        export(as_network(model, about), "onnx", tmp_path / "net.onnx", dtype="float16")
+        export(network(card, model), "onnx", tmp_path / "net.onnx", dtype="float16")
     assert not os.listdir(tmp_path)
 
 
 def test_int8_states_the_accuracy_before_and_after(small, tmp_path, pictures):
-    about, model = small("se", reduction=4)
+    card, model = small("se", reduction=4)
     exported = export(
-        as_network(model, about),
+        network(card, model),
         "openvino",
         tmp_path / "net.xml",
         dtype="int8",
-        calibration=calibration_images(pictures, about.images),
-        validation=open_labelled(pictures, about),
+        calibration=pictures,
+        validation=str(pictures),
     )
     assert exported.difference > 1e-4  # it does round
     scores = open_predictor(tmp_path / "net.xml").card.scores
@@ -145,20 +139,21 @@ def test_int8_states_the_accuracy_before_and_after(small, tmp_path, pictures):
     assert scores["images"] == 40
     right = 0
     for path in pictures.rglob("*.png"):
-        x = about.images.batch([path])
-        right += about.classes[int(model(x).argmax())] == path.parent.name
+        x = card.images.batch([path])
+        right += card.classes[int(model(x).argmax())] == path.parent.name
     assert scores["top1_eager"] == pytest.approx(100 * right / 40)
     assert abs(scores["top1_int8"] - scores["top1_eager"]) <= 10
+    assert f"{scores['top1_eager']:.2f} % eager" in str(exported)
 
 
 def test_too_few_pictures_for_int8(small, tmp_path, pictures):
-    about, model = small()
+    card, model = small()
     for path in list(pictures.rglob("*.png"))[:20]:
         path.unlink()
     with pytest.raises(InputError, match=r"holds 20 pictures, too few .* at least 32"):
-        calibration_images(pictures, about.images)
+        calibration_images(pictures, card.images)
     with pytest.raises(InputError, match="takes its ranges from pictures"):
-        export(as_network(model, about), "openvino", tmp_path / "net.xml", dtype="int8")
+        export(network(card, model), "openvino", tmp_path / "net.xml", dtype="int8")
     with pytest.raises(InputError, match="no class names"):
         open_labelled(pictures, Card(model="resnet8"))
     with pytest.raises(InputError, match="in a folder named after a class, such as 'cat'"):
@@ -194,21 +189,51 @@ def test_what_is_there_is_replaced_by_force_alone(tiny, tmp_path, form, there):
     torch.testing.assert_close(open_predictor(tmp_path / FILE[form]).run(X), tiny.model(X))
 
 
+def test_a_network_goes_by_its_name_to_a_hub_folder_and_on(tmp_path):
+    hub = export("resnet8", "hub", tmp_path / "hub")
+    assert hub.files == (tmp_path / "hub",)
+    assert open_network(tmp_path / "hub").card == hub.card
+    with pytest.raises(InputError, match="exists already"):
+        export("resnet8", "hub", tmp_path / "hub", force=True)
+    with pytest.raises(InputError, match="float32 weights as they are"):
+        export("resnet8", "hub", tmp_path / "other", dtype="float16")
+    with pytest.raises(InputError, match="did you mean 'onnx'"):
+        export(tmp_path / "hub", "onxn", tmp_path / "net.onnx")
+
+
+def test_an_export_is_read_and_stored(shipped):
+    card, _, ship = shipped
+    exported = ship("openvino", "float16")
+    lines = str(exported).splitlines()
+    assert lines[0].split() == ["network", *card.name.split()]
+    rows = [line.split() for line in lines[2:]]
+    assert ["dtype", "float16"] in rows
+    assert ["images", "3x32x32", "or", "another", "size;", "any", "batch"] in rows
+    assert any(row[:2] == ["largest", "number"] for row in rows)
+    assert rows[-1] == ["files", "net.bin,", "net.xml"]
+    assert max(map(len, lines)) <= 80
+    stored = json.loads(json.dumps(exported.to_dict()))
+    assert stored["difference"] == exported.difference
+    assert stored["card"]["classes"] == list(card.classes)
+    assert stored["files"] == [str(path) for path in exported.files]
+
+
 def test_a_network_of_one_size_is_exported_so_and_says_so(tmp_path):
     torch.manual_seed(0)
     model = create_model("test_vit", num_classes=3).eval()
     assert has_fixed_size(model)
-    about = Card(model="test_vit", images=of_timm(model.pretrained_cfg))
-    exported = export(as_network(model, about), "onnx", tmp_path / "net.onnx")
+    card = Card(model="test_vit", images=of_timm(model.pretrained_cfg))
+    exported = export(network(card, model), "onnx", tmp_path / "net.onnx")
     assert exported.card.fixed_size
+    assert "only, for the network takes no other" in str(exported)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
-    assert session.get_inputs()[0].shape[1:] == list(about.images.input_size)
+    assert session.get_inputs()[0].shape[1:] == list(card.images.input_size)
 
 
 @pytest.mark.slow
 def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier, tmp_path):
-    about, model = fourier
-    source = as_network(model, about)
+    card, model = fourier
+    source = network(card, model)
     with pytest.raises(InputError, match="cannot go into OpenVINO: operator DFT"):
         export(source, "openvino", tmp_path / "net.xml", fixed_size=True)
     with pytest.raises(InputError, match=r"DFT.*try --fixed-size"):
@@ -218,9 +243,9 @@ def test_a_fourier_transform_goes_into_onnx_of_one_size_and_nowhere_else(fourier
 
 
 def test_a_gate_that_draws_random_numbers_is_refused(small, tmp_path):
-    about, model = small("pdfam_gmm")
+    card, model = small("pdfam_gmm")
     with pytest.raises(InputError, match=r"resnet8 \+ pdfam_gmm draws random numbers"):
-        export(as_network(model, about), "onnx", tmp_path / "net.onnx")
+        export(network(card, model), "onnx", tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize(
@@ -235,9 +260,9 @@ def test_a_gate_that_draws_random_numbers_is_refused(small, tmp_path):
 )
 def test_bad_words(small, tmp_path, form, out, options, sentence):
     (tmp_path / "folder.onnx").mkdir()
-    about, model = small()
+    card, model = small()
     with pytest.raises(InputError) as caught:
-        export(as_network(model, about), form, tmp_path / out, **options)
+        export(network(card, model), form, tmp_path / out, **options)
     assert sentence in str(caught.value)
 
 
@@ -246,7 +271,7 @@ def test_damaged_and_foreign_files(copied, form):
     out = copied(form)
     whole = out.read_bytes()
     out.write_bytes(whole.replace(b"convgate", b"somebody"))
-    with pytest.raises(InputError, match="does not say which network it holds"):
+    with pytest.raises(InputError, match="carries no description"):
         open_predictor(out)
     out.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptFile, match="damaged"):

@@ -29,9 +29,17 @@ def export(  # noqa: PLR0913  every option of the verb is one argument
     validate: Judged = None,
 ) -> None:
     """Ship a network, checked first: `convgate export run --format onnx --out net.onnx`."""
-    from convgate.cli.shipping import ship
+    from convgate.deploy import export as write
     from convgate.networks import open_network
 
-    source = open_network(network, weights=weights, pretrained=pretrained)
-    for line in ship(source, form, out, dtype, fixed_size, calibrate, validate):
-        typer.echo(line)
+    exported = write(
+        open_network(network, weights=weights, pretrained=pretrained),
+        form,
+        out,
+        dtype=dtype,
+        fixed_size=fixed_size,
+        calibration=calibrate,
+        validation=validate,
+    )
+    typer.echo(str(exported))
+    typer.echo("\n".join(map(str, exported.files)))

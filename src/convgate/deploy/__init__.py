@@ -1,8 +1,7 @@
 """Ship a network: verified exports, engines to run them, predictions."""
 
-from convgate.deploy.accuracy import calibration_images
 from convgate.deploy.engines import Engine, EngineConfig, open_engine
-from convgate.deploy.export import Exported, export
+from convgate.deploy.export import Exported, calibration_images, export
 from convgate.deploy.predict import (
     Prediction,
     Predictions,

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convgate.deploy.runtimes import FORMATS, open_file
+from convgate.deploy.runtimes import open_file
 from convgate.errors import InputError
 from convgate.networks.card import Card
 from convgate.networks.labels import described
@@ -117,9 +117,6 @@ def open_predictor(ref: str | Path, **options: Any) -> Predictor:
         CorruptFile: for a damaged file.
     """
     path = Path(ref)
-    suffixes = [file.suffix for _, file in FORMATS.values()]
-    if path.suffix in suffixes and not path.is_file():
-        raise InputError(f"{path}: there is no such file or folder")
     opened = open_file(path)
     if opened is not None:
         return Predictor(*opened, str(path))

@@ -213,11 +213,18 @@ def open_file(path: Path) -> tuple[Forward, Card] | None:
     """Open an exported file: its network, ready to run, and its card; None for another suffix.
 
     Raises:
-        InputError: for a file that carries no card, or a missing package.
+        InputError: for a file that is not there or carries no card, or a missing package.
         CorruptFile: for a damaged one.
     """
     for _, form in FORMATS.values():
         if path.suffix == form.suffix:
-            forward, card = form.read(path, torch.get_num_threads())
-            return forward, read_card(card, path)
+            if not path.is_file():
+                raise InputError(f"{path}: there is no such file or folder")
+            forward, text = form.read(path, torch.get_num_threads())
+            if text is None:
+                raise InputError(
+                    f"{path}: carries no description of its classes and images, so convgate did "
+                    "not write it; export the network with convgate"
+                )
+            return forward, read_card(text, path)
     return None
