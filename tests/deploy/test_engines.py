@@ -109,7 +109,7 @@ def test_bfloat16_in_openvino_or_a_sentence(plain):
             open_engine("openvino", plain, X, dtype="bfloat16")
 
 
-def test_a_processor_without_float16_is_told_not_obeyed():
+def test_a_processor_without_float16_is_refused_in_words():
     from convgate.deploy.openvino import check_capable
 
     class Core:

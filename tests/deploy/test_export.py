@@ -29,24 +29,24 @@ def network(card, model):
 
 
 @pytest.fixture(scope="module")
-def shipped(small, tmp_path_factory):
+def exported_once(small, tmp_path_factory):
     """A gated network, and what exports it; each form and dtype is exported once."""
     card, model = small("se", reduction=4)
 
     @cache
-    def ship(form, dtype="float32"):
+    def exports(form, dtype="float32"):
         out = tmp_path_factory.mktemp(form) / FILE[form]
         return export(network(card, model), form, out, dtype=dtype)
 
-    return card, model, ship
+    return card, model, exports
 
 
 @pytest.fixture
-def copied(shipped, tmp_path):
+def copied(exported_once, tmp_path):
     """What copies an exported network into a folder of the test's own."""
 
     def copy(form):
-        for path in shipped[2](form).files:
+        for path in exported_once[2](form).files:
             shutil.copy(path, tmp_path)
         return tmp_path / FILE[form]
 
@@ -74,9 +74,9 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
-    card, model, ship = shipped
-    exported = ship(form)
+def test_a_file_is_the_network_and_says_what_it_is(exported_once, form, picture):
+    card, model, exports = exported_once
+    exported = exports(form)
     out = exported.files[-1]
     assert exported.difference < 1e-5
     assert sorted(os.listdir(out.parent)) == sorted(path.name for path in exported.files)
@@ -88,26 +88,26 @@ def test_a_file_is_the_network_and_says_what_it_is(shipped, form, picture):
     assert opened.card.gates[0].options == {"reduction": 4}
     assert opened.card.versions["torch"] == torch.__version__.partition("+")[0]
     assert any(line.startswith("norm into") for line in opened.card.folded)
-    (eager,), (shipped,) = (
+    (eager,), (graph,) = (
         predict(Predictor(run, card, "net"), [picture]) for run in (model, opened.run)
     )
-    assert [guess.label for guess in eager.classes] == [guess.label for guess in shipped.classes]
+    assert [guess.label for guess in eager.classes] == [guess.label for guess in graph.classes]
 
 
-def test_anybody_can_read_the_description_of_an_onnx_file(shipped):
-    card, _, ship = shipped
-    session = onnxruntime.InferenceSession(ship("onnx").files[0])
-    told = json.loads(session.get_modelmeta().custom_metadata_map["convgate"])
-    assert told["classes"] == list(card.classes)
-    assert told["images"]["mean"] == [0.5, 0.4, 0.3]
-    assert told["command"] and told["versions"]["onnx"]
+def test_anybody_can_read_the_description_of_an_onnx_file(exported_once):
+    card, _, exports = exported_once
+    session = onnxruntime.InferenceSession(exports("onnx").files[0])
+    found = json.loads(session.get_modelmeta().custom_metadata_map["convgate"])
+    assert found["classes"] == list(card.classes)
+    assert found["images"]["mean"] == [0.5, 0.4, 0.3]
+    assert found["command"] and found["versions"]["onnx"]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_float16_is_smaller_and_close(shipped, form):
+def test_float16_is_smaller_and_close(exported_once, form):
     sizes = []
     for dtype in ("float32", "float16"):
-        exported = shipped[2](form, dtype)
+        exported = exported_once[2](form, dtype)
         sizes.append(sum(path.stat().st_size for path in exported.files))
     assert exported.largest < 65504
     assert 1e-6 < exported.difference < 2e-2
@@ -201,9 +201,9 @@ def test_a_network_goes_by_its_name_to_a_hub_folder_and_on(tmp_path):
         export(tmp_path / "hub", "onxn", tmp_path / "net.onnx")
 
 
-def test_an_export_is_read_and_stored(shipped):
-    card, _, ship = shipped
-    exported = ship("openvino", "float16")
+def test_an_export_is_read_and_stored(exported_once):
+    card, _, exports = exported_once
+    exported = exports("openvino", "float16")
     lines = str(exported).splitlines()
     assert lines[0].split() == ["network", *card.name.split()]
     rows = [line.split() for line in lines[2:]]
