@@ -8,12 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from convgate.deploy import export
     from convgate.errors import InputError
     from convgate.gates import Gate, create_gate, list_gates
 
-__all__ = ["Gate", "InputError", "create_gate", "list_gates"]
+__all__ = ["Gate", "InputError", "create_gate", "export", "list_gates"]
 
-_HOME = {"Gate": "gates", "InputError": "errors", "create_gate": "gates", "list_gates": "gates"}
+_HOME = {
+    "Gate": "gates",
+    "InputError": "errors",
+    "create_gate": "gates",
+    "export": "deploy",
+    "list_gates": "gates",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -220,11 +220,6 @@ def open_file(path: Path) -> tuple[Forward, Card] | None:
         if path.suffix == form.suffix:
             if not path.is_file():
                 raise InputError(f"{path}: there is no such file or folder")
-            forward, text = form.read(path, torch.get_num_threads())
-            if text is None:
-                raise InputError(
-                    f"{path}: carries no description of its classes and images, so convgate did "
-                    "not write it; export the network with convgate"
-                )
-            return forward, read_card(text, path)
+            forward, card = form.read(path, torch.get_num_threads())
+            return forward, read_card(card, path)
     return None
