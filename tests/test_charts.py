@@ -68,9 +68,9 @@ def test_a_chart_keeps_the_configuration_that_the_theme_leaves_open(chart):
 def test_what_stands_there_is_replaced_only_by_force(chart, tmp_path):
     file = tmp_path / "c.svg"
     file.write_text("mine")
-    with pytest.raises(InputError, match=r"c\.svg exists already"):
+    with pytest.raises(InputError, match=r"c\.svg: exists already"):
         write_chart(chart, file)
-    with pytest.raises(InputError, match=r"c\.svg exists already"):
+    with pytest.raises(InputError, match=r"c\.svg: exists already"):
         write_chart(chart, tmp_path / "other.svg", file)
     assert file.read_text() == "mine" and list(tmp_path.iterdir()) == [file]
     write_chart(chart, file, force=True)
@@ -80,8 +80,8 @@ def test_what_stands_there_is_replaced_only_by_force(chart, tmp_path):
 def test_a_name_that_no_chart_can_be_written_to_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"unknown kind of picture 'jpg'"):
         check_chart_path(tmp_path / "c.jpg")
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="there is no folder"):
         check_chart_path(tmp_path / "absent" / "c.svg")
     (tmp_path / "d.svg").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="is a folder; name a file"):
         check_chart_path(tmp_path / "d.svg", force=True)

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import vl_convert
 from scipy.optimize import isotonic_regression
 
-from convgate.errors import InputError, unknown
-from convgate.storage import replacing
+from convgate.errors import unknown
+from convgate.storage import check_free, replacing
 
 COLOURS = (  # readable on white and on near-black alike
     "#3f7fd6",
@@ -69,10 +69,7 @@ def check_chart_path(path: Path, *, force: bool = False) -> None:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in KINDS:
         raise unknown("kind of picture", kind or str(path), KINDS)
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: there is no such folder to write {path.name} to")
-    if path.is_dir() or (path.exists() and not force):
-        raise InputError(f"{path} exists already; choose another name, or --force to replace it")
+    check_free(path, force)
 
 
 def write_chart(chart: Chart, *paths: Path, dark: bool = False, force: bool = False) -> None:

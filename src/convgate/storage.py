@@ -128,6 +128,21 @@ def staging(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def check_free(path: Path, force: bool = False) -> None:
+    """Ask that a file can be written to ``path`` without losing another one.
+
+    Raises:
+        InputError: if there is one and not ``force``, ``path`` is a folder, or its folder is not
+            there.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; create it")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists already; choose another name, or add --force")
+
+
 def check_new_folder(folder: Path) -> None:
     """Ask that ``folder`` is not there, or empty.
 

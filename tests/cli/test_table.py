@@ -188,7 +188,7 @@ def test_what_stands_there_is_replaced_by_force_alone(tmp_path):
     for path, words in ((out, ["ls", "--out"]), (plot, ["selnext.9", "--rows", "se", "--plot"])):
         path.write_text("mine")
         done = run(*words, str(path))
-        assert done.exit_code == 2 and f"{path.name} exists already" in " ".join(
+        assert done.exit_code == 2 and f"{path.name}: exists already" in " ".join(
             done.output.split()
         )
         assert path.read_text() == "mine"
@@ -216,7 +216,7 @@ def test_a_result_prints_as_a_table_and_shows_in_a_notebook():
         (["ela.1", "--device", "tpu"], "device 'tpu' is not on this machine"),
         (["ela.1", "--latency"], "no chosen row of ela.1 names a network to time"),
         (["ean.2", "--rows", "resnet56", "--latency", "--batch", "0"], "batch=0 leaves no image"),
-        (["ela.1", "--out", "nowhere/x.md"], "needs the folder nowhere"),
+        (["ela.1", "--out", "nowhere/x.md"], "there is no folder nowhere"),
         (["ean.2", "--rows", "resnet56", "--results", "nowhere"], "there is no such folder"),
         (["ela.1", "--images", "."], "no trained run of a row of ela.1 with a feature distance"),
         (["ean.4", "--rows", "mobilenxt"], "unknown row 'mobilenxt'; did you mean 'mobilenext'?"),

@@ -42,12 +42,13 @@ def table(  # noqa: PLR0913 - one argument an option
     from convgate.deploy.engines import EngineConfig
     from convgate.papers.chart import check_plot, write_plot
     from convgate.papers.run import run_table
-    from convgate.papers.text import check_format, check_out, render, render_list
+    from convgate.papers.text import check_format, render, render_list
     from convgate.papers.trained import with_results
+    from convgate.storage import check_free
 
     check_format(form)
     if out is not None:
-        check_out(out, force=force)
+        check_free(out, force)
     if name == "ls":
         _show(render_list(form), out, force)
         return

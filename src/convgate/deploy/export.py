@@ -35,7 +35,7 @@ from convgate.networks.labelled import (
 from convgate.networks.opening import Network, check_task, open_network
 from convgate.networks.preprocessing import Preprocessing
 from convgate.pictures.archives import open_tree
-from convgate.storage import staging
+from convgate.storage import check_free, staging
 from convgate.tables import Readable, Table
 
 HUB = "hub"
@@ -272,8 +272,5 @@ def _check(
 def _check_target(out: Path, format: str, file: FileFormat, force: bool) -> None:
     if out.suffix != file.suffix:
         raise InputError(f"--out {out}: a file for {format} ends in {file.suffix}")
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; name a file")
-    there = [path for path in file.files(out) if path.exists()]
-    if there and not force:
-        raise InputError(f"{there[0]}: exists already; choose another name, or --force replaces it")
+    for path in file.files(out):
+        check_free(path, force)

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convgate.errors import InputError, unknown
+from convgate.errors import unknown
 from convgate.papers.report import PaperTableResult
 from convgate.papers.result import PaperRowResult
 from convgate.papers.table import COUNTED, DISTANCE, list_tables, load_table
-from convgate.storage import write_text
+from convgate.storage import check_free, write_text
 from convgate.studies.report import cell
 from convgate.tables import Table
 
@@ -29,27 +29,13 @@ def check_format(form: str) -> None:
         raise unknown("format", form, FORMATS)
 
 
-def check_out(path: Path, *, force: bool = False) -> None:
-    """Refuse a file that no table can be written to, before the work for it is done.
-
-    Raises:
-        InputError: if there is no such folder, the path is one, or a file stands there, unless
-            ``force`` allows to replace it.
-    """
-    if path.is_dir() or not path.parent.is_dir():
-        rule = "is a folder" if path.is_dir() else f"needs the folder {path.parent}"
-        raise InputError(f"--out {path} {rule}; name a file in a folder that is there")
-    if path.exists() and not force:
-        raise InputError(f"--out {path} exists already; choose another name, or give --force")
-
-
 def write_table(text: str, path: Path, *, force: bool = False) -> None:
     """Write a text in one step, with one line end behind it.
 
     Raises:
-        InputError: as `check_out` says.
+        InputError: if a file is there and not ``force``, or its folder is not.
     """
-    check_out(path, force=force)
+    check_free(path, force)
     write_text(path, text.rstrip("\n") + "\n")
 
 

@@ -1,0 +1,79 @@
+"""Options that several verbs have: one name, one meaning, one reading."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convgate.errors import InputError
+
+KINDS = "a name, a run's folder, a weights file of train or insert, or a hub folder"
+
+Model = Annotated[str, typer.Argument(help=f"The network: {KINDS}.")]
+Models = Annotated[list[str], typer.Argument(help=f"The networks, each {KINDS}.")]
+ModelOption = Annotated[str, typer.Option("--model", help=f"The network: {KINDS}.")]
+ModelOptions = Annotated[
+    list[str], typer.Option("--model", help=f"A network: {KINDS}. Repeatable.")
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="Load the library's weights into a network by name.")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Load this checkpoint into a network by name.")
+]
+Gates = Annotated[str, typer.Option("--gate", help="Gate, or several with commas: se,seln.")]
+At = Annotated[str, typer.Option("--at", help="Site, or pattern of module paths, for the gates.")]
+Stages = Annotated[str, typer.Option("--stages", help="Stages, as in 2,3; all by default.")]
+Start = Annotated[
+    str, typer.Option("--start", help="Gates start as the identity, or as their paper says.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change one key: reduction=8 of the gate, optimizer.lr=0.1 of the recipe. Repeatable.",
+    ),
+]
+ImagePx = Annotated[
+    int, typer.Option("--image-px", help="Height and width of images; the model's own by default.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder or zip of the data.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out damaged pictures.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def split(listed: str | None) -> list[str]:
+    """Return the names in "se,seln"."""
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def read_stages(text: str) -> tuple[int, ...] | None:
+    """Read "2,3"; None for an empty text.
+
+    Raises:
+        InputError: for anything else.
+    """
+    words = split(text)
+    if not all(word.isdecimal() for word in words):
+        raise InputError(f"--stages {text!r} is no list of numbers; write it as in 2,3")
+    return tuple(map(int, words)) or None
+
+
+def gate_options(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Read --set where only a gate can be meant: "reduction=8" or "gate.options.reduction=8".
+
+    Raises:
+        InputError: for a key of a recipe, or without a value.
+    """
+    from convgate.train.recipe import read_setting
+
+    options = {}
+    for key, value in map(read_setting, settings or ()):
+        name = key.removeprefix("gate.options.")
+        if "." in name:
+            raise InputError(f"--set {key}: is a key of a recipe; this verb takes a gate's options")
+        options[name] = value
+    return options
