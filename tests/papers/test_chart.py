@@ -137,7 +137,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     result = run_table("selnext.9", "se")
     with pytest.raises(InputError, match=r"unknown kind of picture 'jpg'"):
         write_plot(result, tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="there is no folder .*nowhere; create it"):
+    with pytest.raises(InputError, match=r"there is no folder .*nowhere; create it"):
         write_plot(result, tmp_path / "nowhere/a.svg")
     assert not list(tmp_path.iterdir())
     (tmp_path / "a.svg").write_text("mine")
