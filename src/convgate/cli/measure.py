@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
+from convgate.cli.output import progress
 
 Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
 Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
@@ -40,7 +41,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
 ) -> None:
     """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
     from convgate.cli.rivals import build_rivals, random_images, with_folded
-    from convgate.cli.survey import print_survey, progress, take_survey
+    from convgate.cli.survey import print_survey, take_survey
     from convgate.deploy.engines import EngineConfig
 
     course = EngineConfig(engine, dtype, threads, compile_mode, channels_last, parts)

@@ -77,3 +77,19 @@ def gate_options(settings: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"--set {key}: is a key of a recipe; this verb takes a gate's options")
         options[name] = value
     return options
+
+
+def open_device(name: str) -> Any:
+    """Return the torch device called ``name``.
+
+    Raises:
+        InputError: if there is none such on this machine.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} is not on this machine; use cpu") from error
+    return device

@@ -1,7 +1,9 @@
-"""Rows as a table that fits the terminal, or as JSON."""
+"""What verbs print: rows as a table or as JSON, and a bar while the work goes on."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -29,3 +31,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{key}={option}" for key, option in value.items())
     return "" if value is None else str(value)
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Show a bar on a terminal's standard error, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda text, share: bar.update(task, description=text, completed=share)

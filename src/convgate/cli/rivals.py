@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from convgate.cli.options import open_device
 from convgate.errors import InputError
 from convgate.folding import fold
 from convgate.insertion import insert
@@ -54,17 +55,3 @@ def random_images(batch: int, image_px: int, device: str) -> Tensor:
         raise InputError(f"batch={batch} and image_px={image_px} leave no image; give at least 1")
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, 3, image_px, image_px, generator=generator).to(open_device(device))
-
-
-def open_device(name: str) -> torch.device:
-    """Return the device called ``name``.
-
-    Raises:
-        InputError: if there is none such on this machine.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} is not on this machine; use cpu") from error
-    return device

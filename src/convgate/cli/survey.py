@@ -1,15 +1,12 @@
 """Counts and latency of rivals side by side, and their table of eighty columns."""
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -65,17 +62,6 @@ def take_survey(
     ready = course.prepare(rivals, images)
     time = run_preset(ready.models, images, protocol, on_progress=on_progress, **course.setting)
     return Survey(facts, replace(time, environment=time.environment | ready.notes))
-
-
-@contextmanager
-def progress() -> Iterator[Any]:
-    """Show a bar on a terminal's standard error, and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda text, share: bar.update(task, description=text, completed=share)
 
 
 def print_survey(survey: Survey) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
+from convgate.cli.options import open_device
+from convgate.cli.output import progress
 
 
 @app.command("table")
@@ -37,8 +39,6 @@ def table(  # noqa: PLR0913 - one argument an option
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
-    from convgate.cli.rivals import open_device
-    from convgate.cli.survey import progress
     from convgate.deploy.engines import EngineConfig
     from convgate.papers.chart import check_plot, write_plot
     from convgate.papers.run import run_table

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from convgate.cli.main import app
-from convgate.cli.output import show
+from convgate.cli.options import open_device
+from convgate.cli.output import progress, show
 
 Models = Annotated[
     list[str], typer.Option("--model", help="A name, or a run's folder or weights; repeatable.")
@@ -45,8 +46,6 @@ def diversity(  # noqa: PLR0913  every option of the verb is one argument
     as_json: Json = False,
 ) -> None:
     """Feature distance of every block: `convgate view diversity --model run --data photos`."""
-    from convgate.cli.rivals import open_device
-    from convgate.cli.survey import progress
     from convgate.networks import open_networks
     from convgate.view import diversity as measured
     from convgate.view import figure, find_pictures, stream
@@ -86,8 +85,6 @@ def scales(  # noqa: PLR0913
     as_json: Json = False,
 ) -> None:
     """Scales before and after the activation: `convgate view scales photos --model run`."""
-    from convgate.cli.rivals import open_device
-    from convgate.cli.survey import progress
     from convgate.networks import open_networks
     from convgate.view import figure, find_pictures, measure_scales, stream
     from convgate.view.scales_picture import choose_layers, draw_scales
@@ -128,8 +125,6 @@ def cam(  # noqa: PLR0913
     as_json: Json = False,
 ) -> None:
     """Class activation maps side by side: `convgate view cam cat.jpg --model run`."""
-    from convgate.cli.rivals import open_device
-    from convgate.cli.survey import progress
     from convgate.networks import open_networks
     from convgate.view import compare_maps, comparison, figure, find_pictures
     from convgate.view.cam_picture import draw_maps
