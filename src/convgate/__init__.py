@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convgate.deploy import export, predict
+    from convgate.deploy.export import export
+    from convgate.deploy.predict import predict
     from convgate.errors import InputError
     from convgate.folding import fold
     from convgate.gates import Gate, create_gate, list_gates
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from convgate.models import create_model, list_models
     from convgate.networks import Network, open_network
     from convgate.studies import run_study
-    from convgate.train import evaluate, fit, load_recipe
+    from convgate.train.evaluate import evaluate
+    from convgate.train.fit import fit
+    from convgate.train.recipe import load_recipe
 
 __all__ = [
     "Gate",
@@ -49,7 +52,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "deploy": ("export", "predict"),
+    "deploy.export": ("export",),
+    "deploy.predict": ("predict",),
     "errors": ("InputError",),
     "folding": ("fold",),
     "gates": ("Gate", "create_gate", "list_gates"),
@@ -58,7 +62,9 @@ _HOMES = {
     "models": ("create_model", "list_models"),
     "networks": ("Network", "open_network"),
     "studies": ("run_study",),
-    "train": ("evaluate", "fit", "load_recipe"),
+    "train.evaluate": ("evaluate",),
+    "train.fit": ("fit",),
+    "train.recipe": ("load_recipe",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -16,13 +16,31 @@ from convgate import spec
 from convgate.errors import CorruptFile, InputError
 from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import DetectorSpec, GateSpec, Task
-from convgate.storage import load_weights, save_weights
+from convgate.pictures.decoding import EXTENSIONS
+from convgate.storage import LAST, WEIGHTS, load_weights, save_weights
 
 KEY = "convgate"
 """The name under which every format carries the card, as JSON."""
 VERSION = 1
 RANDOM = "random"
 _PACKAGES = ("convgate", "torch", "timm", "torchvision", "onnx", "openvino", "nncf")
+
+CONFIG = "config.json"
+"""The file that makes a folder a hub folder."""
+KINDS = (
+    "a name of `convgate ls models`, the folder of a finished run, a .safetensors file that "
+    "`convgate train` or `convgate insert` wrote, or a hub folder"
+)
+_FILES = {
+    ".onnx": "an ONNX file",
+    ".xml": "an OpenVINO file",
+    ".bin": "the weights of an OpenVINO file",
+    ".toml": "a recipe",
+    ".zip": "an archive",
+    **dict.fromkeys((".pth", ".pt", ".ckpt", ".tar"), "a file of weights alone"),
+    **dict.fromkeys(EXTENSIONS, "a picture"),
+}
+SUFFIXES = {*_FILES, ".safetensors"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +146,27 @@ def load_network(path: Path) -> tuple[dict[str, Tensor], Card]:
     return weights, read_card(metadata.get(KEY), path)
 
 
+def weights_file(path: Path) -> Path:
+    """Return the weights of a run's folder, or the weights file that ``path`` is.
+
+    Raises:
+        InputError: for any other file or folder, saying what it is.
+    """
+    if path.is_file():
+        if path.suffix == ".safetensors":
+            return path
+        kind = _FILES.get(path.suffix.lower(), "a file of another kind")
+        way = "; name its network, and the file with --weights" if "weights alone" in kind else ""
+        raise InputError(f"{path}: is {kind}{way or f', and what is taken is {KINDS}'}")
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
+    if (path / LAST).is_file():
+        raise InputError(f"{path}: is a run that is not finished; train it to its end")
+    if (path / "study.db").is_file():
+        raise InputError(f"{path}: is a study; name one of its runs, below {path / 'trials'}")
+    raise InputError(f"{path}: is a folder without {WEIGHTS} or {CONFIG}; what is taken is {KINDS}")
+
+
 def installed() -> dict[str, str]:
     """Return the versions of Python and of the packages that are there."""
     found = {"python": platform.python_version()}
@@ -142,15 +181,3 @@ def installed() -> dict[str, str]:
 def typed() -> str:
     """Return the command line of this process, its program by name alone."""
     return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
-
-
-def pretty(card: Card) -> dict[str, Any]:
-    """Return what a person asks first: name, weights, classes, images."""
-    size = "x".join(map(str, card.images.input_size)) if card.images else "unknown"
-    return {
-        "network": card.name,
-        "task": card.task,
-        "weights": card.weights,
-        "classes": len(card.classes) or "unknown",
-        "images": size,
-    }

@@ -19,12 +19,11 @@ from convgate import spec
 from convgate.errors import CorruptFile, InputError
 from convgate.models.create import TORCHVISION
 from convgate.networks.build import add_gate
-from convgate.networks.card import KEY, Card, read_card
+from convgate.networks.card import CONFIG, KEY, Card, read_card
 from convgate.networks.preprocessing import of_timm
 from convgate.networks.specs import GateSpec
 from convgate.storage import check_new_folder, staging
 
-CONFIG = "config.json"
 GATED = "convgate_gated"
 
 

@@ -12,31 +12,14 @@ from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model, library_of
 from convgate.models.create import TORCHVISION
 from convgate.networks.build import build_network
-from convgate.networks.card import Card, load_network
-from convgate.networks.hub import CONFIG, load_hub
+from convgate.networks.card import CONFIG, SUFFIXES, Card, load_network, weights_file
+from convgate.networks.hub import load_hub
 from convgate.networks.labels import described, imagenet_classes
 from convgate.networks.preprocessing import Preprocessing, noted_images
 from convgate.networks.specs import ModelSpec
-from convgate.pictures.decoding import EXTENSIONS
-from convgate.storage import LAST, WEIGHTS
-
-KINDS = (
-    "a name of `convgate ls models`, the folder of a finished run, a .safetensors file that "
-    "`convgate train` or `convgate insert` wrote, or a hub folder"
-)
-_FILES = {
-    ".onnx": "an ONNX file",
-    ".xml": "an OpenVINO file",
-    ".bin": "the weights of an OpenVINO file",
-    ".toml": "a recipe",
-    ".zip": "an archive",
-    **dict.fromkeys((".pth", ".pt", ".ckpt", ".tar"), "a file of weights alone"),
-    **dict.fromkeys(EXTENSIONS, "a picture"),
-}
-_SUFFIXES = {*_FILES, ".safetensors"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A network ready to be used, and what is known of it.
 
@@ -51,6 +34,11 @@ class Network:
     card: Card
     ref: str
     label: str
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.card.images.input_size)) if self.card.images else "any size"
+        count = sum(p.numel() for p in self.model.parameters())
+        return f"Network({self.label}: {count:,} parameters, {size}, weights: {self.card.weights})"
 
     @property
     def title(self) -> str:
@@ -193,27 +181,6 @@ def start_from(ref: str | Path) -> ModelSpec:
     )
 
 
-def weights_file(path: Path) -> Path:
-    """Return the weights of a run's folder, or the weights file that ``path`` is.
-
-    Raises:
-        InputError: for any other file or folder, saying what it is.
-    """
-    if path.is_file():
-        if path.suffix == ".safetensors":
-            return path
-        kind = _FILES.get(path.suffix.lower(), "a file of another kind")
-        way = "; name its network, and the file with --weights" if "weights alone" in kind else ""
-        raise InputError(f"{path}: is {kind}{way or f', and what is taken is {KINDS}'}")
-    if (path / WEIGHTS).is_file():
-        return path / WEIGHTS
-    if (path / LAST).is_file():
-        raise InputError(f"{path}: is a run that is not finished; train it to its end")
-    if (path / "study.db").is_file():
-        raise InputError(f"{path}: is a study; name one of its runs, below {path / 'trials'}")
-    raise InputError(f"{path}: is a folder without {WEIGHTS} or {CONFIG}; what is taken is {KINDS}")
-
-
 def _by_path(path: Path) -> Network:
     if path.is_dir() and (path / CONFIG).is_file():
         model, card = load_hub(path)
@@ -273,7 +240,7 @@ def _is_known(name: str) -> bool:
 
 def _looks_like_a_path(name: str) -> bool:
     suffix = Path(name).suffix.lower()
-    return not _is_no_path(name) or name.startswith((".", "~")) or suffix in _SUFFIXES
+    return not _is_no_path(name) or name.startswith((".", "~")) or suffix in SUFFIXES
 
 
 def _resized(network: Network, image_px: int) -> Network:

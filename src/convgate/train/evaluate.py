@@ -9,9 +9,9 @@ from torch import nn
 
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.networks.card import Card, load_network
+from convgate.networks.card import Card, load_network, weights_file
 from convgate.networks.labelled import accuracy, open_labelled
-from convgate.networks.opening import Network, open_network, weights_file
+from convgate.networks.opening import Network, open_network
 from convgate.storage import RECIPE
 from convgate.train.job import TASKS
 from convgate.train.recipe import Recipe
