@@ -12,7 +12,7 @@ from convgate.cli import app
 
 TINY = (
     *("study", "digits/demo", "--set", "schedule.epochs=1", "--set", "schedule.warmup_epochs=0"),
-    *("--gates", "se", "--seeds", "1", "--seconds", "0.3"),
+    *("--gate", "se", "--seeds", "1", "--seconds", "0.3"),
 )
 
 
@@ -39,13 +39,18 @@ def test_study_prints_the_table_the_answer_and_its_files(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--gates", "se,selm"), "unknown gate 'selm'; did you mean 'seln'?"),
-        (("--sites", "blok_end"), "se at blok_end: unknown site 'blok_end'; did you mean"),
+        (("--gate", "se,selm"), "unknown gate 'selm'; did you mean 'seln'?"),
+        (("--at", "blok_end"), "se at blok_end: unknown site 'blok_end'; did you mean"),
         (("--model", "resnet9"), "unknown model 'resnet9'"),
         (("--budget", "1"), "budget=1.0: a multiple of the base's latency, which must be above 1"),
         (("--seeds", "0"), "seeds=0 must be 1 or more"),
-        (("--gates", ","), "gates is empty"),
+        (("--gate", ","), "gates is empty"),
         (("--set", "optimizer.rl=1"), "unknown key 'optimizer.rl'"),
+        (("--set", "reduktion=8"), "unknown option 'reduktion'; did you mean 'reduction'"),
+        (("--start", "idenity"), "unknown start 'idenity'"),
+        (("--stages", "2,x"), "is no list of numbers"),
+        (("--stages", "9"), "se at block_end: "),
+        (("--model", "resnet8,resnet20", "--weights", "a.pth"), "--weights is for one network"),
         (("--data", "/nowhere/at/all", "--set", "data.name=folder"), "/nowhere/at/all"),
     ],
 )
@@ -64,11 +69,11 @@ def test_mistakes_get_one_sentence_and_code_2(tmp_path, words, sentence):
         (("--preset", "ean.2", "--rows", "resnet65"), "did you mean 'resnet56'?"),
         (("--preset", "ean.4"), "no chosen row of ean.4 is a classification network"),
         (("--preset", "ela.5"), "the rows are trained by different recipes"),
-        (("--preset", "ean.2", "--gates", "se"), "--preset ean.2 brings its own gates"),
+        (("--preset", "ean.2", "--gate", "se"), "--preset ean.2 brings its own gates"),
         (("--rows", "resnet50"), "name the table with --preset"),
-        (("digits/demo", "--gates", "ean", "--sweep", "groups=1"), "write an option as in"),
+        (("digits/demo", "--gate", "ean", "--sweep", "groups=1"), "write an option as in"),
         (
-            ("digits/demo", "--gates", "ean", "--sweep", "gate.options.grous=1"),
+            ("digits/demo", "--gate", "ean", "--sweep", "gate.options.grous=1"),
             "ean at block_end grous=1: ean: unknown option 'grous'; did you mean 'groups'?",
         ),
     ],
@@ -82,7 +87,7 @@ def test_a_preset_or_an_axis_that_does_not_fit(tmp_path, words, sentence):
 
 def test_an_option_is_swept(tmp_path):
     out = tmp_path / "s"
-    said = run(*TINY, "--gates", "ean", "--sweep", "gate.options.groups=1,4", "--out", out)
+    said = run(*TINY, "--gate", "ean", "--sweep", "gate.options.groups=1,4", "--out", out)
     assert said.exit_code == 0, said.output
     lines = said.stdout.splitlines()
     assert max(map(len, lines[:-4])) <= 80

@@ -37,6 +37,11 @@ def test_train_then_eval(tmp_path):
     [
         (("digits/dmeo",), "unknown recipe 'digits/dmeo'; did you mean 'digits/demo'?"),
         (("digits/demo", "--gate", "selm"), "unknown gate 'selm'; did you mean"),
+        (("digits/demo", "--gate", "se,eca"), "`convgate study` compares them"),
+        (("digits/demo", "--stages", "two", "--gate", "se"), "is no list of numbers"),
+        (("digits/demo", "--start", "paper"), "--start: the recipe has no gate to place"),
+        (("digits/demo", "--weights", "no.pth"), "no.pth: there is no such file"),
+        (("digits/demo", "--model", "no.onnx"), "there is no such file or folder"),
         (("digits/demo", "--model", "resnet9"), "unknown model 'resnet9'; did you mean"),
         (("digits/demo", "--gate", "se", "--at", "block_edn"), "did you mean 'block_end'?"),
         (
@@ -52,6 +57,30 @@ def test_a_wrong_word_is_one_sentence_and_exit_code_2(tmp_path, words, said):
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_starts_from_another_and_is_prolonged(tmp_path):
+    first = ("train", "digits/demo", "--gate", "se", "--stages", "2", "--start", "identity")
+    short = ("--set", "data.train_count=100", "--set", "schedule.epochs=1", "--json")
+    told = convgate(*first, "--set", "reduction=8", *short, "--out", tmp_path / "a")
+    assert told.exit_code == 0, told.output
+    result = json.loads(told.stdout)
+    assert result["out"] == str(tmp_path / "a") and len(result["epochs"]) == 1
+    table = tomllib.loads((tmp_path / "a" / "recipe.toml").read_text())
+    assert table["gate"]["stages"] == [2] and table["gate"]["options"] == {"reduction": 8}
+    assert table["schedule"]["warmup_epochs"] == 0  # 2 of 40 epochs do not fit into 1
+    other = convgate(*first, "--set", "reduction=4", *short, "--out", tmp_path / "a")
+    assert other.exit_code == 2 and "gate.options.reduction was 8, is 4" in other.stderr
+    step = ("--set", "schedule.name=step", "--set", "schedule.milestones=[9]")
+    begin = ("train", "digits/demo", "--model", tmp_path / "a", *step)
+    for epochs in (1, 2):
+        words = (*begin, *short, "--set", f"schedule.epochs={epochs}", "--out", tmp_path / "b")
+        result = convgate(*words)
+        assert result.exit_code == 0, result.output
+        assert len(json.loads(result.stdout)["epochs"]) == epochs
+    table = tomllib.loads((tmp_path / "b" / "recipe.toml").read_text())
+    assert table["model"]["weights"] == str(tmp_path / "a" / "weights.safetensors")
+    assert [gate["name"] for gate in table["model"]["gates"]] == ["se"] and "gate" not in table
 
 
 def test_eval_of_nothing(tmp_path):

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from convgate.errors import InputError
+from convgate.networks.build import build_network
+from convgate.networks.card import Card, save_network
 from convgate.networks.specs import GateSpec
 from convgate.studies.grid import Variant
-from convgate.studies.plan import make_plan
+from convgate.studies.plan import check_variants, make_plan
 from convgate.train.sections import StudySpec
 
 
@@ -48,6 +50,33 @@ def test_single_keys_and_the_data_are_changed_once(recipe):
     changes = {"settings": ["schedule.epochs=9"], "data": "photos.zip", "skip_bad": True}
     found = make_plan("digits/demo", changes).recipe
     assert (found.schedule.epochs, found.data.path, found.data.skip_bad) == (9, "photos.zip", True)
+
+
+def test_options_stages_and_start_are_those_of_every_gate(recipe):
+    choices = {"gates": ["se", "seln"], "settings": ["reduction=8"], "stages": (2,)}
+    plan = make_plan(recipe, choices | {"start": "identity"})
+    base, *gated = plan.networks.values()
+    assert base.gate is None and plan.recipe == make_plan(recipe, {"gates": ["se"]}).recipe
+    for network, name in zip(gated, ("se", "seln"), strict=True):
+        options = {"reduction": 8}
+        assert network.gate == GateSpec(name=name, stages=(2,), start="identity", options=options)
+
+
+def test_a_study_of_a_file_keeps_its_gates_in_the_base(recipe, tmp_path):
+    gates = (GateSpec(name="se", at="block_end"),)
+    card = Card(model="resnet8", gates=gates, options={"num_classes": 5})
+    model = build_network(card)
+    file = tmp_path / "net.safetensors"
+    save_network(file, model.state_dict(), card)
+    plan = make_plan(recipe, {"gates": ["eca"], "sites": ["spatial"], "models": [str(file)]})
+    base, gated = plan.networks.values()
+    assert (base.gate, base.model.gates, base.model.weights) == (None, gates, str(file))
+    assert gated.model == base.model and gated.gate == GateSpec(name="eca", at="spatial")
+    check_variants(plan.recipe, plan.networks)
+    by_name = make_plan(recipe, {"gates": ["eca"], "models": ["resnet8"], "weights": file})
+    assert next(iter(by_name.networks.values())).model == base.model
+    with pytest.raises(InputError, match="--weights is for one network, and there are 2"):
+        make_plan(recipe, {"gates": ["eca"], "models": ["resnet8", "resnet20"], "weights": file})
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 import tomllib
 
 import pytest
+import torch
 
 from convgate import spec
 from convgate.errors import InputError
 from convgate.gates import list_gates
 from convgate.insertion import inserted
-from convgate.networks.specs import GateSpec
+from convgate.networks.card import Card, save_network
+from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.spec import changes
 from convgate.train.build import build_model
 from convgate.train.recipe import FOLDER, Recipe, chosen, list_recipes, load_recipe, override
@@ -290,6 +292,39 @@ def test_choices_of_the_command_line():
     assert chosen(recipe) == recipe
     with pytest.raises(InputError, match="add --gate"):
         chosen(load_recipe("digits/demo"), at="block_end")
+
+
+def test_a_gate_takes_a_place_a_start_and_the_seat_of_the_networks_own():
+    recipe = load_recipe("digits/demo")
+    found = chosen(recipe, gate="se", stages=(2, 3), start="identity")
+    assert found.gate == GateSpec(name="se", stages=(2, 3), start="identity")
+    assert chosen(recipe, gate="eca", at="se").gate.replaces == "se"
+    with pytest.raises(InputError, match="--stages: the recipe has no gate to place; add --gate"):
+        chosen(recipe, stages=(2,))
+    with pytest.raises(InputError, match="unknown start 'idenity'; did you mean 'identity'"):
+        chosen(recipe, gate="se", start="idenity")
+
+
+def test_weights_are_loaded_into_a_network_by_name(tmp_path):
+    recipe = load_recipe("digits/demo")
+    model = build_model(recipe, num_classes=1000, in_chans=3)
+    bare = tmp_path / "bare.pth"
+    torch.save(model.state_dict(), bare)
+    found = chosen(recipe, model="resnet8", weights=bare)
+    assert found.model == ModelSpec(name="resnet8", weights=str(bare))
+    assert chosen(recipe, weights=bare).model.weights == str(bare)  # the recipe's own network
+    card = Card(model="resnet8", gates=(GateSpec(name="se"),), options={"num_classes": 7})
+    told = tmp_path / "told.safetensors"
+    save_network(told, model.state_dict(), card)
+    kept = chosen(recipe, model="resnet8", weights=told).model
+    assert (kept.gates, kept.weights_classes) == (card.gates, 7)
+    for words, sentence in (
+        ({"model": "resnet20", "weights": told}, "told.safetensors: holds resnet8, not resnet20"),
+        ({"model": str(told), "weights": bare}, "told.safetensors already; do without --weights"),
+        ({"weights": tmp_path / "no.pth"}, "no.pth: there is no such file"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            chosen(recipe, **words)
 
 
 def test_the_same_run_may_lie_elsewhere_but_not_learn_otherwise():

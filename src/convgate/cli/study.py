@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convgate.cli import options
 from convgate.cli.main import app
 
 FILES = ("report.html", "report.md", "results.csv")
@@ -14,35 +15,61 @@ FILES = ("report.html", "report.md", "results.csv")
 
 @app.command()
 def study(  # noqa: PLR0913 - one argument an option
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same one continues it.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the study; with a study in it, that study continues.")
+    ],
     recipe: Annotated[
         str | None,
         typer.Argument(help="A name of `convgate ls recipes`, or a TOML file; else the preset's."),
     ] = None,
-    gates: Annotated[str | None, typer.Option(help="Gates, as in se,eca,seln.")] = None,
-    sites: Annotated[str | None, typer.Option(help="Sites, as in block_end,spatial.")] = None,
+    gate: Annotated[
+        str | None, typer.Option(help="Gates to compare, with commas: se,seln.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Sites to compare, with commas: block_end,spatial.")
+    ] = None,
+    stages: options.Stages = "",
+    start: options.Start = "",
     seeds: Annotated[int | None, typer.Option(help="Runs of each variant.")] = None,
-    model: Annotated[str | None, typer.Option(help="Backbones, as in resnet8,resnet20.")] = None,
-    preset: Annotated[str | None, typer.Option(help="A printed table's rows, as in ean.2.")] = None,
-    rows: Annotated[str | None, typer.Option(help="Its rows, as in 'resnet56*,wrn*'.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Networks to compare on, with commas, each {options.KINDS}.")
+    ] = None,
+    weights: options.Weights = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Train the rows of a printed table, such as ean.2.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Only these rows of the preset: 'resnet56*,wrn*'.")
+    ] = None,
     sweep: Annotated[
-        str | None, typer.Option(help="An option as an axis: gate.options.groups=1,2,4.")
+        str | None, typer.Option(help="Compare values of an option: gate.options.groups=1,2,4.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Image folder or zip.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Latency over the base's; 1.10.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one key, as in schedule.epochs=5; repeatable."),
+    data: options.Data = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Latency a gate may cost, over that of its base; 1.10 by default."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out corrupt images.")] = False,
-    seconds: Annotated[float | None, typer.Option(help="Time for the latency.")] = None,
-    remeasure: Annotated[bool, typer.Option("--remeasure", help="Time again.")] = False,
-    engine: Annotated[str, typer.Option(help="That times: eager, compile, openvino.")] = "eager",
-    dtype: Annotated[str, typer.Option(help="Of the timed arithmetic.")] = "float32",
-    storage: Annotated[str | None, typer.Option(help="Another Optuna storage's address.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    settings: options.Settings = None,
+    skip_bad: options.SkipBad = False,
+    seconds: Annotated[
+        float | None, typer.Option(help="Seconds for the latency of each variant.")
+    ] = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Measure the latency again.")
+    ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino."),
+    ] = "eager",
+    dtype: Annotated[
+        str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
+    ] = "float32",
+    storage: Annotated[
+        str | None, typer.Option(help="Address of another Optuna storage than OUT/study.db.")
+    ] = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Compare gates on one recipe: `convgate study digits/demo --gates se,seln --out demo`."""
+    """Compare gates on one recipe, or continue the comparison."""
     from convgate.deploy.runtimes import check_engine
     from convgate.papers.preset import chosen_preset
     from convgate.studies import Steps, run_study
@@ -53,9 +80,12 @@ def study(  # noqa: PLR0913 - one argument an option
     result = run_study(
         recipe,
         out,
-        gates=_names(gates),
-        sites=_names(sites),
+        gates=_names(gate),
+        sites=_names(at),
+        stages=options.read_stages(stages),
+        start=start or None,
         models=_names(model),
+        weights=weights,
         seeds=seeds,
         budget=budget,
         preset=chosen_preset(preset, _names(rows), any_recipe=recipe is not None),
@@ -76,4 +106,4 @@ def study(  # noqa: PLR0913 - one argument an option
 
 
 def _names(listed: str | None) -> list[str] | None:
-    return None if listed is None else [name for name in listed.split(",") if name]
+    return None if listed is None else options.split(listed)

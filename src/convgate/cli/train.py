@@ -1,36 +1,58 @@
 """`convgate train`: run a recipe, or continue it where it was."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convgate.cli import options
 from convgate.cli.main import app
+from convgate.errors import InputError
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0913 - one argument an option
     recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; the same one continues it.")],
-    data: Annotated[Path | None, typer.Option(help="Folder or zip of the data.")] = None,
-    model: Annotated[str, typer.Option(help="Another backbone.")] = "",
-    gate: Annotated[str, typer.Option(help="Another gate; none for the plain backbone.")] = "",
-    at: Annotated[str, typer.Option(help="Where the gate sits.")] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change one key, as in optimizer.lr=0.1; repeatable."),
-    ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is faulty.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run; with a run in it, that run continues.")
+    ],
+    model: Annotated[
+        str, typer.Option(help=f"Network to start from, in the recipe's place: {options.KINDS}.")
+    ] = "",
+    weights: options.Weights = None,
+    gate: Annotated[
+        str, typer.Option(help="Gate, in the place of the recipe's; none for no gate.")
+    ] = "",
+    at: options.At = "",
+    stages: options.Stages = "",
+    start: options.Start = "",
+    settings: options.Settings = None,
+    data: options.Data = None,
+    skip_bad: options.SkipBad = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Train a recipe: `convgate train digits/demo --gate seln --out run`."""
+    """Train a recipe, or continue its run."""
     from convgate.storage import WEIGHTS
     from convgate.train.fit import fit
     from convgate.train.recipe import chosen, load_recipe, override
     from convgate.train.trainer import process
 
-    plan = load_recipe(recipe)
-    plan = chosen(plan, data=data, model=model, gate=gate, at=at, skip_bad=skip_bad)
+    if len(options.split(gate)) > 1:
+        raise InputError(f"--gate {gate}: one run trains one gate; `convgate study` compares them")
+    plan = chosen(
+        load_recipe(recipe),
+        data=data,
+        model=model,
+        weights=weights,
+        gate=gate,
+        at=at,
+        stages=options.read_stages(stages),
+        start=start,
+        skip_bad=skip_bad,
+    )
     run = override(plan, *settings or ())  # last: a key may be of the gate or model just chosen
     result = fit(run, out)
     if process().rank == 0:  # one of several processes speaks
-        typer.echo(f"{result}\n{out / WEIGHTS}")
+        shown = json.dumps(result.to_dict() | {"out": str(out)}, indent=2) if as_json else result
+        typer.echo(shown if as_json else f"{shown}\n{out / WEIGHTS}")

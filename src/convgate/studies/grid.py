@@ -13,16 +13,14 @@ from typing import Any, TypeVar
 
 from convgate.errors import InputError, unknown
 from convgate.gates import list_gates
+from convgate.networks.opening import start_from
 from convgate.networks.specs import GateSpec, ModelSpec
-from convgate.train.recipe import Recipe
+from convgate.train.recipe import Recipe, placed
 
 T = TypeVar("T")
 
 BASE = "none"
 """The gate name of the plain backbone."""
-
-OWN = "se"
-"""The site where a backbone has channel attention of its own."""
 
 
 @dataclass(frozen=True, order=True)
@@ -169,23 +167,19 @@ def unique(names: Iterable[T]) -> list[T]:
 
 
 def grid_spec(recipe: Recipe, variant: Variant, options: Mapping[str, object]) -> VariantSpec:
-    """Return what a variant of the grid builds.
+    """Return what a variant of the grid builds; a file's own gates belong to its base.
 
     Stages and start come from the recipe's own [gate] section where it has one. At the site
     "se" the gate takes the place of the channel attention that the backbone has.
     """
     own = variant.model == recipe.model.name
-    model = recipe.model if own else ModelSpec(name=variant.model)
+    model = recipe.model if own else start_from(variant.model)
     if variant.is_base:
         return VariantSpec(model=model)
     gate = replace(
-        recipe.gate or GateSpec(name=variant.gate),
-        name=variant.gate,
-        at=variant.site,
-        replaces=variant.site if variant.site == OWN else None,
-        options=dict(options),
+        recipe.gate or GateSpec(name=variant.gate), name=variant.gate, options=dict(options)
     )
-    return VariantSpec(model=model, gate=gate)
+    return VariantSpec(model=model, gate=placed(gate, at=variant.site))
 
 
 def cell_recipe(recipe: Recipe, cell: Cell, network: VariantSpec) -> Recipe:

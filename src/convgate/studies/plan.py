@@ -20,11 +20,19 @@ from convgate.studies.grid import (
     make_grid,
 )
 from convgate.train.build import build_model
-from convgate.train.recipe import Recipe, chosen, load_recipe, override
+from convgate.train.recipe import (
+    OPTIONS,
+    Place,
+    Recipe,
+    chosen,
+    gate_settings,
+    load_recipe,
+    override,
+    placed,
+)
 from convgate.train.sections import StudySpec
 
-GRID = ("gates", "models", "sites")
-OPTIONS = "gate.options."
+GRID = ("gates", "models", "sites", "weights", "stages", "start")
 
 
 class VariantSource(Protocol):
@@ -43,14 +51,18 @@ class Choices(TypedDict, total=False):
 
     Args:
         gates: Gate names; "none" is always added.
-        models: Backbones.
+        models: Networks by name, or files and folders whose weights and gates are the base's own.
         sites: Site names or module path patterns.
+        stages: Where the gates sit; all stages by default.
+        start: Whether the gates start as the "identity", or as their "paper" says.
+        weights: A checkpoint that the one network by name starts from.
         seeds: How many seeds.
         budget: The latency a gate may cost, as a multiple of its backbone's.
         preset: Rows of a printed table (`convgate.papers.open_preset`), which are the variants in
             place of gates, models and sites.
         sweep: An option of the gates and its values, as in "gate.options.groups=1,2,4".
-        settings: Single keys of the recipe to change, as in "schedule.epochs=5".
+        settings: Single keys of the recipe to change, as in "schedule.epochs=5", and options of
+            every gate, as in "reduction=8".
         data: Another path of the data.
         skip_bad: Whether damaged images are left out.
     """
@@ -58,6 +70,9 @@ class Choices(TypedDict, total=False):
     gates: Sequence[str] | None
     models: Sequence[str] | None
     sites: Sequence[str] | None
+    stages: Sequence[int] | None
+    start: str | None
+    weights: str | Path | None
     seeds: int | None
     budget: float | None
     preset: VariantSource | None
@@ -101,24 +116,27 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
             leaves no room.
     """
     given: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
-    for key in GRID:
+    for key in ("gates", "models", "sites"):
         if key in given:
             given[key] = _names(key, given[key])
     preset, axis = (given.pop(key, None) for key in ("preset", "sweep"))
-    changes = {key: given.pop(key) for key in ("settings", "data", "skip_bad") if key in given}
     if preset is not None and (named := [key for key in GRID if key in given]):
         raise InputError(f"--preset {preset.name} brings its own {named[0]}; leave yours out")
-    if recipe is None:
-        if preset is None:
-            raise InputError("name a recipe, or a printed table with --preset")
-        recipe = preset.recipe()
-    recipe = _changed(recipe, **changes)
+    settings, options = gate_settings(given.pop("settings", ()))
+    place: Any = {key: given.pop(key) for key in ("stages", "start") if key in given}
+    changes: dict[str, Any] = {
+        key: given.pop(key) for key in ("data", "skip_bad", "weights") if key in given
+    }
+    if "weights" in changes:
+        changes["model"] = _only(given.get("models", ()))
+    recipe = chosen(override(_opened(recipe, preset), *settings), **changes)
     study = _study(recipe, given, any_gate=preset is not None)
     if preset is None:
         networks = _grid(recipe, study)
     else:
         networks = preset.networks(recipe)
         recipe = replace(recipe, note=recipe.note | {"study": preset.remark})
+    networks = {v: _placed(network, place, options) for v, network in networks.items()}
     if axis is not None:
         networks = sweep(networks, axis)
     return StudyPlan(recipe, networks, study.seeds, study.budget)
@@ -129,15 +147,27 @@ def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, VariantSpec]:
     return {v: grid_spec(recipe, v, study.options.get(v.gate, {})) for v in variants}
 
 
-def _changed(
-    recipe: Recipe | str | Path,
-    settings: Sequence[str] = (),
-    data: str | Path | None = None,
-    skip_bad: bool = False,
-) -> Recipe:
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe)
-    return chosen(override(recipe, *settings), data=data, skip_bad=skip_bad)
+def _opened(recipe: Recipe | str | Path | None, preset: VariantSource | None) -> Recipe:
+    if recipe is not None:
+        return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if preset is None:
+        raise InputError("name a recipe, or a printed table with --preset")
+    return preset.recipe()
+
+
+def _only(models: Sequence[str]) -> str:
+    """Return the one network that --weights is for; nothing for the recipe's own."""
+    if len(models) > 1:
+        raise InputError(f"--weights is for one network, and there are {len(models)}")
+    return models[0] if models else ""
+
+
+def _placed(network: VariantSpec, place: Place, options: Mapping[str, object]) -> VariantSpec:
+    gate = network.gate
+    if gate is None or gate.name == BASE:
+        return network
+    gate = replace(gate, options={**gate.options, **options})
+    return replace(network, gate=placed(gate, **place))
 
 
 def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpec:

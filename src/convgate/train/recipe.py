@@ -1,19 +1,26 @@
 """What a training run is: every choice, in one frozen record that a TOML file spells out."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from convgate import spec
 from convgate.errors import InputError, unknown
+from convgate.insertion.surgery import STARTS
+from convgate.networks.card import KEY
 from convgate.networks.opening import start_from
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
+from convgate.storage import load_weights
 from convgate.train.annotated import ObjectAugmentSpec
 from convgate.train.data import DETECTION_DATASETS, AugmentSpec, DataSpec
 from convgate.train.sections import OptimizerSpec, RunSpec, ScheduleSpec, StudySpec
 
 FOLDER = Path(__file__).parent.parent / "recipes"
+OPTIONS = "gate.options."
+OWN = "se"
+"""The site where a network has channel attention of its own, whose place a gate takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,9 @@ class Recipe:
         for key in ("path", "workers", "storage"):
             table["data"].pop(key, None)
         return table
+
+
+_KEYS = {field.name for field in fields(Recipe)}
 
 
 def _wrong_for_classes(recipe: Recipe) -> list[str]:
@@ -113,7 +123,7 @@ def override(recipe: Recipe, *settings: str) -> Recipe:
     table = spec.to_table(recipe)
     given = dict(map(read_setting, settings))
     for key, value in given.items():
-        own = "." in key or key in {field.name for field in fields(Recipe)}
+        own = "." in key or key in _KEYS
         *sections, leaf = key.split(".") if own else ("gate", "options", key)
         target: Any = table
         for section in sections:
@@ -152,33 +162,94 @@ def _fit_schedule(schedule: dict[str, Any], before: int, given: dict[str, object
             schedule[key] = schedule[key] * epochs // before
 
 
+def gate_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, object]]:
+    """Part what is set into the recipe's own keys, and the options of a gate.
+
+    Raises:
+        InputError: as `read_setting`.
+    """
+    rest, options = [], {}
+    for setting in settings:
+        key, value = read_setting(setting)
+        name = key.removeprefix(OPTIONS)
+        if "." in name or name in _KEYS:
+            rest.append(setting)
+        else:
+            options[name] = value
+    return rest, options
+
+
+class Place(TypedDict, total=False):
+    """Where a gate sits and how it starts; what is empty or absent stays as it is."""
+
+    at: str
+    stages: tuple[int, ...] | None
+    start: str
+
+
 def chosen(
     recipe: Recipe,
     *,
     data: str | Path | None = None,
     model: str = "",
+    weights: str | Path | None = None,
     gate: str = "",
-    at: str = "",
     skip_bad: bool = False,
+    **place: Unpack[Place],
 ) -> Recipe:
-    """Return the recipe with another data path, network, gate or site; empty leaves it alone.
+    """Return the recipe with other data, network, gate or place; what is empty or None stays.
 
     The network is a name, or a file or folder whose weights and gates are where training starts;
-    the recipe's own gate is then left out. A new gate takes its paper's own options; "none" takes
+    the recipe's own gate is then left out. ``weights`` are loaded into a network by name, the
+    recipe's own where none is given. A new gate takes its paper's own options; "none" takes
     the gate away.
+
+    Raises:
+        InputError: for a network or file that is not there, or a place without a gate.
     """
     if data is not None:
         recipe = replace(recipe, data=replace(recipe.data, path=str(data)))
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, skip_bad=True))
-    if model:
-        recipe = replace(recipe, model=start_from(model))
-        recipe = replace(recipe, gate=None) if recipe.model.gates else recipe
+    if model or weights is not None:
+        network = start_from(model) if model else recipe.model
+        network = network if weights is None else _with_weights(network, Path(weights))
+        recipe = replace(recipe, model=network, gate=None if network.gates else recipe.gate)
     if gate:
         here = replace(recipe.gate, name=gate, options={}) if recipe.gate else GateSpec(name=gate)
         recipe = replace(recipe, gate=None if gate == "none" else here)
-    if at and recipe.gate is None:
-        raise InputError(f"--at {at!r}: the recipe has no gate to place; add --gate")
-    if at and recipe.gate:
-        recipe = replace(recipe, gate=replace(recipe.gate, at=at, replaces=None))
-    return recipe
+    return replace(recipe, gate=placed(recipe.gate, **place))
+
+
+def placed(gate: GateSpec | None, **place: Unpack[Place]) -> GateSpec | None:
+    """Return the gate at another site, in other stages, or with another start.
+
+    Raises:
+        InputError: if there is no gate, or no such start.
+    """
+    given: dict[str, Any] = {key: value for key, value in place.items() if value}
+    if not given:
+        return gate
+    if gate is None:
+        raise InputError(f"--{next(iter(given))}: the recipe has no gate to place; add --gate")
+    if given.get("start", STARTS[0]) not in STARTS:
+        raise unknown("start", given["start"], STARTS)
+    if "at" in given:
+        given["replaces"] = OWN if given["at"] == OWN else None
+    return replace(gate, **given)
+
+
+def _with_weights(network: ModelSpec, file: Path) -> ModelSpec:
+    """Let a network by name start from a file, whose own gates and classes are kept."""
+    if network.weights is not None:
+        raise InputError(
+            f"{network.name}: starts from {network.weights} already; do without --weights"
+        )
+    if not file.is_file():
+        raise InputError(f"--weights {file}: there is no such file")
+    if file.suffix != ".safetensors" or KEY not in load_weights(file)[1]:
+        return replace(network, weights=str(file))
+    found = start_from(file)
+    if found.name != network.name:
+        raise InputError(f"--weights {file}: holds {found.name}, not {network.name}")
+    return found
