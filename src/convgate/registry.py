@@ -29,11 +29,7 @@ class Registry(Generic[T]):
         return enter
 
     def create(self, name: str, *args: Any, **options: Any) -> T:
-        """Build ``name``.
-
-        Raises:
-            InputError: if the name or an option is unknown (with the nearest valid one).
-        """
+        """Build ``name``."""
         factory, preset = self._entry(name)
         valid = self.options(name)
         for option in options:

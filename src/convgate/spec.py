@@ -22,16 +22,7 @@ class _Wrong(Exception):
 
 
 def load(kind: type[T], path: Path, *, name: str | None = None) -> T:
-    """Read the TOML file ``path`` into the dataclass ``kind``.
-
-    Args:
-        kind: A dataclass; its fields may be dataclasses, tuples, dictionaries and literals.
-        path: The file.
-        name: What to call the file in an error; by default its path.
-
-    Raises:
-        InputError: for a file that is absent, is not TOML, or does not fit ``kind``.
-    """
+    """Read the TOML file ``path`` into the dataclass ``kind``."""
     name = name or str(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -43,12 +34,7 @@ def load(kind: type[T], path: Path, *, name: str | None = None) -> T:
 
 
 def parse(kind: type[T], table: Mapping[str, object], *, name: str) -> T:
-    """Build the dataclass ``kind`` from a table.
-
-    Raises:
-        InputError: naming every unknown key (with the nearest valid one), every missing key and
-            every value of a wrong type, in one sentence.
-    """
+    """Build the dataclass ``kind`` from a table."""
     problems: list[str] = []
     built = _section(kind, table, "", problems)
     if problems:

@@ -61,11 +61,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint onto the CPU.
-
-    Raises:
-        CorruptFile: for a file that is truncated, or that convgate did not write.
-    """
+    """Read a training checkpoint onto the CPU."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -112,11 +108,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``target``, and take it away at the end, whatever happened.
-
-    Raises:
-        InputError: if the folder that shall hold ``target`` does not exist.
-    """
+    """Give an empty folder beside ``target``, and take it away at the end, whatever happened."""
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}; create it")
     part = target.with_name(f".{target.name}.part")
@@ -129,12 +121,7 @@ def staging(target: Path) -> Iterator[Path]:
 
 
 def check_free(path: Path, force: bool = False) -> None:
-    """Ask that a file can be written to ``path`` without losing another one.
-
-    Raises:
-        InputError: if there is one and not ``force``, ``path`` is a folder, or its folder is not
-            there.
-    """
+    """Ask that a file can be written to ``path`` without losing another one."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir():
@@ -144,11 +131,7 @@ def check_free(path: Path, force: bool = False) -> None:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Ask that ``folder`` is not there, or empty.
-
-    Raises:
-        InputError: if it is a file or holds something.
-    """
+    """Ask that ``folder`` is not there, or empty."""
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists():

@@ -147,11 +147,7 @@ class EngineConfig:
         return self.eager_setting | {"compile_mode": mode}
 
     def prepare(self, models: Mapping[str, nn.Module], x: Tensor) -> "Prepared":
-        """Return what is to be timed; torch's own forms are made by the timing itself.
-
-        Raises:
-            InputError: as `open_engine` does.
-        """
+        """Return what is to be timed; torch's own forms are made by the timing itself."""
         if self.in_torch:
             return Prepared(models)
         dtype = self.dtype or "float32"
@@ -168,11 +164,7 @@ class EngineConfig:
     def compare(
         self, models: Mapping[str, nn.Module], example_input: Tensor, **options: Any
     ) -> LatencyReport:
-        """Time networks as `compare_latency` does, on this engine.
-
-        Raises:
-            InputError: as `compare_latency` and `open_engine` do.
-        """
+        """Time networks as `compare_latency` does, on this engine."""
         ready = self.prepare(models, example_input)
         report = compare_latency(ready.models, example_input, **{**self.setting, **options})
         return replace(report, environment=report.environment | ready.notes)

@@ -17,15 +17,7 @@ EXTRAS = {
 
 
 def need(package: str, what: str) -> ModuleType:
-    """Return an optional package.
-
-    Args:
-        package: Its name.
-        what: Who asks, as in "engine 'openvino'".
-
-    Raises:
-        InputError: naming the extra, where it is not installed.
-    """
+    """Return an optional package."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of their own insides

@@ -41,18 +41,8 @@ class HalfPrecision(nn.Module):
 def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_batch: bool) -> Any:
     """Convert a network; its images are called "images" and its output "logits".
 
-    Args:
-        name: What to call the network in an error.
-        model: In evaluation mode, on the CPU.
-        x: An input, (N, C, H, W).
-        fixed_size: Whether H and W are constants.
-        fixed_batch: Whether N is one.
-
     Returns:
         An `onnx.ModelProto` of opset `OPSET`.
-
-    Raises:
-        InputError: for a network that cannot be converted, saying where, or a missing extra.
     """
     for package in ("onnx", "onnxscript"):
         need(package, "the export")
@@ -69,11 +59,7 @@ def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_b
 
 
 def run_onnx(graph: bytes, threads: int) -> Forward:
-    """Open an ONNX graph in ONNX Runtime on the CPU.
-
-    Raises:
-        InputError: if the package is missing.
-    """
+    """Open an ONNX graph in ONNX Runtime on the CPU."""
     return _forward(_session(graph, threads))
 
 
@@ -85,12 +71,7 @@ def write_onnx(graph: Any, card: str, path: Path, dtype: str) -> None:
 
 
 def read_onnx(path: Path, threads: int) -> tuple[Forward, str | None]:
-    """Read an .onnx file: the network, ready to run, and its card.
-
-    Raises:
-        InputError: if the package is missing.
-        CorruptFile: if the file is damaged.
-    """
+    """Read an .onnx file: the network, ready to run, and its card."""
     try:
         session = _session(str(path), threads)
     except InputError:

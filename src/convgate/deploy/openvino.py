@@ -34,23 +34,12 @@ def openvino_core() -> Any:
 
     Its plugin gives the thread that loads it a stack for signals and takes the memory back when it
     goes; from another thread that leaves a signal nowhere to go.
-
-    Raises:
-        InputError: if the package is missing.
     """
     return need("openvino", "engine 'openvino'").Core()
 
 
 def from_onnx(name: str, graph: Any) -> Any:
-    """Return an `onnx.ModelProto` as an `openvino.Model`.
-
-    Args:
-        name: What to call the network in an error.
-        graph: The ONNX graph.
-
-    Raises:
-        InputError: for a network with an operator that OpenVINO cannot convert.
-    """
+    """Return an `onnx.ModelProto` as an `openvino.Model`."""
     core = openvino_core()
     wrong = sorted({node.op_type for node in graph.graph.node} & COMPUTED_WRONGLY)
     if wrong:
@@ -71,13 +60,6 @@ def quantise(graph: Any, batches: Iterable[Tensor]) -> Any:
 
     Weights and activations are symmetric around zero, with a scale for each output channel and
     each tensor.
-
-    Args:
-        graph: The float32 `openvino.Model`.
-        batches: Images as the network takes them, which the ranges of activations come from.
-
-    Raises:
-        InputError: if the package is missing.
     """
     nncf = _nncf()
     images = [x.contiguous().numpy() for x in batches]
@@ -98,9 +80,6 @@ def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Forwar
         dtype: Of the arithmetic.
         threads: CPU threads of all parts together.
         parts: Equal parts of a batch.
-
-    Raises:
-        InputError: if the CPU lacks the dtype.
     """
     core = openvino_core()
     check_capable(core, dtype)
@@ -135,11 +114,7 @@ def _side_by_side(requests: Sequence[Any]) -> Forward:
 
 
 def check_capable(core: Any, dtype: str) -> None:
-    """Ask that the CPU computes in ``dtype`` itself; OpenVINO would take another silently.
-
-    Raises:
-        InputError: if it does not.
-    """
+    """Ask that the CPU computes in ``dtype`` itself; OpenVINO would take another silently."""
     wanted = _CAPABILITIES.get(dtype)
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if wanted is not None and wanted not in has:
@@ -158,12 +133,7 @@ def write_openvino(graph: Any, card: str, path: Path, dtype: str) -> None:
 
 
 def read_openvino(path: Path, threads: int) -> tuple[Forward, str | None]:
-    """Read an .xml file with its .bin: a network that computes in float32, and its card.
-
-    Raises:
-        InputError: if the package is missing.
-        CorruptFile: if the file is damaged or half of it is missing.
-    """
+    """Read an .xml file with its .bin: a network that computes in float32, and its card."""
     core = openvino_core()
     try:
         graph = core.read_model(path)

@@ -34,45 +34,27 @@ ONNX = ("onnx", "onnxscript")
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What a graph is made from.
+    """What a graph is made from."""
 
-    Args:
-        name: What to call the network in an error.
-        model: In evaluation mode.
-        images: An input, (N, C, H, W).
-        dtype: Of the arithmetic.
-        fixed_size: Whether H and W are constants.
-        fixed_batch: Whether N is one.
-        calibration: Batches of images that int8 takes its ranges from.
-        compile_mode: Of torch.compile.
-    """
-
-    name: str
-    model: nn.Module
-    images: Tensor
-    dtype: str = "float32"
-    fixed_size: bool = True
-    fixed_batch: bool = True
-    calibration: Sequence[Tensor] = ()
-    compile_mode: str = "default"
+    name: str  # what to call the network in an error
+    model: nn.Module  # in evaluation mode
+    images: Tensor  # an input, (N, C, H, W)
+    dtype: str = "float32"  # of the arithmetic
+    fixed_size: bool = True  # whether H and W are constants
+    fixed_batch: bool = True  # whether N is one
+    calibration: Sequence[Tensor] = ()  # batches of images that int8 takes its ranges from
+    compile_mode: str = "default"  # of torch.compile
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileFormat:
-    """How a graph is kept in a file.
+    """How a graph is kept in a file."""
 
-    Args:
-        name: As `export` takes it.
-        suffixes: Of all its files; that of the file to name is the last.
-        dtypes: That a file can hold.
-        write: Writes graph, card and dtype to a path.
-        read: Returns a path's network, run by so many threads, and its card where it has one.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    write: Callable[[Any, str, Path, str], None]
+    name: str  # as `export` takes it
+    suffixes: tuple[str, ...]  # of all its files; that of the file to name is the last
+    dtypes: tuple[str, ...]  # that a file can hold
+    write: Callable[[Any, str, Path, str], None]  # writes graph, card and dtype to a path
+    # returns a path's network, run by so many threads, and its card where it has one
     read: Callable[[Path, int], tuple[Forward, str | None]]
 
     @property
@@ -87,25 +69,17 @@ class FileFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What runs a network.
+    """What runs a network."""
 
-    Args:
-        dtypes: That it computes in.
-        graph: Makes a network's graph.
-        run: Makes a graph ready: from graph, dtype, threads and parts of a batch.
-        packages: That it needs.
-        in_torch: Whether torch runs the network, on any device; all others run on the CPU.
-        takes_parts: Whether it can run parts of a batch side by side.
-        file: Its file format, where it has one.
-    """
-
-    dtypes: tuple[str, ...]
-    graph: Callable[[Conversion], Any]
+    dtypes: tuple[str, ...]  # that it computes in
+    graph: Callable[[Conversion], Any]  # makes a network's graph
+    # makes a graph ready: from graph, dtype, threads and parts of a batch
     run: Callable[[Any, str, int, int], Forward]
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()  # that it needs
+    # whether torch runs the network, on any device; all others run on the CPU
     in_torch: bool = False
-    takes_parts: bool = False
-    file: FileFormat | None = None
+    takes_parts: bool = False  # whether it can run parts of a batch side by side
+    file: FileFormat | None = None  # its file format, where it has one
 
 
 def _eager(source: Conversion) -> Any:
@@ -175,11 +149,7 @@ FORMATS = {each.file.name: (each, each.file) for each in RUNTIMES.values() if ea
 
 
 def check_engine(name: str, dtype: str) -> None:
-    """Ask that there is such an engine, installed, and that it computes in ``dtype``.
-
-    Raises:
-        InputError: if not.
-    """
+    """Ask that there is such an engine, installed, and that it computes in ``dtype``."""
     if name not in RUNTIMES:
         raise unknown("engine", name, RUNTIMES)
     runtime = RUNTIMES[name]
@@ -195,11 +165,7 @@ def check_engine(name: str, dtype: str) -> None:
 
 
 def check_parts(name: str, parts: int, batch: int) -> None:
-    """Ask that an engine can run a batch in so many parts side by side.
-
-    Raises:
-        InputError: if not.
-    """
+    """Ask that an engine can run a batch in so many parts side by side."""
     if parts != 1 and not RUNTIMES[name].takes_parts:
         raise InputError(f"engine {name!r} runs a batch as one; --parts is for openvino")
     if parts < 1 or batch % parts:
@@ -210,12 +176,7 @@ def check_parts(name: str, parts: int, batch: int) -> None:
 
 
 def open_file(path: Path) -> tuple[Forward, Card] | None:
-    """Open an exported file: its network, ready to run, and its card; None for another suffix.
-
-    Raises:
-        InputError: for a file that is not there or carries no card, or a missing package.
-        CorruptFile: for a damaged one.
-    """
+    """Open an exported file: its network, ready to run, and its card; None for another suffix."""
     for _, form in FORMATS.values():
         if path.suffix == form.suffix:
             if not path.is_file():

@@ -21,10 +21,6 @@ def inputs_to_compare(images: Tensor, *, fixed_size: bool) -> Iterator[Tensor]:
     """Yield two batch sizes and, where the size may change, images of two other sizes.
 
     Shape: images (N, C, H, W) with N >= 3.
-
-    Args:
-        images: What to compare on.
-        fixed_size: Whether no other size goes in.
     """
     yield images[:1]
     yield images[:3]
@@ -37,18 +33,7 @@ def inputs_to_compare(images: Tensor, *, fixed_size: bool) -> Iterator[Tensor]:
 def verify(
     name: str, run: Forward, model: nn.Module, images: Iterator[Tensor], dtype: torch.dtype
 ) -> float:
-    """Compare an exported network with the eager one; return the largest relative difference.
-
-    Args:
-        name: What to call the export in an error.
-        run: The exported network.
-        model: The eager one, in evaluation mode.
-        images: Inputs.
-        dtype: What the export computes in; it sets the tolerance.
-
-    Raises:
-        InputError: if one input cannot be run, or the outputs differ by more than the tolerance.
-    """
+    """Compare an exported network with the eager one; return the largest relative difference."""
     worst = 0.0
     for x in images:
         shape = " x ".join(map(str, x.shape))
@@ -82,11 +67,7 @@ def operator_of(error: Exception) -> str:
 
 
 def check_size(model: nn.Module, x: Tensor) -> None:
-    """Ask that the network takes such images at all.
-
-    Raises:
-        InputError: if it does not, as where the size is below its stride.
-    """
+    """Ask that the network takes such images at all."""
     try:
         with torch.inference_mode():
             model(x)
@@ -102,9 +83,6 @@ def check_deterministic(name: str, model: nn.Module, x: Tensor) -> None:
     """Ask that the network gives the same output twice, for else nothing can be compared.
 
     Numbers that are drawn count even where the output does not show them.
-
-    Raises:
-        InputError: if it draws random numbers in evaluation mode.
     """
     before = torch.get_rng_state()
     with torch.inference_mode():
@@ -116,11 +94,7 @@ def check_deterministic(name: str, model: nn.Module, x: Tensor) -> None:
 
 
 def check_range(name: str, model: nn.Module, images: Tensor) -> float:
-    """Return the largest magnitude of any number inside the network on ``images``.
-
-    Raises:
-        InputError: if float16 cannot hold it.
-    """
+    """Return the largest magnitude of any number inside the network on ``images``."""
     with torch.inference_mode(), _Largest() as seen:
         model(images)
     if not seen.value < LARGEST_HALF:  # also catches nan

@@ -181,11 +181,7 @@ class Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """Return a network, which it may change, as a graph.
-
-    Raises:
-        InputError: if it cannot be one, because its path depends on numbers in its tensors.
-    """
+    """Return a network, which it may change, as a graph."""
     try:
         graph = Tracer().trace(model)
     except Exception as error:  # any code may run in a forward

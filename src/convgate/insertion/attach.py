@@ -57,11 +57,7 @@ HOOKS = (*OUTPUT_HOOKS.values(), *INPUT_HOOKS.values())
 
 
 def check_free(model: nn.Module, site: Site) -> None:
-    """Ask that the site's module has no gate there yet, nor anything of the gate's name.
-
-    Raises:
-        InputError: if it has.
-    """
+    """Ask that the site's module has no gate there yet, nor anything of the gate's name."""
     name = CHILDREN[site.where]
     present = getattr(model.get_submodule(site.path), name, None)
     if present is None:

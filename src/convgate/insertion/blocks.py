@@ -30,19 +30,12 @@ BRANCHES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Locator:
-    """A tensor of a block: what the part at ``path`` gives, or takes.
+    """A tensor of a block: what the part at ``path`` gives, or takes."""
 
-    Args:
-        path: The part, from the block or network.
-        where: "output" or "input" of it.
-        width: The part whose output has as many channels; the part itself where empty.
-        linear: A part that, being a Linear layer, says that the tensor is (N, H, W, C).
-    """
-
-    path: str
-    where: Where = "output"
-    width: str = ""
-    linear: str = ""
+    path: str  # the part, from the block or network
+    where: Where = "output"  # "output" or "input" of it
+    width: str = ""  # the part whose output has as many channels; the part itself where empty
+    linear: str = ""  # a part that, being a Linear layer, says that the tensor is (N, H, W, C)
 
     def find(self, root: nn.Module) -> TensorSite | None:
         """Return the tensor in ``root``; None where it lacks the parts."""
@@ -59,22 +52,15 @@ class Locator:
 
 @dataclass(frozen=True)
 class BlockRule:
-    """How to know a kind of block, and where its sites are.
+    """How to know a kind of block, and where its sites are."""
 
-    Args:
-        parts: Submodules that it has.
-        attributes: Names of which it has one at least; they may be None.
-        classes: Names that its class may have; any where empty.
-        locators: Site name to locator.
-        attention: The slots where such a block may have channel attention of its own.
-        dense: The block's output is one more piece of its stage's, not the next block's input.
-    """
-
-    parts: tuple[str, ...]
-    locators: Mapping[str, Locator]
-    attributes: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    parts: tuple[str, ...]  # submodules that it has
+    locators: Mapping[str, Locator]  # site name to locator
+    attributes: tuple[str, ...] = ()  # names of which it has one at least; they may be None
+    classes: tuple[str, ...] = ()  # names that its class may have; any where empty
+    # the slots where such a block may have channel attention of its own
     attention: tuple[Locator, ...] = field(default=())
+    # the block's output is one more piece of its stage's, not the next block's input
     dense: bool = False
 
     def matches(self, block: nn.Module) -> bool:

@@ -97,20 +97,12 @@ ITERATES = {"children", "named_children", "_modules", "modules"}
 
 
 def output_carrier(model: nn.Module, path: str) -> str:
-    """Return the path of the module whose output is that of ``path`` and that can have a child.
-
-    Raises:
-        InputError: if ``path`` is a container whose last step is not known.
-    """
+    """Return the path of the module whose output is that of ``path`` and that can have a child."""
     return _descend(model, path, -1)
 
 
 def input_carrier(model: nn.Module, path: str) -> str:
-    """Return the path of the module that takes the input of ``path`` and that can have a child.
-
-    Raises:
-        InputError: if ``path`` is a container whose first step is not known.
-    """
+    """Return the path of the module that takes the input of ``path`` and that can have a child."""
     return _descend(model, path, 0)
 
 

@@ -194,12 +194,6 @@ def time_gates(
     """Return the input's shape and the latency against the whole network's, gate by gate.
 
     Gates of one kind on tensors of one form are timed once.
-
-    Args:
-        model: A network.
-        paths: Its gates.
-        example_input: What the network takes, (N, C, H, W).
-        options: Of `compare_latency`.
     """
     gates = [model.get_submodule(path) for path in paths]
     inputs = _inputs(model, gates, example_input)

@@ -49,11 +49,7 @@ def find_sites(
 
 
 def in_stages(sites: list[Site], stages: Iterable[int] | int | None) -> list[Site]:
-    """Return the sites of some stages.
-
-    Raises:
-        InputError: if one of the stages has none.
-    """
+    """Return the sites of some stages."""
     if stages is None:
         return sites
     wanted = {stages} if isinstance(stages, int) else set(stages)
@@ -105,9 +101,6 @@ def sites_by_pattern(
         model: Any network.
         pattern: Shell pattern for whole paths; ``*`` also matches dots.
         example_input: An input of the network; square where a module's axes have to be told.
-
-    Raises:
-        InputError: if no path matches, or a match has no single (N, C, H, W) output.
     """
     paths = matching_paths(model, pattern)
     if not paths:

@@ -157,11 +157,7 @@ def remove(model: nn.Module, at: str | None = None) -> InsertReport:
 
 
 def _replaceable(model: nn.Module, old: str) -> list[Target]:
-    """Return what ``old`` names: the network's own attention, or inserted gates.
-
-    Raises:
-        InputError: if there is neither, or both.
-    """
+    """Return what ``old`` names: the network's own attention, or inserted gates."""
     own = _own_attention(model) if old == "se" else []
     found = list(inserted(model))
     gates = [(path, record.site, record.holds) for path, _, record in found if record.gate == old]
@@ -202,11 +198,7 @@ def _with_shapes(
 def _build_gate(
     model: nn.Module, site: Site, gate: str, start: str, options: Mapping[str, Any]
 ) -> nn.Module:
-    """Return a gate for a site, on its module's device, in the network's dtype and mode.
-
-    Raises:
-        InputError: for an unknown start, gate or option, or channels that the gate cannot take.
-    """
+    """Return a gate for a site, on its module's device, in the network's dtype and mode."""
     if start not in STARTS:
         raise unknown("start", start, STARTS)
     made: nn.Module = _create(site, gate, options)

@@ -49,11 +49,7 @@ class DistanceSum:
         self._images = 0
 
     def add(self, features: Tensor) -> None:
-        """Add a batch: features (N, C, ...), a feature map for each channel.
-
-        Raises:
-            InputError: if ``features`` has no channel or no position.
-        """
+        """Add a batch: features (N, C, ...), a feature map for each channel."""
         if features.ndim < 3 or features.numel() == 0:
             shape = tuple(features.shape)
             raise InputError(f"features of shape {shape} have no maps; give (N, C, H, W)")

@@ -34,9 +34,6 @@ def check_parity(
         reference: The model that it claims to be.
         x: An input of both.
         dtype: What the candidate computes in, where its output does not tell; torch.int8 as well.
-
-    Raises:
-        InputError: if the outputs differ in number, in shape or by more than `TOLERANCE`.
     """
     with torch.inference_mode():
         got, expected = _outputs(candidate, x), _outputs(reference, x)

@@ -76,11 +76,7 @@ class Setting(Readable):
 
     @contextmanager
     def applied(self, candidates: int = 1) -> Iterator[None]:
-        """Pin threads and TF32, and give back what was there.
-
-        Args:
-            candidates: how many models are compiled; torch gives up on the ninth of one class else.
-        """
+        """Pin threads and TF32, and give back what was there."""
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)
@@ -136,22 +132,14 @@ def evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def check_input(example_input: object) -> None:
-    """Refuse what is not a tensor with a batch in front.
-
-    Raises:
-        TypeError: if ``example_input`` is no tensor or has no batch dimension.
-    """
+    """Refuse what is not a tensor with a batch in front."""
     if not isinstance(example_input, torch.Tensor) or example_input.ndim == 0:
         kind = type(example_input).__name__
         raise TypeError(f"example_input is a {kind}; give a tensor with the batch in front")
 
 
 def check_varied(x: Tensor) -> None:
-    """Refuse a constant input: zeros and repeats let some kernels and caches run faster.
-
-    Raises:
-        InputError: if all numbers of ``x`` are equal.
-    """
+    """Refuse a constant input: zeros and repeats let some kernels and caches run faster."""
     if x.numel() > 1 and bool((x == x.flatten()[0]).all()):
         raise InputError(
             "example_input holds one repeated number, which times another thing than an image; "

@@ -30,11 +30,6 @@ def small_resnet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> Res
     Shape: x (N, in_chans, H, W) with H, W >= 1 -> (N, num_classes).
     Source: arXiv 1512.03385, Table 1; arXiv 1611.05431, section 5.1 for three stages; stem and
         initial values as in the CIFAR ResNet-50 of TomLi515/EAN_AAAI.
-
-    Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        kwargs: The other arguments of timm's ResNet.
     """
     kwargs.setdefault("zero_init_last", False)
     net: Any = ResNet(BLOCK, in_chans=in_chans, num_classes=num_classes, **kwargs)
@@ -52,11 +47,6 @@ def small_densenet(in_chans: int = 3, num_classes: int = 10, **kwargs: Any) -> D
     Shape: x (N, in_chans, H, W) with H, W >= 8 -> (N, num_classes).
     Source: arXiv 1608.06993, section 3; the stem as in weiaicunzai/pytorch-cifar100,
         models/densenet.py.
-
-    Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        kwargs: The other arguments of timm's DenseNet.
     """
     net: Any = DenseNet(in_chans=in_chans, num_classes=num_classes, **kwargs)
     width = net.features.conv0.out_channels

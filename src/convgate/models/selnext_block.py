@@ -22,19 +22,12 @@ from convgate.models.trunk import NORM_EPS
 
 @dataclass(frozen=True, kw_only=True)
 class BlockOptions:
-    """The rows of the paper's Table 9; its ConvNeXt V2 is GRN with norm and without gamma.
+    """The rows of the paper's Table 9; its ConvNeXt V2 is GRN with norm and without gamma."""
 
-    Args:
-        gate: A registered gate on the hidden features, or "none".
-        gate_options: The gate's own options.
-        block_norm: Keep ConvNeXt's layer norm after the depthwise convolution.
-        ls_init_value: First value of the layer scale gamma; 0 leaves gamma out.
-    """
-
-    gate: str = "seln"
-    gate_options: Mapping[str, object] = field(default_factory=dict)
-    block_norm: bool = False
-    ls_init_value: float = 1e-6
+    gate: str = "seln"  # a registered gate on the hidden features, or "none"
+    gate_options: Mapping[str, object] = field(default_factory=dict)  # the gate's own options
+    block_norm: bool = False  # keep ConvNeXt's layer norm after the depthwise convolution
+    ls_init_value: float = 1e-6  # first value of the layer scale gamma; 0 leaves gamma out
 
 
 class GatedMlp(nn.Module):

@@ -85,9 +85,6 @@ class Staged(nn.Module):
             stop_early: Do not run the stages after the last one chosen.
             output_fmt: "NCHW".
             intermediates_only: Leave the last features out.
-
-        Raises:
-            InputError: for another output format, or a stage that does not exist.
         """
         if output_fmt != "NCHW":
             raise InputError(f"{type(self).__name__}: output_fmt={output_fmt!r} must be 'NCHW'")

@@ -106,18 +106,7 @@ def _loads_before(backbone: Backbone, path: str) -> bool:
 def assemble_detector(
     task: str, name: str, options: dict[str, Any], detector: DetectorSpec, *, num_classes: int
 ) -> nn.Module:
-    """Put a detector or a segmenter on its backbone, without weights and gates.
-
-    Args:
-        task: "detect" or "segment".
-        name: The backbone.
-        options: The backbone's own.
-        detector: What sits on it.
-        num_classes: Classes of objects, without a background.
-
-    Raises:
-        InputError: for an unknown backbone, detector or option, or one that does not fit.
-    """
+    """Put a detector or a segmenter on its backbone, without weights and gates."""
     backbone = create_backbone(name, **{**options, **detector.backbone})
     if task == "segment":
         return create_segmenter(

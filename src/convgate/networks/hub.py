@@ -37,19 +37,7 @@ def convgate_gated(
     pretrained_cfg_overlay: Any = None,
     **kwargs: Any,
 ) -> nn.Module:
-    """Build a backbone with its gates; a hub folder of `save_hub` names this and its arguments.
-
-    Args:
-        pretrained: Load the weights of the folder.
-        base: The backbone's name.
-        gates: The fields of each `GateSpec`.
-        pretrained_cfg: timm's record of the folder.
-        pretrained_cfg_overlay: Entries over those.
-        kwargs: The backbone's own.
-
-    Raises:
-        InputError: without a base or gate, or for one that does not fit the other.
-    """
+    """Build a backbone with its gates; a hub folder of `save_hub` names this and its arguments."""
     if not base or not gates:
         raise InputError(f"{GATED} is built from a folder: timm.create_model('local-dir:FOLDER')")
     if kwargs.pop("features_only", False):

@@ -16,10 +16,6 @@ def imagenet_classes(network: nn.Module, name: str) -> tuple[str, ...]:
 
     The set is told by the number of outputs, as timm does; torchvision's default weights all know
     ImageNet's 1,000.
-
-    Args:
-        network: With its trained head.
-        name: As `create_model` takes it.
     """
     ours = infer_imagenet_subset(network)
     subset = "imagenet-1k" if name.startswith(TORCHVISION) else ours

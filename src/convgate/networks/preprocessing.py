@@ -98,10 +98,6 @@ class Preprocessing:
         """Read image files.
 
         Shape: (N, C, H, W), float32.
-
-        Raises:
-            InputError: for a file that is not there.
-            CorruptFile: for one that is no image.
         """
         return torch.stack([self.tensor(read_picture(path)) for path in paths])
 
@@ -129,12 +125,7 @@ def shrink(image: Image.Image, longest_px: int) -> Image.Image:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Read one image file as an upright RGB picture.
-
-    Raises:
-        InputError: if there is no such file.
-        CorruptFile: if it is damaged or no image.
-    """
+    """Read one image file as an upright RGB picture."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:

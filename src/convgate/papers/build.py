@@ -58,11 +58,7 @@ def build_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Modul
 
 
 def fixed_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Module:
-    """Return the network of a row as it is counted and timed: detectors with fixed work.
-
-    Raises:
-        InputError: as `build_row`.
-    """
+    """Return the network of a row as it is counted and timed: detectors with fixed work."""
     model = build_row(table, row, device)
     return FixedWork(model).eval() if row.build and row.build.task == "detect" else model
 
@@ -70,11 +66,7 @@ def fixed_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Modul
 def example_input(
     table: PaperTable, row: PaperRow, *, batch: int = 1, device: str = "cpu"
 ) -> Tensor:
-    """Return images of the row's size, (batch, 3, H, W): the same noise every time.
-
-    Raises:
-        InputError: if there is no image.
-    """
+    """Return images of the row's size, (batch, 3, H, W): the same noise every time."""
     if batch < 1:
         raise InputError(f"batch={batch} leaves no image; give at least 1")
     shape = batch, 3, *table.image_px_of(row)
@@ -85,11 +77,7 @@ def example_input(
 
 
 def tie_stem(model: nn.Module) -> None:
-    """Let the gate on the stem be the first gate of the first stage, as one module in two places.
-
-    Raises:
-        InputError: if there is no gate at one of the places, or their channels differ.
-    """
+    """Let the gate on the stem be the first one of the first stage: one module in two places."""
     gates = list(inserted(model))
     stem = next((entry for entry in gates if entry[2].site.stage == 0), None)
     first = next((entry for entry in gates if entry[2].site.stage == 1), None)

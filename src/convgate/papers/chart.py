@@ -57,14 +57,6 @@ def write_plot(result: PaperTableResult, path: Path, *, force: bool = False) -> 
 
     Latency is ours where it was timed: the ratio to the base, paired round by round, times the
     base's median. Else it is as reported.
-
-    Args:
-        result: The table, or some of its rows.
-        path: An .svg, which follows the reader's light or dark, a .png or a .pdf.
-        force: Replace a file that stands there.
-
-    Raises:
-        InputError: as `check_plot` says, or if no row names a network to draw over.
     """
     check_plot(result.name, path, force=force)
     table = load_table(result.name)
@@ -73,11 +65,7 @@ def write_plot(result: PaperTableResult, path: Path, *, force: bool = False) -> 
 
 
 def check_plot(name: str, path: Path, *, force: bool = False) -> None:
-    """See that a table can be drawn into a file.
-
-    Raises:
-        InputError: if it has no accuracies, or the file cannot be written.
-    """
+    """See that a table can be drawn into a file."""
     if not accuracies(load_table(name)):
         raise InputError(f"{name} has no top-1 accuracy to plot; `convgate table ls` lists others")
     check_chart_path(path, force=force)
@@ -89,11 +77,7 @@ def accuracies(table: PaperTable) -> list[str]:
 
 
 def cost_axes(table: PaperTable, result: PaperTableResult) -> list[CostAxis]:
-    """Return the axes that have values: parameters, FLOPs, and latency.
-
-    Raises:
-        InputError: if no row names a network, so that there is nothing to draw over.
-    """
+    """Return the axes that have values: parameters, FLOPs, and latency."""
     rows = [table.find(shown.name) for shown in result.rows]
     counts = {row.name: count_row(table, row) for row in rows if is_buildable(row)}
     unit, size = ("G", 1e9) if any(c.flops >= 1e9 for c in counts.values()) else ("M", 1e6)

@@ -14,28 +14,16 @@ from convgate.train.recipe import Recipe, load_recipe, override
 
 @dataclass(frozen=True)
 class TablePreset:
-    """Rows of a printed table that a study trains.
-
-    Args:
-        name: The table's name.
-        table: The table.
-        chosen: The rows that were asked for and name a network.
-        bases: The rows that these are compared with.
-        remark: Which rows of which table, and what of them is not as printed.
-    """
+    """Rows of a printed table that a study trains."""
 
     name: str
     table: PaperTable
-    chosen: tuple[PaperRow, ...]
-    bases: tuple[PaperRow, ...]
-    remark: str
+    chosen: tuple[PaperRow, ...]  # the rows that were asked for and name a network
+    bases: tuple[PaperRow, ...]  # the rows that these are compared with
+    remark: str  # which rows of which table, and what of them is not as printed
 
     def recipe(self) -> Recipe:
-        """Return the one recipe that trains the chosen rows.
-
-        Raises:
-            InputError: if there is none, or more than one.
-        """
+        """Return the one recipe that trains the chosen rows."""
         found: dict[tuple[str, ...], list[str]] = {}
         for row in self.chosen:
             found.setdefault((recipe_name(self.table, row), *row.settings), []).append(row.name)
@@ -61,9 +49,6 @@ def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) 
         name: One of `list_tables()`.
         patterns: PaperRow names or shell patterns for them; None for all rows.
         any_recipe: Whether rows that no recipe of ours trains are taken, too.
-
-    Raises:
-        InputError: for an unknown table or row (with the nearest), or rows that nothing trains.
     """
     table = load_table(name)
     asked = {row.name for pattern in patterns or ["*"] for row in table.select(pattern)}
@@ -88,11 +73,7 @@ def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) 
 def chosen_preset(
     name: str | None, patterns: Sequence[str] | None, *, any_recipe: bool
 ) -> TablePreset | None:
-    """Do as `open_preset`, or give None where no table is named.
-
-    Raises:
-        InputError: as `open_preset`, and for rows of no table.
-    """
+    """Do as `open_preset`, or give None where no table is named."""
     if name is not None:
         return open_preset(name, patterns, any_recipe=any_recipe)
     if patterns is not None:

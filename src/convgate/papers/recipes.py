@@ -76,12 +76,6 @@ def trains(table: PaperTable, row: PaperRow, recipe: Recipe, dataset: str = "") 
     """Tell whether a recipe's network is the row's: backbone, gate, its options and its place.
 
     Where the table tells data sets apart, the recipe must have the row's.
-
-    Args:
-        table: The table.
-        row: Its row.
-        recipe: What a run trained.
-        dataset: The data set of a column that names one.
     """
     if row.build is None or not row.build.model or not same_network(row.build, recipe):
         return False

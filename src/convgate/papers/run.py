@@ -102,18 +102,6 @@ def time_rows(
 
     Returns a report for each base, and the paper's own protocol where it was run: it takes over
     a thousand passes a row, so it runs on a GPU alone.
-
-    Args:
-        table: The table.
-        rows: The rows to time.
-        device: Where.
-        batch: Images in a forward pass.
-        seconds: Most seconds for each base.
-        engine: What runs them; PyTorch as it is by default.
-        on_progress: Called with a word and the share that is done.
-
-    Raises:
-        InputError: for a detector on an engine that takes none.
     """
     reports, protocols, engine = [], [], engine or EngineConfig()
     if not engine.in_torch and any(row.build and row.build.task == "detect" for row in rows):

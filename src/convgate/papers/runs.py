@@ -58,17 +58,7 @@ class FinishedRun:
 
 
 def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[FinishedRun]:
-    """Return the runs that the folders hold, and those where the table's commands put them.
-
-    Args:
-        name: The table's name.
-        table: The table.
-        folders: Runs, studies, or folders of them.
-
-    Raises:
-        InputError: if a folder is not there, or holds no run of the table.
-        CorruptFile: for a result or a recipe that is damaged.
-    """
+    """Return the runs that the folders hold, and those where the table's commands put them."""
     home = HOME / name
     found = find_runs(home) if home.is_dir() else []
     for folder in folders:
@@ -84,12 +74,7 @@ def gather(name: str, table: PaperTable, folders: Iterable[Path]) -> list[Finish
 
 
 def find_runs(folder: Path) -> list[FinishedRun]:
-    """Return the finished runs at and below a folder, in the order of their paths.
-
-    Raises:
-        InputError: if there is no such folder.
-        CorruptFile: for a result or a recipe that is damaged.
-    """
+    """Return the finished runs at and below a folder, in the order of their paths."""
     if not folder.is_dir():
         raise InputError(f"--results {folder}: there is no such folder")
     places = sorted(file.parent for file in folder.rglob(RESULT))
@@ -114,15 +99,6 @@ def mean_distances(
     over the validation images, with the weights that the run left.
 
     Source: doi 10.32604/cmc.2025.059966, eq. 4 and section 3.
-
-    Args:
-        runs: Finished runs.
-        images: A data set as the runs' own: a folder or a zip.
-        device: Where.
-        on_progress: Called with a word and the share that is done.
-
-    Raises:
-        InputError: if a run's weights are gone, or the images do not fit it.
     """
     distances = {}
     for place, run in enumerate(runs):

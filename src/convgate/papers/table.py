@@ -135,11 +135,7 @@ class PaperTable:
             _check("counter", row, filter(None, [row.counter, self.counter]), COUNTERS)
 
     def select(self, pattern: str = "*") -> tuple[PaperRow, ...]:
-        """Return the rows whose names, or labels as they are printed, match a shell pattern.
-
-        Raises:
-            InputError: if there is none (with the nearest name).
-        """
+        """Return the rows whose names, or labels as they are printed, match a shell pattern."""
         chosen = tuple(
             row
             for row in self.row

@@ -20,21 +20,13 @@ TRAINED = ("mean", "std", "runs", "on")
 
 
 def check_format(form: str) -> None:
-    """Ask for one of `FORMATS`.
-
-    Raises:
-        InputError: for another one.
-    """
+    """Ask for one of `FORMATS`."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
 
 
 def write_table(text: str, path: Path, *, force: bool = False) -> None:
-    """Write a text in one step, with one line end behind it.
-
-    Raises:
-        InputError: if a file is there and not ``force``, or its folder is not.
-    """
+    """Write a text in one step, with one line end behind it."""
     check_free(path, force)
     write_text(path, text.rstrip("\n") + "\n")
 

@@ -69,11 +69,7 @@ class FolderTree:
 
 
 class ZipTree:
-    """A tree in a zip archive, read in place.
-
-    Raises:
-        CorruptFile: if the archive is damaged or an entry's name points outside it.
-    """
+    """A tree in a zip archive, read in place."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -137,12 +133,7 @@ def _stop(problem: OSError) -> None:
 
 
 def open_tree(path: Path) -> Tree:
-    """Open a folder or a zip archive.
-
-    Raises:
-        InputError: if ``path`` does not exist.
-        CorruptFile: if it is neither a folder nor a whole zip archive.
-    """
+    """Open a folder or a zip archive."""
     if path.is_dir():
         return FolderTree(path)
     if not path.exists():

@@ -26,9 +26,6 @@ def decode(data: bytes, name: str) -> Image.Image:
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is dropped, the first
     frame stands for an animation and the camera's orientation is applied.
-
-    Raises:
-        CorruptFile: if the bytes are damaged, no image, or larger than ``MAX_PIXELS``.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:

@@ -64,11 +64,7 @@ def find_pictures(
 
 
 def of_classes(pictures: FilePictures, classes: Sequence[str]) -> FilePictures:
-    """Return the pictures below a folder named after a class, with that class as label.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Return the pictures below a folder named after a class, with that class as label."""
     numbers = {name: number for number, name in enumerate(classes)}
     found = [(name, _label(name, numbers)) for name in pictures.names]
     kept = {name: label for name, label in found if label is not None}
@@ -115,16 +111,7 @@ def _without_damaged(pictures: FilePictures) -> FilePictures:
 
 
 def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, Listing]:
-    """Return the training and the validation files of an image-folder tree.
-
-    Args:
-        tree: train/CLASS/... and val/CLASS/..., at the top or below one only folder.
-        official: another layout to name where this one is not found.
-
-    Raises:
-        InputError: if a split is missing or empty, a class has no picture, or validation has a
-            class that training lacks.
-    """
+    """Return the training and the validation files of an image-folder tree."""
     top = _find_splits(tree, official)
     found = tree.folders(top)
     val_name = next((name for name in VAL_NAMES if name in found), None)

@@ -117,9 +117,6 @@ def decode_all(
 
     Returns:
         What ``prepare`` made of each good picture, their positions, and the names of the others.
-
-    Raises:
-        CorruptFile: for the first damaged picture, unless ``skip_bad``.
     """
 
     def attempt(index: int) -> T | CorruptFile:

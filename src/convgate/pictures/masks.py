@@ -19,11 +19,7 @@ __all__ = ["coder", "draw", "read_numbers", "shape_fault"]
 
 
 def coder() -> Any:
-    """Return pycocotools' module of run-length codes.
-
-    Raises:
-        InputError: where it is not installed.
-    """
+    """Return pycocotools' module of run-length codes."""
     try:
         from pycocotools import mask
     except ImportError:
@@ -114,11 +110,7 @@ def _runs(text: str | bytes) -> int:
 
 
 def read_numbers(data: bytes, name: str) -> Tensor:
-    """Decode a PNG whose pixels are numbers (grey or palette), uint8 (H, W).
-
-    Raises:
-        CorruptFile: for anything else, more than 256 numbers, or a picture beyond the size limit.
-    """
+    """Decode a PNG whose pixels are numbers (grey or palette), uint8 (H, W)."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             width, height = image.size

@@ -41,19 +41,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Share:
-    """The part of one global batch that belongs to this process.
+    """The part of one global batch that belongs to this process."""
 
-    Args:
-        batch: number of the batch in its epoch.
-        indices: positions in the set, (n,) int64.
-        start: row of the global batch at which this part begins.
-        total: rows of the global batch.
-    """
-
-    batch: int
-    indices: Tensor
-    start: int
-    total: int
+    batch: int  # number of the batch in its epoch
+    indices: Tensor  # positions in the set, (n,) int64
+    start: int  # row of the global batch at which this part begins
+    total: int  # rows of the global batch
 
     @property
     def rows(self) -> slice:
@@ -67,9 +60,6 @@ class TrainOrder:
     exactly what one process with batch 2b sees. An epoch is one pass, whose last incomplete batch
     is dropped unless it is the only one; or, with ``batches``, so many batches of one pass after
     another.
-
-    Raises:
-        InputError: if several processes would have to share an incomplete batch.
     """
 
     def __init__(

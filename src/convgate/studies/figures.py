@@ -15,19 +15,12 @@ from convgate.studies.tables import variant_table
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A figure of the report.
+    """A figure of the report."""
 
-    Args:
-        stem: Name of its files.
-        title: What it shows.
-        hint: How to read it.
-        chart: Its drawing.
-    """
-
-    stem: str
-    title: str
-    hint: str
-    chart: alt.LayerChart
+    stem: str  # name of its files
+    title: str  # what it shows
+    hint: str  # how to read it
+    chart: alt.LayerChart  # its drawing
 
 
 def figures_of(result: StudyResult) -> list[StudyFigure]:

@@ -25,23 +25,14 @@ BASE = "none"
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """One network of a study: a backbone with one gate at one kind of site, or the base.
+    """One network of a study: a backbone with one gate at one kind of site, or the base."""
 
-    Args:
-        model: The backbone.
-        gate: The gate; "none" for none.
-        site: Where it sits.
-        name: What it is called, where model, gate and site do not say it all.
-        family: The name of what a named variant is compared with; a base has its own here.
-        setting: The option that a study sweeps, and its value, as in "groups=8".
-    """
-
-    model: str
-    gate: str = BASE
-    site: str = ""
-    name: str = ""
-    family: str = ""
-    setting: str = ""
+    model: str  # the backbone
+    gate: str = BASE  # the gate; "none" for none
+    site: str = ""  # where it sits
+    name: str = ""  # what it is called, where model, gate and site do not say it all
+    family: str = ""  # the name of what a named variant is compared with; a base has its own here
+    setting: str = ""  # the option that a study sweeps, and its value, as in "groups=8"
 
     @property
     def is_base(self) -> bool:
@@ -120,16 +111,7 @@ def slug(name: str) -> str:
 
 
 def make_cells(variants: Iterable[Variant], seeds: int, first: int = 0) -> list[Cell]:
-    """Return every cell, seed by seed, so that a full table exists after the first seed.
-
-    Args:
-        variants: The variants.
-        seeds: How many seeds.
-        first: The first of them; the others count up.
-
-    Raises:
-        InputError: for no seed.
-    """
+    """Return every cell, seed by seed, so that a full table exists after the first seed."""
     if seeds < 1:
         raise InputError(f"seeds={seeds}: a study needs at least one seed, and three for intervals")
     ordered = unique(variants)
@@ -137,16 +119,7 @@ def make_cells(variants: Iterable[Variant], seeds: int, first: int = 0) -> list[
 
 
 def make_grid(models: Sequence[str], gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
-    """Return every combination, each backbone's base before its gates.
-
-    Args:
-        models: Backbone names.
-        gates: Gate names; "none" is added where it is missing.
-        sites: Site names or module path patterns.
-
-    Raises:
-        InputError: for an unknown gate, or an empty list.
-    """
+    """Return every combination, each backbone's base before its gates."""
     for kind, names in (("backbone", models), ("gate", gates), ("site", sites)):
         if not names:
             raise InputError(f"the study names no {kind}; give at least one")

@@ -67,12 +67,7 @@ def _remaining(records: Sequence[CellRecord]) -> str:
 def train_cells(
     trials: Trials, recipe: Recipe, fit: Callable[..., RunResult], progress: Progress
 ) -> bool:
-    """Train what waits, and wait for what others train; False if all was done before.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the cell went back into the queue.
-        InputError: whatever else stops a run that has not diverged; the cell goes back too.
-    """
+    """Train what waits, and wait for what others train; False if all was done before."""
     worked = False
     while True:
         job = trials.take()

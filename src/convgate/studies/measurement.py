@@ -59,19 +59,14 @@ class VariantCost:
 
 @dataclass(frozen=True)
 class Measurements:
-    """All that the report needs besides the trials.
+    """All that the report needs besides the trials."""
 
-    Args:
-        costs: Cost and latency by variant.
-        distances: Mean feature distance by run.
-        conditions: How it was measured: input, device, threads, rounds, warnings.
-        environment: Versions, device, commit.
-    """
-
+    # cost and latency by variant
     costs: Mapping[Variant, VariantCost] = field(default_factory=dict)
-    distances: Mapping[Cell, float] = field(default_factory=dict)
+    distances: Mapping[Cell, float] = field(default_factory=dict)  # mean feature distance by run
+    # how it was measured: input, device, threads, rounds, warnings
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  # versions, device, commit
 
     def covers(self, cells: set[Cell]) -> bool:
         """True if every one of these runs and its variant was measured."""
@@ -102,14 +97,6 @@ def measure_runs(
     Latency is of one image, in eval mode, on the GPU where there is one; all that
     share a base take turns in every round. The feature distance is that of each block's output,
     averaged over the blocks.
-
-    Args:
-        recipe: The study's recipe.
-        records: Its cells; those without a result are left out.
-        folder: The study's folder, which holds the trained weights.
-        seconds: Cap on the rounds of one base, in seconds; None for 20, or 2 a variant.
-        engine: One of `convgate.deploy.RUNTIMES`, for the latency.
-        dtype: Of its arithmetic; None for the networks' own.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = EngineConfig(engine, dtype)
@@ -208,11 +195,7 @@ def _conditions(report: LatencyReport) -> dict[str, Any]:
 
 
 def read_measurements(path: Path) -> Measurements | None:
-    """Read what `Measurements.write` wrote; None where there is nothing yet.
-
-    Raises:
-        CorruptFile: if the file is something else.
-    """
+    """Read what `Measurements.write` wrote; None where there is nothing yet."""
     if not path.is_file():
         return None
     try:

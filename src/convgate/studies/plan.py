@@ -84,19 +84,12 @@ class Choices(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study trains.
+    """What a study trains."""
 
-    Args:
-        recipe: What all its runs share.
-        networks: What each variant builds.
-        seeds: How many runs of each variant; they count up from the recipe's own.
-        budget: The latency a gate may cost, as a multiple of its base's.
-    """
-
-    recipe: Recipe
-    networks: Mapping[Variant, VariantSpec]
-    seeds: int
-    budget: float
+    recipe: Recipe  # what all its runs share
+    networks: Mapping[Variant, VariantSpec]  # what each variant builds
+    seeds: int  # how many runs of each variant; they count up from the recipe's own
+    budget: float  # the latency a gate may cost, as a multiple of its base's
 
     @property
     def cells(self) -> list[Cell]:
@@ -105,16 +98,7 @@ class StudyPlan:
 
 
 def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan:
-    """Return what a study trains, by its recipe and the caller's choices.
-
-    Args:
-        recipe: A recipe, its name or its file; None for the one of a preset's rows.
-        choices: What the caller chose.
-
-    Raises:
-        InputError: if nothing names the gates, if choices exclude each other, or if the budget
-            leaves no room.
-    """
+    """Return what a study trains, by its recipe and the caller's choices."""
     given: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
     for key in ("gates", "models", "sites"):
         if key in given:
@@ -197,11 +181,7 @@ def _names(key: str, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_variants(recipe: Recipe, networks: Mapping[Variant, VariantSpec]) -> None:
-    """Build each network once, before any of them is trained.
-
-    Raises:
-        InputError: naming the first variant that cannot be built, and why.
-    """
+    """Build each network once, before any of them is trained."""
     for variant, network in networks.items():
         mine = cell_recipe(recipe, Cell(variant, 0), network)
         try:
@@ -213,15 +193,7 @@ def check_variants(recipe: Recipe, networks: Mapping[Variant, VariantSpec]) -> N
 
 
 def sweep(networks: Mapping[Variant, VariantSpec], axis: str) -> dict[Variant, VariantSpec]:
-    """Put one network for each value of an option in the place of each gated one.
-
-    Args:
-        networks: What each variant builds; the bases stay as they are.
-        axis: The option and its values, as in "gate.options.groups=1,2,4".
-
-    Raises:
-        InputError: if the axis reads otherwise, or nothing has a gate.
-    """
+    """Put one network for each value of an option in the place of each gated one."""
     option, values = _read_axis(axis)
     swept: dict[Variant, VariantSpec] = {}
     for variant, network in networks.items():

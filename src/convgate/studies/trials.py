@@ -29,23 +29,15 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What the storage knows of one cell.
-
-    Args:
-        cell: The cell.
-        spec: What it builds.
-        state: waiting, running, done or failed.
-        top1: Percent at the last epoch; None until done.
-        outcome: What the run left: history, seconds, distance, ...
-        note: Why it failed, in one sentence.
-    """
+    """What the storage knows of one cell."""
 
     cell: Cell
-    spec: VariantSpec
-    state: str
-    top1: float | None = None
+    spec: VariantSpec  # what it builds
+    state: str  # waiting, running, done or failed
+    top1: float | None = None  # percent at the last epoch; None until done
+    # what the run left: history, seconds, distance, ...
     outcome: dict[str, Any] = field(default_factory=dict)
-    note: str = ""
+    note: str = ""  # why it failed, in one sentence
 
     @property
     def settled(self) -> bool:
@@ -76,9 +68,6 @@ class Trials:
     Args:
         folder: The study's folder; `study.db` and `locks` lie in it.
         url: Another storage that Optuna knows, such as a PostgreSQL address.
-
-    Raises:
-        CorruptFile: if `study.db` is no Optuna storage.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
@@ -91,16 +80,7 @@ class Trials:
     def plan(
         self, cells: Iterable[Cell], recipe: str, specs: Mapping[Variant, VariantSpec]
     ) -> None:
-        """Queue the cells that the study does not have yet.
-
-        Args:
-            cells: The grid.
-            recipe: Text that is the same for the same recipe.
-            specs: What each variant builds.
-
-        Raises:
-            InputError: if the study was started with another recipe, or a cell is another network.
-        """
+        """Queue the cells that the study does not have yet."""
         with self._change():
             known = self.study.user_attrs.get("recipe")
             if known is None:
@@ -228,12 +208,7 @@ def _read_spec(stored: Mapping[str, Any]) -> VariantSpec:
 
 
 def _open_study(url: str, folder: Path) -> optuna.Study:
-    """Open the Optuna study of a folder, or create it.
-
-    Raises:
-        CorruptFile: if the storage is something else.
-        OSError: ENOSPC if the disk is full.
-    """
+    """Open the Optuna study of a folder, or create it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wait = {"connect_args": {"timeout": PATIENCE_S}} if url.startswith("sqlite") else None
     try:
@@ -262,11 +237,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
 
 
 def _check_spec(folder: Path, cell: Cell, trial: FrozenTrial, wanted: VariantSpec) -> None:
-    """Ask for the network that a stored cell has.
-
-    Raises:
-        InputError: if it is another one.
-    """
+    """Ask for the network that a stored cell has."""
     was, now = trial.user_attrs["spec"], spec.to_table(wanted)
     if _read_spec(trial.user_attrs) != wanted:
         raise InputError(

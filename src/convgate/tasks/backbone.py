@@ -43,9 +43,6 @@ class Backbone(nn.Module):
         frozen_stages: So many of its feature stages, and all before them, are not trained; in a
             ResNet the first is the stem.
         frozen_norms: Its batch norms keep their statistics and are not trained.
-
-    Raises:
-        InputError: for a network without feature maps, or a stage that does not exist.
     """
 
     def __init__(
@@ -91,11 +88,7 @@ class Backbone(nn.Module):
         return self
 
     def last(self, count: int) -> Self:
-        """Keep the deepest ``count`` maps alone, in place.
-
-        Raises:
-            InputError: if there are fewer.
-        """
+        """Keep the deepest ``count`` maps alone, in place."""
         if len(self.channels) < count:
             raise InputError(
                 f"{type(self.body).__name__} gives {len(self.channels)} feature maps (strides "
@@ -110,11 +103,6 @@ class Backbone(nn.Module):
         """Load the weights of a classifier; those of its head, or of stages not used, are left out.
 
         Norms on the maps, and gates that the file has no weights for, stay as they are.
-
-        Raises:
-            InputError: if the file is missing, lacks a part of this backbone, or has a part that
-                neither it nor its classifier has.
-            CorruptFile: if it is truncated, damaged, or holds something else.
         """
         self.body.load_state_dict(body_weights(self.body, self.dropped, path, ema=ema))
 
@@ -129,21 +117,7 @@ def create_backbone(
     checkpoint_path: str | Path | None = None,
     **kwargs: Any,
 ) -> Backbone:
-    """Build a backbone from a network or its name.
-
-    Args:
-        model: A network, gated or not, or one of `list_models()` (ours or timm's).
-        out_indices: As in `Backbone`.
-        norm_outputs: As in `Backbone`.
-        frozen_stages: As in `Backbone`.
-        frozen_norms: As in `Backbone`.
-        checkpoint_path: A classifier's weights, as `Backbone.load` takes them.
-        kwargs: The network's own, such as `drop_path_rate` or `output_stride`.
-
-    Raises:
-        InputError: for an unknown name or option, a network without feature maps, or a checkpoint
-            that does not fit.
-    """
+    """Build a backbone from a network or its name."""
     if isinstance(model, str):
         home = timm.model_entrypoint(model).__module__ if timm.is_model(model) else ""
         model = create_model(model, **{**ANY_SIZE.get(home, {}), **kwargs})
@@ -171,9 +145,6 @@ def freeze_stages(body: nn.Module, info: Sequence[dict[str, Any]], count: int) -
 
     Returns:
         The paths of the frozen modules, to be held in evaluation mode.
-
-    Raises:
-        InputError: for more stages than there are.
     """
     if not 0 <= count <= len(info):
         raise InputError(
@@ -216,19 +187,7 @@ def _up_to(body: nn.Module, steps: Sequence[str]) -> list[str]:
 def body_weights(
     body: nn.Module, dropped: Collection[str], path: str | Path, *, ema: bool = True
 ) -> dict[str, Tensor]:
-    """Read a classifier's checkpoint and return what of it belongs to the body.
-
-    Args:
-        body: The classifier without its head, perhaps gated.
-        dropped: Names of weights that the classifier had and the body has not.
-        path: The file.
-        ema: Take averaged weights where the file has both.
-
-    Raises:
-        InputError: if the file is missing, lacks a part of the body that is no gate, or has a part
-            that neither the body nor its classifier has.
-        CorruptFile: if it is truncated, damaged, or holds something else.
-    """
+    """Read a classifier's checkpoint and return what of it belongs to the body."""
     weights = load_checkpoint_file(path, ema=ema)
     if any(key.startswith("downsample_layers.") for key in weights):
         weights = from_authors(weights)

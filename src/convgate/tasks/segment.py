@@ -36,15 +36,6 @@ def create_segmenter(
     - images: (N, 3, H, W) in 0..1; the network subtracts the backbone's mean and divides by its
       deviation.
     - masks: (N, H, W), int64, labels from 0 to K - 1; 255 for pixels that do not count.
-
-    Args:
-        name: One of `list_segmenters()`.
-        backbone: Its deepest feature map is taken.
-        num_classes: K, with the background.
-        options: The network's own keyword options.
-
-    Raises:
-        InputError: for an unknown name or option.
     """
     return SEGMENTERS.create(name, backbone, num_classes=num_classes, **options)
 

@@ -10,11 +10,7 @@ from convgate.train.trainer import process
 
 
 def images_per_pass(recipe: Recipe) -> int:
-    """Return the pictures of one batch in this process; a batch is one pass, not one update.
-
-    Raises:
-        InputError: if the processes cannot share the recipe's batch.
-    """
+    """Return the pictures of one batch in this process; a batch is one pass, not one update."""
     here = process()
     images = recipe.run.batch_size // recipe.run.accumulate
     if images % here.world_size:

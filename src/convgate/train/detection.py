@@ -28,11 +28,7 @@ Objects = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
 def detector_of(recipe: Recipe) -> DetectorSpec:
-    """Return what sits on the backbone.
-
-    Raises:
-        InputError: for a recipe of classification.
-    """
+    """Return what sits on the backbone."""
     if recipe.detector is None:
         raise InputError(f"the recipe's task is {recipe.task.name}; it has no detector")
     return recipe.detector

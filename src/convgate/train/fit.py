@@ -85,11 +85,7 @@ def fit(
 
 
 def check_folder(recipe: Recipe, out: Path) -> None:
-    """See that ``out`` is free, or holds a run of this recipe or a shorter one of it.
-
-    Raises:
-        InputError: if it holds anything else, naming the keys that differ.
-    """
+    """See that ``out`` is free, or holds a run of this recipe or a shorter one of it."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose a folder for the run")
     if not (out / RECIPE).is_file():

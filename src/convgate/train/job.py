@@ -41,11 +41,7 @@ class Job:
 
 
 def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
-    """Open the data of a recipe, and build its network or take the one that the caller built.
-
-    Raises:
-        InputError: for data or names that do not fit, or a network with other outputs.
-    """
+    """Open the data of a recipe, and build its network or take the one that the caller built."""
     kind = TASKS[recipe.task.name]
     data = kind.open_data(recipe)
     images = kind.images(recipe, data)

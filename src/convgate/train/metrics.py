@@ -32,27 +32,17 @@ _OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Findings:
-    """Objects of one picture, in pixels of its file.
+    """Objects of one picture, in pixels of its file."""
 
-    Args:
-        boxes: (n, 4) left, top, right, bottom.
-        labels: (n,).
-        area: (n,), by which COCO tells small from large.
-        scores: (n,) of detections, best first.
-        crowd: (n,) of true objects: COCO's crowds.
-        difficult: (n,) of true objects: VOC's difficult ones.
-        masks: run-length codes of the picture as it was read, if there are masks.
-        size: its height and width as it was read.
-    """
-
-    boxes: Floats
-    labels: Numbers
-    area: Floats
-    scores: Floats
-    crowd: Flags
-    difficult: Flags
+    boxes: Floats  # (n, 4) left, top, right, bottom
+    labels: Numbers  # (n,)
+    area: Floats  # (n,), by which COCO tells small from large
+    scores: Floats  # (n,) of detections, best first
+    crowd: Flags  # (n,) of true objects: COCO's crowds
+    difficult: Flags  # (n,) of true objects: VOC's difficult ones
+    # run-length codes of the picture as it was read, if there are masks
     masks: list[Any] = field(default_factory=list)
-    size: tuple[int, int] = (0, 0)
+    size: tuple[int, int] = (0, 0)  # its height and width as it was read
 
 
 def findings(detections: dict[str, Tensor], shrunk: float) -> Findings:
@@ -182,13 +172,7 @@ def voc_scores(pairs: Sequence[Pair]) -> dict[str, float]:
 
 
 def average_precision(recall: Floats, precision: Floats, *, eleven_points: bool = False) -> float:
-    """Return the area below the curve of the best precision at each recall or any greater.
-
-    Args:
-        recall: rising, one value a detection.
-        precision: as long.
-        eleven_points: its mean at the recalls 0, 0.1, ... 1 instead.
-    """
+    """Return the area below the curve of the best precision at each recall or any greater."""
     best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     if eleven_points:
         marks = np.linspace(0, 1, 11)
@@ -241,9 +225,6 @@ class AveragePrecision:
     Args:
         masks: detections and targets have masks.
         voc: also score as VOC does.
-
-    Raises:
-        InputError: where pycocotools is not installed.
     """
 
     def __init__(self, *, masks: bool, voc: bool) -> None:

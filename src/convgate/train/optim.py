@@ -47,11 +47,6 @@ def create_optimizer(
     """Build the optimiser; one-dimensional parameters keep their weight unless ``decay_all``.
 
     Below a detector the backbone may have rates of its own.
-
-    Args:
-        spec: The recipe's section.
-        model: Its ``no_weight_decay()``, where it has one, is respected.
-        fused: Update all parameters in one kernel where torch has it (not with a grad scaler).
     """
     own: dict[str, dict[str, Any]] = {
         "adamw": {"fused": fused},
@@ -85,9 +80,6 @@ def scaled_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, Any]]
 
     The schedule multiplies its rate by each group's ``lr_scale``. Vectors are not decayed, unless
     ``decay_all``.
-
-    Raises:
-        InputError: if the model has no backbone below it, or one without four stages.
     """
     found = [(name, part) for name, part in model.named_modules() if isinstance(part, Backbone)]
     if len(found) != 1:
@@ -117,9 +109,6 @@ def layer_scales(body: nn.Module, decay: float) -> dict[str, float]:
     The stem is layer 0, stages 1 and 2 are layers 1 and 2, three blocks of stage 3 make a layer,
     and stage 4 is the last below the detector; what leads into a stage belongs to its first layer.
     Source: facebookresearch/ConvNeXt, object_detection: 6 layers for T, 12 for S and B.
-
-    Raises:
-        InputError: for a network without four stages.
     """
     places = {name: _place(name) for name, _ in body.named_parameters()}
     first = min((stage for stage, _ in filter(None, places.values())), default=0)

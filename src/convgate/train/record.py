@@ -102,11 +102,7 @@ def write_result(result: RunResult) -> None:
 
 
 def read_result(out: Path) -> RunResult | None:
-    """Return the result of a complete run, or None where there is none yet.
-
-    Raises:
-        CorruptFile: if the file is damaged or not ours.
-    """
+    """Return the result of a complete run, or None where there is none yet."""
     path = out / RESULT
     if not path.is_file():
         return None

@@ -81,12 +81,7 @@ def run_trainer(
     callbacks: Sequence[Callback],
     resume: Path | None,
 ) -> None:
-    """Train ``task`` for ``epochs`` epochs, from ``resume`` on where it is given.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C and SIGTERM, which Lightning turns into an exit.
-        InputError: for float16 without a GPU.
-    """
+    """Train ``task`` for ``epochs`` epochs, from ``resume`` on where it is given."""
     trainer = _trainer(
         run,
         max_epochs=epochs,

@@ -41,9 +41,6 @@ class CascadeRoIHeads(nn.Module):
         stages: Each with its own overlap thresholds, box deviations and heads.
         weights: Of each stage's losses.
         box_loss: "giou", or "smooth_l1" as torchvision's own heads have it.
-
-    Raises:
-        InputError: for another box loss.
     """
 
     def __init__(

@@ -41,9 +41,6 @@ def check(
 
     Returns:
         The splits without what is faulty, and one sentence a fault.
-
-    Raises:
-        InputError: naming all faults, unless ``skip_bad``.
     """
     kept: dict[str, AnnotatedImages] = {}
     faults: list[str] = []

@@ -26,12 +26,7 @@ _SAMPLED = 200
 
 
 def read_coco(tree: Tree) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]:
-    """Return the class names and both splits; labels are 1, 2, ... in the order of category ids.
-
-    Raises:
-        InputError: if the annotations of a split are missing or not the only ones.
-        CorruptFile: if a file is not COCO's format.
-    """
+    """Return the class names and both splits; labels are 1, 2, ... in the order of category ids."""
     files = tree.files("")
     pictures = {file for file in files if file.lower().endswith(EXTENSIONS)}
     train = _load(tree, _annotations(tree, files, ("train",)))

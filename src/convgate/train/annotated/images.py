@@ -23,44 +23,28 @@ Shape = tuple["array[float]", ...] | dict[str, Any] | int
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object.
+    """One object."""
 
-    Args:
-        box: left, top, right, bottom in pixels of the picture; right and bottom are exclusive.
-        label: from 1; 0 is the background.
-        crowd: stands for many objects: left out of training, ignored in scores (COCO).
-        difficult: kept in training, ignored in scores (VOC).
-        area: by which COCO tells small from large; 0 for that of the mask or box.
-        shape: polygons, a run-length code, or the number of the object in the picture's mask file.
-    """
-
+    # left, top, right, bottom in pixels of the picture; right and bottom are exclusive
     box: tuple[float, float, float, float]
-    label: int
-    crowd: bool = False
-    difficult: bool = False
-    area: float = 0.0
+    label: int  # from 1; 0 is the background
+    crowd: bool = False  # stands for many objects: left out of training, ignored in scores (COCO)
+    difficult: bool = False  # kept in training, ignored in scores (VOC)
+    area: float = 0.0  # by which COCO tells small from large; 0 for that of the mask or box
+    # polygons, a run-length code, or the number of the object in the picture's mask file
     shape: Shape | None = None
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One annotated picture.
+    """One annotated picture."""
 
-    Args:
-        file: its path in the tree.
-        annotations: its objects; there may be none.
-        size: width and height that the annotation claims, if it does.
-        mask_file: a picture of the objects' numbers.
-        class_file: a picture of the classes of the pixels.
-        fault: why it cannot be used, if reading the annotation already told.
-    """
-
-    file: str
-    annotations: tuple[Annotation, ...] = ()
-    size: tuple[int, int] | None = None
-    mask_file: str | None = None
-    class_file: str | None = None
-    fault: str = ""
+    file: str  # its path in the tree
+    annotations: tuple[Annotation, ...] = ()  # its objects; there may be none
+    size: tuple[int, int] | None = None  # width and height that the annotation claims, if it does
+    mask_file: str | None = None  # a picture of the objects' numbers
+    class_file: str | None = None  # a picture of the classes of the pixels
+    fault: str = ""  # why it cannot be used, if reading the annotation already told
 
 
 @dataclass(frozen=True)

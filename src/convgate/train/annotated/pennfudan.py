@@ -25,11 +25,7 @@ _HELD_OUT = 50 / 170
 
 
 def read_pennfudan(tree: Tree) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]:
-    """Return the class and both splits, drawn once by a fixed seed: 120 and 50 of the 170.
-
-    Raises:
-        InputError: if the tree holds no PNGImages beside PedMasks.
-    """
+    """Return the class and both splits, drawn once by a fixed seed: 120 and 50 of the 170."""
     files = tree.files("")
     pictures = [f for f in files if "PNGImages" in f.split("/") and f.lower().endswith(".png")]
     if len(pictures) < 2:

@@ -41,15 +41,6 @@ def read_voc(
     """Return the 20 classes and both splits.
 
     Boxes of VOC count pixels from 1 and include the last one; here they begin at 0 and exclude it.
-
-    Args:
-        tree: the folder VOCdevkit, the year's folder in it, or one above them.
-        name: of ``VOC_SETS``; "voc2012_aug" (segmentation) adds the Semantic Boundaries Dataset, as
-            SegmentationClassAug and ImageSets/Segmentation/train_aug.txt.
-        segment: read class masks and not boxes.
-
-    Raises:
-        InputError: if a folder or list is missing.
     """
     year = VOC_SETS[name]
     files = set(tree.files(""))

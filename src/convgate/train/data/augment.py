@@ -94,15 +94,11 @@ def erase_(x: Tensor, boxes: Tensor, seeds: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch is blended.
+    """How a batch is blended."""
 
-    Args:
-        ratio: share of the picture itself, in its pixels and in its target.
-        box: rows and columns (top, bottom, left, right) taken from the partner by CutMix, or None
-            for mixup.
-    """
-
-    ratio: float
+    ratio: float  # share of the picture itself, in its pixels and in its target
+    # rows and columns (top, bottom, left, right) taken from the partner by CutMix, or None for
+    # mixup
     box: tuple[int, int, int, int] | None = None
 
 

@@ -42,9 +42,6 @@ def read_official(name: str, path: Path) -> Splits | None:
     ``path`` is the folder above the set's own one (``OFFICIAL_FOLDERS``), or that one itself.
     Validation is the published test split. Training is everything else: for Flowers-102 and
     FGVC-Aircraft that is their training and validation splits together.
-
-    Raises:
-        CorruptFile: if files are missing, altered or damaged.
     """
     folder = OFFICIAL_FOLDERS.get(name)
     if folder is None:
@@ -123,13 +120,7 @@ class PictureSet:
 
 
 def open_set(spec: DataSpec) -> PictureSet:
-    """Find the pictures that ``spec`` names; files are not decoded yet.
-
-    Raises:
-        InputError: if the path is missing, or holds neither an image-folder tree nor the set's
-            official layout.
-        CorruptFile: if an archive or an official file is damaged.
-    """
+    """Find the pictures that ``spec`` names; files are not decoded yet."""
     if spec.name == "digits":
         if spec.path is not None:
             raise InputError(f"digits come with scikit-learn; remove path {spec.path!r}")

@@ -154,11 +154,7 @@ class StreamSource:
 def load_items(
     prepare: Callable[[int], T], shares: Sequence[Share], workers: int
 ) -> Iterator[list[T]]:
-    """Yield what ``prepare`` makes of the pictures of each share, in that many processes.
-
-    Raises:
-        CorruptFile: for a damaged picture.
-    """
+    """Yield what ``prepare`` makes of the pictures of each share, in that many processes."""
     loader: DataLoader[T | CorruptFile] = DataLoader(
         _Items(prepare),
         batch_sampler=[share.indices.tolist() for share in shares],
