@@ -2,13 +2,7 @@
 
 from convgate.deploy.engines import Engine, EngineConfig, open_engine
 from convgate.deploy.export import Exported, calibration_images, export
-from convgate.deploy.predict import (
-    Prediction,
-    Predictions,
-    Predictor,
-    open_predictor,
-    predict,
-)
+from convgate.deploy.predict import Prediction, Predictions, Predictor, open_predictor, predict
 from convgate.deploy.runtimes import RUNTIMES
 
 __all__ = [

@@ -19,19 +19,12 @@ from convgate.measure.settings import DTYPES, Model, Setting
 
 @dataclass(frozen=True)
 class Engine:
-    """A network made ready: a callable from images to logits, both float32.
+    """A network made ready: a callable from images to logits, both float32."""
 
-    Args:
-        name: One of `convgate.deploy.RUNTIMES`.
-        dtype: Of its arithmetic.
-        run: One forward pass.
-        notes: What a report should say of it.
-    """
-
-    name: str
-    dtype: str
-    run: Forward
-    notes: dict[str, str] = field(default_factory=dict)
+    name: str  # one of `convgate.deploy.RUNTIMES`
+    dtype: str  # of its arithmetic
+    run: Forward  # one forward pass
+    notes: dict[str, str] = field(default_factory=dict)  # what a report should say of it
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.run(x)
@@ -101,23 +94,15 @@ def _described(name: str, compile_mode: str, parts: int) -> str:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Which engine runs the networks of a comparison, and how.
+    """Which engine runs the networks of a comparison, and how."""
 
-    Args:
-        engine: One of `convgate.deploy.RUNTIMES`.
-        dtype: Of its arithmetic; None leaves the networks' own.
-        threads: CPU threads; None for torch's own number.
-        compile_mode: Of torch.compile.
-        channels_last: Channels innermost, which eager and compiled networks can be asked for.
-        parts: Equal parts of a batch that OpenVINO runs side by side.
-    """
-
-    engine: str = "eager"
-    dtype: str | None = None
-    threads: int | None = None
-    compile_mode: str = "default"
+    engine: str = "eager"  # one of `convgate.deploy.RUNTIMES`
+    dtype: str | None = None  # of its arithmetic; None leaves the networks' own
+    threads: int | None = None  # CPU threads; None for torch's own number
+    compile_mode: str = "default"  # of torch.compile
+    # channels innermost, which eager and compiled networks can be asked for
     channels_last: bool = False
-    parts: int = 1
+    parts: int = 1  # equal parts of a batch that OpenVINO runs side by side
 
     def __post_init__(self) -> None:
         """Check the words."""

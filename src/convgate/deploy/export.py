@@ -47,20 +47,14 @@ MAX_CALIBRATION = 300  # the quantiser's own number
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Exported(Readable):
-    """What was written and how it was checked; prints as a table.
+    """What was written and how it was checked; prints as a table."""
 
-    Args:
-        files: The hub folder, the file, or both files of OpenVINO.
-        card: What they say of themselves.
-        difference: Largest norm of a difference to the eager network over that of its output.
-        largest: Largest magnitude inside the network; None where it was not asked for.
-        fixed_by_network: Whether the size is fixed unasked, for the network takes no other.
-    """
-
-    files: tuple[Path, ...]
-    card: Card
-    difference: float
+    files: tuple[Path, ...]  # the hub folder, the file, or both files of OpenVINO
+    card: Card  # what they say of themselves
+    difference: float  # largest norm of a difference to the eager network over that of its output
+    # largest magnitude inside the network; None where it was not asked for
     largest: float | None = None
+    # whether the size is fixed unasked, for the network takes no other
     fixed_by_network: bool = False
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,14 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.deploy.extras import need
-from convgate.deploy.onnx import (
-    Forward,
-    HalfPrecision,
-    read_onnx,
-    run_onnx,
-    to_onnx,
-    write_onnx,
-)
+from convgate.deploy.onnx import Forward, HalfPrecision, read_onnx, run_onnx, to_onnx, write_onnx
 from convgate.deploy.openvino import (
     from_onnx,
     quantise,

@@ -18,20 +18,13 @@ from convgate.insertion.sites import Site
 
 @dataclass(frozen=True)
 class Insertion:
-    """What an inserted gate is and where it was put.
+    """What an inserted gate is and where it was put."""
 
-    Args:
-        site: The site, as named when the gate was put there.
-        gate: Its registered name.
-        options: Its options.
-        start: "identity" or "paper".
-        holds: "site" for a gate beside a module, "slot" for one in the place of a module.
-    """
-
-    site: Site
-    gate: str
-    options: Mapping[str, object]
-    start: str
+    site: Site  # the site, as named when the gate was put there
+    gate: str  # its registered name
+    options: Mapping[str, object]  # its options
+    start: str  # "identity" or "paper"
+    # "site" for a gate beside a module, "slot" for one in the place of a module
     holds: Literal["site", "slot"] = "site"
 
 

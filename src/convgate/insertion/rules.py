@@ -9,16 +9,7 @@ from torch import nn
 from convgate.insertion.blocks import BRANCHES, BlockRule, BlockSites, Locator, branch_sites
 from convgate.insertion.module_tree import TensorSite, child
 
-SITES = (
-    "stem_end",
-    "expanded",
-    "spatial_raw",
-    "spatial",
-    "hidden",
-    "se",
-    "block_end",
-    "stage_end",
-)
+SITES = ("stem_end", "expanded", "spatial_raw", "spatial", "hidden", "se", "block_end", "stage_end")
 SHORTCUT = ("downsample", "shortcut")
 
 RULES: dict[str, BlockRule] = {

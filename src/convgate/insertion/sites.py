@@ -25,26 +25,19 @@ from convgate.insertion.trace import record_shapes
 
 @dataclass(frozen=True)
 class Site:
-    """A place in a network that a gate can take.
+    """A place in a network that a gate can take."""
 
-    Args:
-        name: One of stem_end, expanded, spatial_raw, spatial, hidden, se, block_end, stage_end,
-            or the pattern that found it.
-        path: The module that the gate is put on.
-        stage: 1 for the first; 0 for what is in no stage, as the stem. Stages are counted in
-            order; where blocks are not grouped in modules, a change of width starts a stage.
-        channels: C of the tensor there.
-        layout: "NCHW", or "NHWC" for (N, H, W, C).
-        where: "output" of the module, or its "input".
-        shape: The tensor's shape as (N, C, H, W), once an example has been run.
-    """
-
+    # one of stem_end, expanded, spatial_raw, spatial, hidden, se, block_end, stage_end, or the
+    # pattern that found it
     name: str
-    path: str
+    path: str  # the module that the gate is put on
+    # 1 for the first; 0 for what is in no stage, as the stem. Stages are counted in order; where
+    # blocks are not grouped in modules, a change of width starts a stage
     stage: int
-    channels: int
-    layout: Layout
-    where: Where
+    channels: int  # C of the tensor there
+    layout: Layout  # "NCHW", or "NHWC" for (N, H, W, C)
+    where: Where  # "output" of the module, or its "input"
+    # the tensor's shape as (N, C, H, W), once an example has been run
     shape: tuple[int, int, int, int] | None = None
 
 

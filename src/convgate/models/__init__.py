@@ -1,10 +1,6 @@
 """Networks that timm and torchvision lack, registered in timm, and all of theirs by name."""
 
-from convgate.models.checkpoint import (
-    from_authors,
-    load_checkpoint_file,
-    load_weights,
-)
+from convgate.models.checkpoint import from_authors, load_checkpoint_file, load_weights
 from convgate.models.create import create_model, library_of, list_models
 from convgate.models.hornet import HorNet
 from convgate.models.mobilenext import MobileNeXt

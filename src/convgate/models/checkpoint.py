@@ -125,10 +125,7 @@ def load_weights(model: nn.Module, path: str | Path, *, ema: bool = True) -> Non
 
 def _check_fit(weights: Weights, model: nn.Module, path: str | Path) -> None:
     own = model.state_dict()
-    faults = {
-        "lacks": own.keys() - weights.keys(),
-        "has the unknown": weights.keys() - own.keys(),
-    }
+    faults = {"lacks": own.keys() - weights.keys(), "has the unknown": weights.keys() - own.keys()}
     for verb, keys in faults.items():
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""

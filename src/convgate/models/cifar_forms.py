@@ -12,15 +12,6 @@ from torch import nn
 
 from convgate.models.staged import cifar_cfg, init_he
 
-__all__ = [
-    "densenet121_cifar",
-    "resnet50_cifar",
-    "resnet101_cifar",
-    "resnext29_8x64d",
-    "resnext29_16x32d",
-]
-
-
 BLOCK: Any = Bottleneck  # timm's annotation asks for a block in place of its class
 
 

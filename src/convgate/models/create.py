@@ -25,11 +25,7 @@ TORCHVISION = "torchvision/"
 
 
 def create_model(
-    name: str,
-    *,
-    pretrained: bool = False,
-    checkpoint_path: str | Path | None = None,
-    **kwargs: Any,
+    name: str, *, pretrained: bool = False, checkpoint_path: str | Path | None = None, **kwargs: Any
 ) -> nn.Module:
     """Build a classifier.
 

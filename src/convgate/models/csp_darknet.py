@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from convgate.models.staged import Pooled, imagenet_cfg
 
-__all__ = ["CSPDarknet", "CSPLayer", "csp_darknet_nano"]
-
 POOLS = (5, 9, 13)
 
 

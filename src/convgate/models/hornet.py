@@ -12,16 +12,6 @@ from convgate.models.hornet_block import HorNetBlock
 from convgate.models.staged import Blocks, drop_path_rates
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
-__all__ = [
-    "HorNet",
-    "hornet_base",
-    "hornet_base_gf",
-    "hornet_small",
-    "hornet_small_gf",
-    "hornet_tiny",
-    "hornet_tiny_gf",
-]
-
 ORDERS = (2, 3, 4, 5)
 GLOBAL_SIDES = (0, 0, 14, 7)  # the maps of the last two stages at 224 px
 
@@ -78,11 +68,7 @@ default_cfgs = generate_default_cfgs(
 
 def _create(variant: str, pretrained: bool, kwargs: Mapping[str, Any]) -> HorNet:
     return build_model_with_cfg(
-        HorNet,
-        variant,
-        pretrained,
-        feature_cfg=dict(FEATURE_CFG),
-        **{**PRESETS[variant], **kwargs},
+        HorNet, variant, pretrained, feature_cfg=dict(FEATURE_CFG), **{**PRESETS[variant], **kwargs}
     )
 
 

@@ -120,13 +120,7 @@ class HorNetBlock(nn.Module):
         drop_path: Probability that training skips a branch for a sample.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        order: int,
-        side: int = 0,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, channels: int, order: int, side: int = 0, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = LayerNorm2d(channels, NORM_EPS)
         self.gnconv = GnConv(channels, order, side)

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, imagenet_cfg
 
-__all__ = ["MobileNeXt", "Sandglass", "mobilenext", "mobilenext_cifar"]
-
 Row = tuple[int, int, int, int]
 
 ROWS: tuple[Row, ...] = (  # reduction t, width, blocks, stride of the first

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from convgate.errors import unknown
 from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, init_he
 
-__all__ = ["BasicBlock", "PadShortcut", "ResNetCifar", "resnet8", "resnet20", "resnet56"]
-
 WIDTHS = (16, 32, 64)
 SHORTCUTS = ("pad", "conv")
 

@@ -13,14 +13,6 @@ from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
 from convgate.models.staged import Blocks, drop_path_rates
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
-__all__ = [
-    "SELNeXt",
-    "selnext_atto",
-    "selnext_base",
-    "selnext_small",
-    "selnext_tiny",
-]
-
 
 class SELNeXt(Trunk):
     """Four stages of gated ConvNeXt blocks between ConvNeXt's stem, downsampling and head.

@@ -13,8 +13,6 @@ from torchvision.models.shufflenetv2 import InvertedResidual
 
 from convgate.models.staged import Blocks, Pooled, cifar_cfg, init_he
 
-__all__ = ["ShuffleNetCifar", "shuffle_unit", "shufflenet_v2_cifar"]
-
 STEM_WIDTH = 24
 LAST_WIDTH = 1024
 

@@ -99,10 +99,7 @@ class Staged(nn.Module):
         return taken if intermediates_only else (x, taken)
 
     def prune_intermediate_layers(
-        self,
-        indices: int | Sequence[int] = 1,
-        prune_norm: bool = False,
-        prune_head: bool = True,
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Remove the stages after the last chosen one, and the head; return the chosen stages."""
         chosen = self._chosen(indices)

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, init_he
 
-__all__ = ["WideBlock", "WideResNet", "wrn28_10"]
-
 STEM_WIDTH = 16
 
 

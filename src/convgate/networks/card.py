@@ -45,43 +45,28 @@ SUFFIXES = {*_FILES, ".safetensors"}
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A network in words: enough to build it, to show it a picture, and to read its answer.
+    """A network in words: enough to build it, to show it a picture, and to read its answer."""
 
-    Args:
-        version: Of this record.
-        task: What it was made for.
-        model: The backbone's name; empty for a network that somebody built himself.
-        options: What the backbone was built with.
-        gates: The gates in it, in the order in which they came.
-        detector: What sits on the backbone; None for a classifier.
-        classes: Names in the order of the outputs; empty where they are not known.
-        weights: Where the numbers come from: a run, a file, the library, or "random".
-        images: How a picture becomes an input; None where nobody says.
-        fixed_size: Whether only images of that size go in.
-        dtype: Of the arithmetic.
-        folded: What `convgate.fold` changed and at how many places, or why it did nothing.
-        scores: Measured on the way, as "top1_float32", in percent.
-        versions: Of Python and the packages that wrote the file.
-        command: What wrote it.
-        recipe: The TOML of the run that trained it; empty elsewhere.
-    """
-
-    version: int = VERSION
-    task: Task = "classify"
-    model: str = ""
-    options: dict[str, object] = field(default_factory=dict)
-    gates: tuple[GateSpec, ...] = ()
-    detector: DetectorSpec | None = None
+    version: int = VERSION  # of this record
+    task: Task = "classify"  # what it was made for
+    model: str = ""  # the backbone's name; empty for a network that somebody built himself
+    options: dict[str, object] = field(default_factory=dict)  # what the backbone was built with
+    gates: tuple[GateSpec, ...] = ()  # the gates in it, in the order in which they came
+    detector: DetectorSpec | None = None  # what sits on the backbone; None for a classifier
+    # names in the order of the outputs; empty where they are not known
     classes: tuple[str, ...] = ()
-    weights: str = RANDOM
-    images: Preprocessing | None = None
-    fixed_size: bool = False
-    dtype: Literal["float32", "float16", "int8"] = "float32"
+    weights: str = RANDOM  # where the numbers come from: a run, a file, the library, or "random"
+    images: Preprocessing | None = None  # how a picture becomes an input; None where nobody says
+    fixed_size: bool = False  # whether only images of that size go in
+    dtype: Literal["float32", "float16", "int8"] = "float32"  # of the arithmetic
+    # what `convgate.fold` changed and at how many places, or why it did nothing
     folded: tuple[str, ...] = ()
+    # measured on the way, as "top1_float32", in percent
     scores: dict[str, float] = field(default_factory=dict)
+    # of Python and the packages that wrote the file
     versions: dict[str, str] = field(default_factory=lambda: installed())
-    command: str = field(default_factory=lambda: typed())
-    recipe: str = ""
+    command: str = field(default_factory=lambda: typed())  # what wrote it
+    recipe: str = ""  # the TOML of the run that trained it; empty elsewhere
 
     @property
     def name(self) -> str:

@@ -21,19 +21,12 @@ from convgate.networks.specs import ModelSpec
 
 @dataclass(frozen=True, repr=False)
 class Network:
-    """A network ready to be used, and what is known of it.
+    """A network ready to be used, and what is known of it."""
 
-    Args:
-        model: In evaluation mode, on its device.
-        card: What it is.
-        ref: What it was opened by.
-        label: A short name for tables and pictures.
-    """
-
-    model: nn.Module
-    card: Card
-    ref: str
-    label: str
+    model: nn.Module  # in evaluation mode, on its device
+    card: Card  # what it is
+    ref: str  # what it was opened by
+    label: str  # a short name for tables and pictures
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.card.images.input_size)) if self.card.images else "any size"

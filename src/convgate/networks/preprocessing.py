@@ -20,27 +20,18 @@ from convgate.pictures.decoding import decode, square, to_tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a picture becomes an input: cut to a size, then normalised.
+    """How a picture becomes an input: cut to a size, then normalised."""
 
-    Args:
-        input_size: C, H, W.
-        mean: Of each channel in 0 .. 1, taken off before dividing by ``std``.
-        std: Of each channel in 0 .. 1.
-        resize: "square" as this package's training does (a picture of exactly the size stays as
-            it is), "timm" with the three values below, or "shrink" until no side exceeds the size,
-            as detectors take pictures.
-        crop_pct: Share of the resized picture's side that the crop keeps.
-        crop_mode: "center", "squash" or "border".
-        interpolation: Of the resizing.
-    """
-
-    input_size: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    input_size: tuple[int, int, int]  # C, H, W
+    mean: tuple[float, ...]  # of each channel in 0 .. 1, taken off before dividing by ``std``
+    std: tuple[float, ...]  # of each channel in 0 .. 1
+    # "square" as this package's training does (a picture of exactly the size stays as it is),
+    # "timm" with the three values below, or "shrink" until no side exceeds the size, as detectors
+    # take pictures
     resize: Literal["square", "timm", "shrink"]
-    crop_pct: float = 0.875
-    crop_mode: str = "center"
-    interpolation: str = "bicubic"
+    crop_pct: float = 0.875  # share of the resized picture's side that the crop keeps
+    crop_mode: str = "center"  # "center", "squash" or "border"
+    interpolation: str = "bicubic"  # of the resizing
 
     def __post_init__(self) -> None:
         """Check that the numbers describe an image."""

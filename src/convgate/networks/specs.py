@@ -15,16 +15,11 @@ class TaskSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorSpec:
-    """What sits on the backbone: a detector or a segmenter by name, and its own options.
+    """What sits on the backbone: a detector or a segmenter by name, and its own options."""
 
-    Args:
-        name: of `list_detectors()`, or of `list_segmenters()`.
-        options: its own, such as ``min_size``.
-        backbone: of `create_backbone`, such as ``norm_outputs`` and ``frozen_stages``.
-    """
-
-    name: str
-    options: dict[str, object] = field(default_factory=dict)
+    name: str  # of `list_detectors()`, or of `list_segmenters()`
+    options: dict[str, object] = field(default_factory=dict)  # its own, such as ``min_size``
+    # of `create_backbone`, such as ``norm_outputs`` and ``frozen_stages``
     backbone: dict[str, object] = field(default_factory=dict)
 
     @property

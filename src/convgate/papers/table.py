@@ -26,25 +26,18 @@ UNPRINTED = "0.0"
 
 @dataclass(frozen=True, kw_only=True)
 class PaperBuild:
-    """How to build what a row names.
+    """How to build what a row names."""
 
-    Args:
-        model: A name that `create_model` knows; empty where the row is about a gate alone.
-        num_classes: Width of the head, or classes of objects; None takes the table's.
-        image_px: Of the image; None takes the table's.
-        options: The model's options.
-        detector: What sits on the model as its backbone, as in a recipe: a detector or a segmenter.
-        gate: The gate, and where; "none" with `replaces` takes the model's own away.
-        tied_stem: The stem's gate is the first stage's first gate, weights and all.
-    """
-
-    model: str = ""
+    model: str = ""  # a name that `create_model` knows; empty where the row is about a gate alone
+    # width of the head, or classes of objects; None takes the table's
     num_classes: int | None = None
-    image_px: Sides | None = None
-    options: dict[str, object] = field(default_factory=dict)
+    image_px: Sides | None = None  # of the image; None takes the table's
+    options: dict[str, object] = field(default_factory=dict)  # the model's options
+    # what sits on the model as its backbone, as in a recipe: a detector or a segmenter
     detector: DetectorSpec | None = None
+    # the gate, and where; "none" with `replaces` takes the model's own away
     gate: GateSpec | None = None
-    tied_stem: bool = False
+    tied_stem: bool = False  # the stem's gate is the first stage's first gate, weights and all
 
     @property
     def task(self) -> str:
@@ -56,71 +49,47 @@ class PaperBuild:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PaperRow:
-    """One line of a printed table.
+    """One line of a printed table."""
 
-    Args:
-        name: What `--rows` selects by.
-        label: What the table calls it; `--rows` takes it, too.
-        reported: Column to cell, with the printed digits; a dash or nothing is left out.
-        base: The row that its latency is compared with; empty for a base.
-        build: Its configuration; None where only the numbers are known.
-        counter: One of `COUNTERS`; empty takes the table's.
-        units: Where a unit is not the table's.
-        truncated: Columns whose last digit is cut and not rounded.
-        differs: Column to the known reason why what is built does not give the printed number.
-        recipe: What trains it; None takes the table's, and empty means that nothing here does.
-        settings: What to change in the recipe, as in "run.drop_path=0.4".
-        note: A remark on the printed row.
-        family: The networks of several sizes that it is one of, which a picture joins by a line.
-        size: Which of them, in a letter.
-    """
-
-    name: str
-    label: str
+    name: str  # what `--rows` selects by
+    label: str  # what the table calls it; `--rows` takes it, too
+    # column to cell, with the printed digits; a dash or nothing is left out
     reported: dict[str, str]
-    base: str = ""
-    build: PaperBuild | None = None
-    counter: str = ""
-    units: dict[str, str] = field(default_factory=dict)
-    truncated: tuple[str, ...] = ()
+    base: str = ""  # the row that its latency is compared with; empty for a base
+    build: PaperBuild | None = None  # its configuration; None where only the numbers are known
+    counter: str = ""  # one of `COUNTERS`; empty takes the table's
+    units: dict[str, str] = field(default_factory=dict)  # where a unit is not the table's
+    truncated: tuple[str, ...] = ()  # columns whose last digit is cut and not rounded
+    # column to the known reason why what is built does not give the printed number
     differs: dict[str, str] = field(default_factory=dict)
+    # what trains it; None takes the table's, and empty means that nothing here does
     recipe: str | None = None
-    settings: tuple[str, ...] = ()
-    note: str = ""
+    settings: tuple[str, ...] = ()  # what to change in the recipe, as in "run.drop_path=0.4"
+    note: str = ""  # a remark on the printed row
+    # the networks of several sizes that it is one of, which a picture joins by a line
     family: str = ""
-    size: str = ""
+    size: str = ""  # which of them, in a letter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PaperTable:
-    """One printed table.
+    """One printed table."""
 
-    Args:
-        caption: What it is about.
-        source: Paper and table.
-        units: Columns in order, each with its unit; a row may have another. A count that no row
-            reports is one that the paper does not print.
-        row: The rows in order.
-        counter: One of `COUNTERS`, for the columns params and flops; empty where there are none.
-        num_classes: Of every row that does not say otherwise.
-        image_px: The same.
-        scores: Column to the score of a run of detection or segmentation that belongs in it.
-        recipe: What trains its rows.
-        protocol: The published way of timing, where the paper names one.
-        note: A remark on the table.
-    """
-
-    caption: str
-    source: str
+    caption: str  # what it is about
+    source: str  # paper and table
+    # columns in order, each with its unit; a row may have another. A count that no row reports is
+    # one that the paper does not print
     units: dict[str, str]
-    row: tuple[PaperRow, ...]
+    row: tuple[PaperRow, ...]  # the rows in order
+    # one of `COUNTERS`, for the columns params and flops; empty where there are none
     counter: str = ""
-    num_classes: int = 1000
-    image_px: Sides = 224
+    num_classes: int = 1000  # of every row that does not say otherwise
+    image_px: Sides = 224  # the same
+    # column to the score of a run of detection or segmentation that belongs in it
     scores: dict[str, str] = field(default_factory=dict)
-    recipe: str = ""
-    protocol: str = ""
-    note: str = ""
+    recipe: str = ""  # what trains its rows
+    protocol: str = ""  # the published way of timing, where the paper names one
+    note: str = ""  # a remark on the table
 
     def __post_init__(self) -> None:
         """Check what the rows say against each other and against the columns."""

@@ -1,7 +1,5 @@
 """Files below a folder or inside a zip archive, read in place; nothing is ever extracted."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 from bisect import bisect_left
@@ -9,8 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from convgate.errors import CorruptFile, InputError
-
-__all__ = ["FolderTree", "Tree", "ZipTree", "open_tree"]
 
 MAX_FILE_BYTES = 1 << 28  # no picture within the pixel limit needs more
 

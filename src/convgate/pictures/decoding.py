@@ -1,7 +1,5 @@
 """One picture: from the bytes of a file to a square of pixels."""
 
-from __future__ import annotations
-
 import io
 
 import torch
@@ -10,8 +8,6 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from convgate.errors import CorruptFile
-
-__all__ = ["EXTENSIONS", "MAX_PIXELS", "decode", "from_tensor", "square", "to_tensor"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # Content decides, not the name: formats that start an interpreter (EPS) are not among these.

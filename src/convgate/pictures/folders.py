@@ -1,7 +1,5 @@
 """Pictures in folders: one folder a split, one folder a class, or simply all that lie there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,8 +11,6 @@ from convgate.errors import InputError, unknown
 from convgate.pictures.archives import FolderTree, Tree, open_tree
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.pictures.labelled import FilePictures, decode_all
-
-__all__ = ["VAL_NAMES", "Listing", "find_pictures", "of_classes", "read_listing"]
 
 VAL_NAMES = ("val", "validation", "valid", "test")
 _EXPECTED = (

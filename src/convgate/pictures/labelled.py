@@ -1,7 +1,5 @@
 """Labelled pictures that can be decoded one at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -14,16 +12,6 @@ from convgate.errors import CorruptFile
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import decode, from_tensor
 from convgate.pictures.order import generator
-
-__all__ = [
-    "ArrayPictures",
-    "FilePictures",
-    "HeldPictures",
-    "Pictures",
-    "balanced_subset",
-    "decode_all",
-    "positions",
-]
 
 T = TypeVar("T")
 _CHUNK = 256
@@ -41,7 +29,7 @@ class Pictures(Protocol):
     def load(self, index: int) -> Image.Image:
         """Decode one picture; raises CorruptFile, which names it."""
 
-    def select(self, indices: Sequence[int]) -> Pictures: ...
+    def select(self, indices: Sequence[int]) -> "Pictures": ...
 
 
 class FilePictures:
@@ -60,7 +48,7 @@ class FilePictures:
         name = self.names[index]
         return decode(self.tree.read(name), f"{self.tree.where}/{name}")
 
-    def select(self, indices: Sequence[int]) -> FilePictures:
+    def select(self, indices: Sequence[int]) -> "FilePictures":
         names = [self.names[i] for i in indices]
         return FilePictures(self.tree, names, self.labels[positions(indices)])
 
@@ -80,7 +68,7 @@ class ArrayPictures:
     def load(self, index: int) -> Image.Image:
         return from_tensor(self.images[index])
 
-    def select(self, indices: Sequence[int]) -> ArrayPictures:
+    def select(self, indices: Sequence[int]) -> "ArrayPictures":
         chosen = positions(indices)
         return ArrayPictures(self.images[chosen], self.labels[chosen])
 
@@ -100,7 +88,7 @@ class HeldPictures:
     def load(self, index: int) -> Image.Image:
         return self.images[index]
 
-    def select(self, indices: Sequence[int]) -> HeldPictures:
+    def select(self, indices: Sequence[int]) -> "HeldPictures":
         chosen = [self.images[i] for i in indices]
         return HeldPictures(chosen, self.labels[positions(indices)])
 

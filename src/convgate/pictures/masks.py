@@ -1,7 +1,5 @@
 """Shapes of objects: polygons, run-length codes and pictures of numbers, as masks."""
 
-from __future__ import annotations
-
 import io
 import math
 import warnings
@@ -14,8 +12,6 @@ from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.decoding import MAX_PIXELS
-
-__all__ = ["coder", "draw", "read_numbers", "shape_fault"]
 
 
 def coder() -> Any:

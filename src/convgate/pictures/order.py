@@ -4,8 +4,6 @@ Torch's DistributedSampler repeats pictures until every process has as many, whi
 twice in a score, and takes only whole passes; here an epoch may also be a number of batches.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +13,6 @@ import torch
 from torch import Tensor
 
 from convgate.errors import InputError
-
-__all__ = ["Share", "TrainOrder", "ValOrder", "generator", "seed_of", "seeded"]
 
 
 def seed_of(*key: int | str) -> int:

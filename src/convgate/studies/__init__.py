@@ -2,12 +2,7 @@
 
 from convgate.studies.result import StudyResult
 from convgate.studies.run import Steps, run_study
-from convgate.studies.statistics import (
-    Difference,
-    VariantRow,
-    paired_difference,
-    pareto_front,
-)
+from convgate.studies.statistics import Difference, VariantRow, paired_difference, pareto_front
 
 __all__ = [
     "Difference",

@@ -123,11 +123,7 @@ def draw_sweep(lines: Sequence[Values], option: str) -> alt.LayerChart:
 
 
 def _with_names(
-    layers: Sequence[Any],
-    ends: Sequence[Values],
-    x: alt.X,
-    y: alt.Y,
-    limits: tuple[float, float],
+    layers: Sequence[Any], ends: Sequence[Values], x: alt.X, y: alt.Y, limits: tuple[float, float]
 ) -> alt.LayerChart:
     """Write names at the right of a figure, none over another, with a thin line to each.
 

@@ -12,13 +12,7 @@ from torch import Tensor, nn
 from convgate.deploy.engines import EngineConfig
 from convgate.errors import CorruptFile
 from convgate.insertion.sites import find_blocks
-from convgate.measure import (
-    LatencyReport,
-    LatencyRow,
-    count,
-    environment,
-    feature_distances,
-)
+from convgate.measure import LatencyReport, LatencyRow, count, environment, feature_distances
 from convgate.networks import open_network
 from convgate.storage import write_text
 from convgate.studies.grid import Cell, Variant, read_variant, unique
@@ -157,10 +151,7 @@ def _time(
         return {}, {}
     models = {variant.label: network for variant, network in networks.items()}
     report = config.compare(
-        models,
-        x,
-        base=base.label,
-        seconds=seconds or max(SECONDS, SECONDS_EACH * len(models)),
+        models, x, base=base.label, seconds=seconds or max(SECONDS, SECONDS_EACH * len(models))
     )
     base_ms = report.row(base.label).median_ms
     facts = {v: _cost_of(net, x, report.row(v.label), base_ms) for v, net in networks.items()}

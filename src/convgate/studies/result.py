@@ -26,25 +26,15 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True, repr=False)
 class StudyResult(Readable):
-    """A finished study; it prints as its table and its answer.
+    """A finished study; it prints as its table and its answer."""
 
-    Args:
-        out: Its folder.
-        recipe: What all its runs share.
-        rows: One for each variant, the base of each backbone first.
-        records: One for each cell.
-        measured: Cost, latency, distance, and how they were taken.
-        budget: The latency a gate may cost, as a multiple of the base's.
-        command: What was typed.
-    """
-
-    out: Path
-    recipe: Recipe
-    rows: tuple[VariantRow, ...]
-    records: tuple[CellRecord, ...]
-    measured: Measurements
-    budget: float
-    command: str
+    out: Path  # its folder
+    recipe: Recipe  # what all its runs share
+    rows: tuple[VariantRow, ...]  # one for each variant, the base of each backbone first
+    records: tuple[CellRecord, ...]  # one for each cell
+    measured: Measurements  # cost, latency, distance, and how they were taken
+    budget: float  # the latency a gate may cost, as a multiple of the base's
+    command: str  # what was typed
 
     @property
     def answer(self) -> str:

@@ -29,17 +29,14 @@ RECIPE = "recipe.toml"
 
 @dataclass(frozen=True)
 class Steps:
-    """The work itself, apart from the bookkeeping around it.
+    """The work itself, apart from the bookkeeping around it."""
 
-    Args:
-        check: Raises an InputError for a variant that cannot be built.
-        fit: Trains one recipe into a folder, and continues what it finds there.
-        measure: Takes cost, latency and distance of the finished runs; its last argument is
-            the time for each variant in seconds, None for the protocol's own.
-    """
-
+    # raises an InputError for a variant that cannot be built
     check: Callable[[Recipe, Mapping[Variant, VariantSpec]], None] = check_variants
+    # trains one recipe into a folder, and continues what it finds there
     fit: Callable[..., RunResult] = fit
+    # takes cost, latency and distance of the finished runs; its last argument is the time for each
+    # variant in seconds, None for the protocol's own
     measure: Callable[[Recipe, Sequence[CellRecord], Path, float | None], Measurements] = (
         measure_runs
     )

@@ -18,21 +18,13 @@ EQUAL = 1e-9
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences, and how sure it is; all in the unit of the values compared.
+    """Mean of paired differences, and how sure it is; all in the unit of the values compared."""
 
-    Args:
-        pairs: How many seeds both sides have.
-        mean: Mean of the differences, candidate - base.
-        std: Their standard deviation (n - 1); None for a single pair.
-        low: Lower end of the 95 % interval; None for a single pair.
-        high: Upper end; None for a single pair.
-    """
-
-    pairs: int
-    mean: float
-    std: float | None = None
-    low: float | None = None
-    high: float | None = None
+    pairs: int  # how many seeds both sides have
+    mean: float  # mean of the differences, candidate - base
+    std: float | None = None  # their standard deviation (n - 1); None for a single pair
+    low: float | None = None  # lower end of the 95 % interval; None for a single pair
+    high: float | None = None  # upper end; None for a single pair
 
     @property
     def verdict(self) -> str:
@@ -86,33 +78,21 @@ def paired_difference(
 
 @dataclass(frozen=True)
 class VariantRow:
-    """One variant: its accuracy over the seeds, its difference to the base, its cost.
+    """One variant: its accuracy over the seeds, its difference to the base, its cost."""
 
-    Args:
-        variant: The network.
-        label: Its name, no longer than needed to tell the variants apart.
-        top1: Seed -> percent at the last epoch.
-        mean: Mean of ``top1``; None where no run finished.
-        std: Standard deviation over the seeds; None for fewer than two.
-        difference: Paired difference to the base in percentage points; None for the base.
-        cost: Cost and latency; None where they were not measured.
-        distance: Mean feature distance, averaged over the seeds.
-        failed: Seed -> why it has no value.
-        curves: Seed -> one record an epoch.
-        on_front: Whether nothing is both faster and more accurate.
-    """
-
-    variant: Variant
-    label: str
-    top1: dict[int, float]
-    mean: float | None = None
-    std: float | None = None
+    variant: Variant  # the network
+    label: str  # its name, no longer than needed to tell the variants apart
+    top1: dict[int, float]  # seed -> percent at the last epoch
+    mean: float | None = None  # mean of ``top1``; None where no run finished
+    std: float | None = None  # standard deviation over the seeds; None for fewer than two
+    # paired difference to the base in percentage points; None for the base
     difference: Difference | None = None
-    cost: VariantCost | None = None
-    distance: float | None = None
-    failed: dict[int, str] = field(default_factory=dict)
+    cost: VariantCost | None = None  # cost and latency; None where they were not measured
+    distance: float | None = None  # mean feature distance, averaged over the seeds
+    failed: dict[int, str] = field(default_factory=dict)  # seed -> why it has no value
+    # seed -> one record an epoch
     curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)
-    on_front: bool = False
+    on_front: bool = False  # whether nothing is both faster and more accurate
 
     @property
     def label_in_group(self) -> str:

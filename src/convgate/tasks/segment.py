@@ -16,8 +16,6 @@ from convgate.gates.base import check_batch
 from convgate.registry import Registry
 from convgate.tasks.backbone import Backbone
 
-__all__ = ["IGNORED", "SEGMENTERS", "create_segmenter", "list_segmenters"]
-
 SEGMENTERS: Registry[nn.Module] = Registry("segmenter")
 IGNORED = 255  # the label of pixels that count in no loss
 RATES = (6, 12, 18)  # at stride 16

@@ -55,12 +55,7 @@ class LossGuard(Callback):
         self.recent, self.total, self.steps = [], 0.0, 0
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Lightning divides the loss that it returns by the number of accumulated passes
         self.recent.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)

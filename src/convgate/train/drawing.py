@@ -14,8 +14,6 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from convgate.pictures.decoding import from_tensor, to_tensor
 
-__all__ = ["Found", "draw_classes", "draw_objects"]
-
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 # Okabe and Ito's colours, which the colour-blind can tell apart.

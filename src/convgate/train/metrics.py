@@ -7,8 +7,6 @@ VOC's: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJ
 4.2 (eleven points); the development kit of 2010 and later (all points).
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
@@ -19,8 +17,6 @@ import numpy as np
 from torch import Tensor, distributed
 
 from convgate.pictures.masks import coder
-
-__all__ = ["AveragePrecision"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Numbers = np.ndarray[Any, np.dtype[np.int64]]

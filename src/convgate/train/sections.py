@@ -112,24 +112,15 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What a study varies on a recipe. The gate "none" is the plain backbone.
+    """What a study varies on a recipe. The gate "none" is the plain backbone."""
 
-    Args:
-        gates: Names of gates.
-        models: Backbones; empty for the recipe's own.
-        sites: Where each gate sits.
-        seeds: How many runs of each variant; they take run.seed, run.seed + 1, ...
-        budget: The latency a gate may cost, as a multiple of the plain backbone's.
-        margin: The smallest difference in accuracy that matters, in percentage points.
-        options: Options of single gates, by the gate's name.
-    """
-
-    gates: tuple[str, ...]
-    models: tuple[str, ...] = ()
-    sites: tuple[str, ...] = ("block_end",)
-    seeds: int = 3
-    budget: float = 1.10
-    margin: float = 0.5
+    gates: tuple[str, ...]  # names of gates
+    models: tuple[str, ...] = ()  # backbones; empty for the recipe's own
+    sites: tuple[str, ...] = ("block_end",)  # where each gate sits
+    seeds: int = 3  # how many runs of each variant; they take run.seed, run.seed + 1,
+    budget: float = 1.10  # the latency a gate may cost, as a multiple of the plain backbone's
+    margin: float = 0.5  # the smallest difference in accuracy that matters, in percentage points
+    # options of single gates, by the gate's name
     options: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

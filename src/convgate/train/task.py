@@ -60,11 +60,7 @@ class Task(LightningModule):
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        *,
-        optimise: Optimise | None = None,
-        channels_last: bool = False,
+        self, model: nn.Module, *, optimise: Optimise | None = None, channels_last: bool = False
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -96,10 +92,7 @@ class Task(LightningModule):
         if self.optimise is None:
             raise TypeError(f"{type(self).__name__}: give optimise= to train it")
         optimizer, schedule = self.optimise(self.model)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         scheduler.step_update(self.trainer.global_step)

@@ -197,8 +197,7 @@ def _expand_gradients(ctx, dh: Tensor, dmean: Tensor) -> tuple[Tensor, ...]:
 
 
 expand.register_autograd(
-    _expand_gradients,
-    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    _expand_gradients, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs)
 )
 
 

@@ -5,8 +5,6 @@ Torchvision's transforms move pixels, boxes and masks together; it has no mosaic
 All random numbers come from torch's generator, which the caller seeds for each picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,15 +18,6 @@ from torchvision.transforms.v2 import functional
 from convgate.errors import InputError
 from convgate.pictures.decoding import to_tensor
 from convgate.train.annotated.images import Sample
-
-__all__ = [
-    "ObjectAugmentSpec",
-    "SampleDict",
-    "create_transform",
-    "mosaic",
-    "sample_dict",
-    "sanitize",
-]
 
 SampleDict = dict[str, Any]
 """``image`` and either ``boxes``, ``labels`` and maybe ``masks``, or ``classes`` (1, H, W)."""
@@ -45,29 +34,21 @@ class ObjectAugmentSpec:
 
     Several input sizes are not here: they are a detector's own (``detector.options.min_size``).
 
-    Args:
-        name: "none"; "crop" (half of the pictures: shorter side to one of ``sides``, then a random
-            window of ``crop_px`` a side); "ssd" (colours, zoom out, a window with some overlap);
-            "mosaic" (with probability ``mosaic`` four pictures in one, then scaled by ``scale``);
-            "window" (scaled by ``scale``, then a window of ``window_px`` a side, padded).
-        flip: mirror left to right with probability 1/2.
-        sides: lengths of the shorter side before "crop", in pixels.
-        crop_px: min and max side of the window of "crop".
-        mosaic: probability of a mosaic.
-        scale: min and max factor of "mosaic" and "window".
-        window_px: side of what "mosaic" and "window" return.
-
     Raises:
         InputError: for a value outside its range.
     """
 
+    # "none"; "crop" (half of the pictures: shorter side to one of ``sides``, then a random window
+    # of ``crop_px`` a side); "ssd" (colours, zoom out, a window with some overlap); "mosaic" (with
+    # probability ``mosaic`` four pictures in one, then scaled by ``scale``); "window" (scaled by
+    # ``scale``, then a window of ``window_px`` a side, padded)
     name: Literal["none", "crop", "ssd", "mosaic", "window"] = "none"
-    flip: bool = True
-    sides: tuple[int, ...] = (400, 500, 600)
-    crop_px: tuple[int, int] = (384, 600)
-    mosaic: float = 0.5
-    scale: tuple[float, float] = (0.5, 1.5)
-    window_px: int = 513
+    flip: bool = True  # mirror left to right with probability 1/2
+    sides: tuple[int, ...] = (400, 500, 600)  # lengths of the shorter side before "crop", in pixels
+    crop_px: tuple[int, int] = (384, 600)  # min and max side of the window of "crop"
+    mosaic: float = 0.5  # probability of a mosaic
+    scale: tuple[float, float] = (0.5, 1.5)  # min and max factor of "mosaic" and "window"
+    window_px: int = 513  # side of what "mosaic" and "window" return
 
     def __post_init__(self) -> None:
         if not self.sides or min(self.sides) < 1:

@@ -3,8 +3,6 @@
 Each is a pure function of (seed, epoch, index).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -25,18 +23,6 @@ from convgate.train.annotated.augment import (
 )
 from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.data.stream import load_items
-
-__all__ = [
-    "ClassTrain",
-    "ClassVal",
-    "ObjectTrain",
-    "ObjectVal",
-    "PrepareSample",
-    "SampleSource",
-    "Target",
-    "class_batch",
-    "object_batch",
-]
 
 Target = dict[str, Tensor]
 _STREAM = "scene"  # part of every seed: another word would be another augmentation

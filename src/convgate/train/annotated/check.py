@@ -1,7 +1,5 @@
 """What is wrong with annotations, found before the first step: all of it, each with its file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,8 +8,6 @@ from functools import partial
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.masks import read_numbers, shape_fault
 from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
-
-__all__ = ["check"]
 
 _ROUNDING_PX = 1.0  # how far a box may pass the border; it is cut off there
 _LISTED = 100

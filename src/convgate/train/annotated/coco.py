@@ -4,8 +4,6 @@ Read are COCO itself (annotations/instances_train2017.json), its like under any 
 and "val", and one _annotations.coco.json in the folder of each split.
 """
 
-from __future__ import annotations
-
 import json
 from array import array
 from collections import Counter, defaultdict
@@ -17,8 +15,6 @@ from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation, Shape
-
-__all__ = ["read_coco"]
 
 _MAX_JSON_BYTES = 1 << 30
 _OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "image_info")

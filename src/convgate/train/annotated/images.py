@@ -1,7 +1,5 @@
 """Pictures with the objects in them, read one at a time."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +13,6 @@ from torch.nn.functional import interpolate
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import decode
 from convgate.pictures.masks import draw, read_numbers
-
-__all__ = ["AnnotatedImage", "AnnotatedImages", "Annotation", "Sample", "Shape"]
 
 Shape = tuple["array[float]", ...] | dict[str, Any] | int
 
@@ -76,7 +72,7 @@ class AnnotatedImages:
     def __len__(self) -> int:
         return len(self.items)
 
-    def select(self, indices: Sequence[int]) -> AnnotatedImages:
+    def select(self, indices: Sequence[int]) -> "AnnotatedImages":
         return replace(self, items=[self.items[i] for i in indices])
 
     def name(self, index: int) -> str:

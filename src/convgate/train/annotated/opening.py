@@ -1,7 +1,5 @@
 """From what a recipe says to checked annotations, and from those to batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +27,6 @@ from convgate.train.annotated.pennfudan import read_pennfudan
 from convgate.train.annotated.voc import VOC_SETS, read_voc
 from convgate.train.data.batches import Batches
 from convgate.train.data.specs import DataSpec
-
-__all__ = ["BatchPlan", "DetectionData", "TargetKinds", "open_annotated"]
 
 Splits = tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]
 
@@ -77,23 +73,14 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class DetectionData:
-    """A training and a validation split.
+    """A training and a validation split."""
 
-    Args:
-        classes: names of the objects' classes; a label is a position in it, plus 1.
-        train: shuffled and augmented.
-        val: each picture once, in order.
-        train_images: pictures used for training, of all processes.
-        val_images: pictures used for validation, of all processes.
-        skipped: one sentence for each fault that was left out.
-    """
-
-    classes: tuple[str, ...]
-    train: Batches
-    val: Batches
-    train_images: int
-    val_images: int
-    skipped: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the objects' classes; a label is a position in it, plus 1
+    train: Batches  # shuffled and augmented
+    val: Batches  # each picture once, in order
+    train_images: int  # pictures used for training, of all processes
+    val_images: int  # pictures used for validation, of all processes
+    skipped: tuple[str, ...]  # one sentence for each fault that was left out
 
 
 def open_annotated(

@@ -4,8 +4,6 @@ Boxes are those of the masks, so that both agree to the pixel.
 Source: Wang, Shi, Song, Shen, "Object Detection Combining Recognition and Segmentation", ACCV 2007.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +15,6 @@ from convgate.pictures.archives import Tree
 from convgate.pictures.masks import read_numbers
 from convgate.pictures.order import generator
 from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
-
-__all__ = ["PENNFUDAN_CLASSES", "read_pennfudan"]
 
 PENNFUDAN_CLASSES = ("pedestrian",)
 _HELD_OUT = 50 / 170

@@ -1,15 +1,11 @@
 """PASCAL VOC 2007 and 2012: detection from XML, segmentation from pictures of classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
 from convgate.train.annotated.images import AnnotatedImage, AnnotatedImages, Annotation
-
-__all__ = ["VOC_CLASSES", "VOC_SETS", "read_voc"]
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

@@ -10,8 +10,6 @@ Random numbers are drawn for the global batch, whatever part of it a process hol
 process applies the same ones.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from dataclasses import dataclass
@@ -22,18 +20,6 @@ from torch.nn.functional import pad
 
 from convgate.pictures.order import generator
 from convgate.train.data.specs import AugmentSpec
-
-__all__ = [
-    "Mix",
-    "draw_erasing",
-    "draw_mix",
-    "erase_",
-    "mirror",
-    "mix",
-    "pad_crop",
-    "partners",
-    "smooth_one_hot",
-]
 
 _TRIES = 10
 

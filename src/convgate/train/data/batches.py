@@ -1,7 +1,5 @@
 """Batches of a training or validation split, ready for the network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,8 +16,6 @@ from convgate.train.data.augment import (
     smooth_one_hot,
 )
 from convgate.train.data.specs import AugmentSpec
-
-__all__ = ["Batches", "Finish", "Normalise", "Order", "PixelSource"]
 
 
 class Order(Protocol):

@@ -1,7 +1,5 @@
 """From what a recipe says to batches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
@@ -12,37 +10,23 @@ from convgate.train.data.sets import PictureSet, open_set
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.storage import open_sources
 
-__all__ = ["ImageData", "open_data"]
-
 
 @dataclass(frozen=True)
 class ImageData:
-    """A training and a validation split.
+    """A training and a validation split."""
 
-    Args:
-        classes: class names; a label is a position in it.
-        in_chans: channels of a picture.
-        image_px: height and width of a picture.
-        mean: of each channel in 0 .. 1, taken off before dividing by ``std``; measured over the
-            training pictures of a set in memory, ImageNet's for a streamed one.
-        std: of each channel, in 0 .. 1.
-        train: shuffled and augmented.
-        val: each picture once, in order.
-        train_images: pictures used for training, of all processes.
-        val_images: pictures used for validation, of all processes.
-        skipped: damaged files that were left out.
-    """
-
-    classes: tuple[str, ...]
-    in_chans: int
-    image_px: int
+    classes: tuple[str, ...]  # class names; a label is a position in it
+    in_chans: int  # channels of a picture
+    image_px: int  # height and width of a picture
+    # of each channel in 0 .. 1, taken off before dividing by ``std``; measured over the training
+    # pictures of a set in memory, ImageNet's for a streamed one
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    train: Batches
-    val: Batches
-    train_images: int
-    val_images: int
-    skipped: tuple[str, ...]
+    std: tuple[float, ...]  # of each channel, in 0 .. 1
+    train: Batches  # shuffled and augmented
+    val: Batches  # each picture once, in order
+    train_images: int  # pictures used for training, of all processes
+    val_images: int  # pictures used for validation, of all processes
+    skipped: tuple[str, ...]  # damaged files that were left out
 
 
 def open_data(

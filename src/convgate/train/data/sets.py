@@ -5,8 +5,6 @@ pickles, which could run code: torchvision compares the checksum of each file wi
 before it opens any, so only the authors' own files are read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,6 @@ from convgate.pictures.folders import Listing, read_listing
 from convgate.pictures.labelled import ArrayPictures, FilePictures, Pictures
 from convgate.pictures.order import generator
 from convgate.train.data.specs import DataSpec
-
-__all__ = ["OFFICIAL_FOLDERS", "PictureSet", "open_set", "read_official"]
 
 OFFICIAL_FOLDERS = {
     "cifar10": "cifar-10-batches-py",

@@ -1,13 +1,9 @@
 """What a recipe says about its data: the ``[data]`` and ``[augment]`` sections."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
 from convgate.errors import InputError, suggest
-
-__all__ = ["CROPS", "DATASETS", "DETECTION_DATASETS", "STORAGES", "AugmentSpec", "DataSpec"]
 
 DATASETS: tuple[str, ...] = (
     "digits",
@@ -29,31 +25,26 @@ CROPS = ("none", "pad", "resized")
 class DataSpec:
     """Which pictures, how many, and where they live.
 
-    Args:
-        name: one of ``DATASETS``, or for detection and segmentation of ``DETECTION_DATASETS``.
-        image_px: height and width of what the network sees, in pixels; in detection and
-            segmentation the longest side at which a picture is read, boxes and masks with it (a
-            detector then resizes by itself).
-        path: an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or
-            the folder that holds a set's official layout; every set but ``digits`` needs it.
-        train_count: 0 for all training pictures, else the size of a subset (class-balanced, except
-            in detection and segmentation), the same one for every training seed.
-        skip_bad: leave out damaged pictures and faulty annotations and list them, instead of
-            stopping.
-        workers: threads that decode at the start, or processes that decode during training.
-        storage: "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as
-            long as the decoded bytes stay below about 2 GB).
-
     Raises:
         InputError: for a value outside its range; all of them in one sentence.
     """
 
-    name: str
+    name: str  # one of ``DATASETS``, or for detection and segmentation of ``DETECTION_DATASETS``
+    # height and width of what the network sees, in pixels; in detection and segmentation the
+    # longest side at which a picture is read, boxes and masks with it (a detector then resizes by
+    # itself)
     image_px: int
+    # an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or the folder
+    # that holds a set's official layout; every set but ``digits`` needs it
     path: str | None = None
+    # 0 for all training pictures, else the size of a subset (class-balanced, except in detection
+    # and segmentation), the same one for every training seed
     train_count: int = 0
+    # leave out damaged pictures and faulty annotations and list them, instead of stopping
     skip_bad: bool = False
-    workers: int = 2
+    workers: int = 2  # threads that decode at the start, or processes that decode during training
+    # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
+    # decoded bytes stay below about 2 GB)
     storage: str = "auto"
 
     def __post_init__(self) -> None:
@@ -71,33 +62,25 @@ class DataSpec:
 class AugmentSpec:
     """What happens to training pictures; validation never sees any of it.
 
-    Args:
-        crop: "none", "pad" (black border of ``crop_padding`` pixels, then a random window) or
-            "resized" (a random 8 to 100 % of the area, aspect 3:4 to 4:3, scaled to the input).
-        crop_padding: border of the "pad" crop in pixels.
-        flip: mirror left to right with probability 1/2.
-        randaugment_magnitude: magnitude of RandAugment in timm's increasing set, 0 to 10, two
-            operations a picture; 0 turns it off.
-        randaugment_mstd: standard deviation of that magnitude.
-        mixup: alpha of mixup's Beta(alpha, alpha), 0 turns it off. With ``cutmix`` too, each
-            batch takes one of the two with equal probability.
-        cutmix: alpha of CutMix's Beta(alpha, alpha), 0 turns it off.
-        random_erasing: probability that one rectangle of a picture becomes normal noise.
-        label_smoothing: probability mass spread evenly over all classes.
-
     Raises:
         InputError: for a value outside its range; all of them in one sentence.
     """
 
+    # "none", "pad" (black border of ``crop_padding`` pixels, then a random window) or "resized" (a
+    # random 8 to 100 % of the area, aspect 3:4 to 4:3, scaled to the input)
     crop: str = "none"
-    crop_padding: int = 4
-    flip: bool = False
+    crop_padding: int = 4  # border of the "pad" crop in pixels
+    flip: bool = False  # mirror left to right with probability 1/2
+    # magnitude of RandAugment in timm's increasing set, 0 to 10, two operations a picture; 0 turns
+    # it off
     randaugment_magnitude: float = 0.0
-    randaugment_mstd: float = 0.5
+    randaugment_mstd: float = 0.5  # standard deviation of that magnitude
+    # alpha of mixup's Beta(alpha, alpha), 0 turns it off. With ``cutmix`` too, each batch takes one
+    # of the two with equal probability
     mixup: float = 0.0
-    cutmix: float = 0.0
-    random_erasing: float = 0.0
-    label_smoothing: float = 0.0
+    cutmix: float = 0.0  # alpha of CutMix's Beta(alpha, alpha), 0 turns it off
+    random_erasing: float = 0.0  # probability that one rectangle of a picture becomes normal noise
+    label_smoothing: float = 0.0  # probability mass spread evenly over all classes
 
     def __post_init__(self) -> None:
         _raise(

@@ -1,7 +1,5 @@
 """Where pictures live: decoded in memory, once, or read again in every epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,20 +9,12 @@ from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.decoding import square, to_tensor
-from convgate.pictures.labelled import (
-    ArrayPictures,
-    HeldPictures,
-    Pictures,
-    decode_all,
-    positions,
-)
+from convgate.pictures.labelled import ArrayPictures, HeldPictures, Pictures, decode_all, positions
 from convgate.pictures.order import Share, generator
 from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.sets import PictureSet
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.stream import PreparePicture, StreamSource
-
-__all__ = ["MemorySource", "Sources", "channel_statistics", "open_sources"]
 
 _MEMORY_BYTES = 2 * 10**9
 _SAMPLED = 64
@@ -63,9 +53,7 @@ class MemorySource:
         return mirror(pixels, turned) if augment.flip else pixels
 
 
-def channel_statistics(
-    chunks: Iterable[Tensor],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(chunks: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of uint8 (N, C, H, W) chunks, in 0 .. 1.
 
     They come from exact counts of the 256 levels. A channel without contrast gets the standard

@@ -1,7 +1,5 @@
 """Sets whose pictures are prepared one at a time, by worker processes."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +18,6 @@ from convgate.pictures.labelled import Pictures
 from convgate.pictures.order import Share, generator, seed_of, seeded
 from convgate.train.data.augment import mirror, pad_crop
 from convgate.train.data.specs import AugmentSpec
-
-__all__ = ["PreparePicture", "RandAugment", "StreamSource", "load_items"]
 
 # At exactly 10, posterize would keep no bit at all, which Pillow refuses.
 _MAX_MAGNITUDE = 9.99
