@@ -32,7 +32,11 @@ def create_detector(
         name: One of `list_detectors()`.
         backbone: The deepest of its feature maps are taken, as many as the detector needs.
         num_classes: Classes of objects, without a background.
-        options: The detector's own keyword options.
+        options: The detector's own, and those that all take: `min_size` (shorter side of the
+            resized image in pixels; of several, training draws one), `max_size` (longer side at
+            most), `score_threshold` (detections at or below it are dropped), `nms_threshold` (of
+            two boxes of a class that overlap by more, the weaker is dropped) and
+            `max_detections` (of one image); SSDLite has `image_px` for the two sizes.
 
     Raises:
         InputError: for an unknown name or option, or a backbone with too few maps.

@@ -62,12 +62,6 @@ def cascade_mask_rcnn(
 
     Args:
         backbone: Its four deepest maps are taken.
-        num_classes: Classes of objects.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
         thresholds: From which overlap on a box is an object's, stage by stage.
         box_loss: "giou" or "smooth_l1".
         class_agnostic: One box for all classes in place of one for each.

@@ -31,12 +31,6 @@ def mask_rcnn(
 
     Args:
         backbone: Its four deepest maps are taken.
-        num_classes: Classes of objects.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
         pyramid_width: Channels of the feature pyramid and of the mask head.
         rois_per_image: Proposals of an image on which the heads are trained.
     """

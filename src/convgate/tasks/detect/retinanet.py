@@ -49,12 +49,6 @@ def retinanet(
 
     Args:
         backbone: Its three deepest maps are taken.
-        num_classes: Classes of objects.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
         pyramid_width: Channels of the feature pyramid and of the heads.
     """
     strides = backbone.last(LEVELS).strides

@@ -18,12 +18,6 @@ class SingleStage(nn.Module):
     """A network that scores and places boxes at every cell at once.
 
     A subclass writes `predict`, `losses` and `detections`.
-
-    Args:
-        backbone: Tells the mean and deviation of images.
-        transform: Normalises, resizes and batches them; torchvision's unless given.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
     """
 
     resize: type = GeneralizedRCNNTransform

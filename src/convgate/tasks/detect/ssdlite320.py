@@ -69,11 +69,7 @@ def ssdlite320(
 
     Args:
         backbone: Its two deepest maps are taken.
-        num_classes: Classes of objects.
         image_px: Side of the square that images are resized to.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
     """
     maps = ExtraMaps(backbone.last(LEVELS))
     boxes = DefaultBoxGenerator([[2, 3]] * len(maps.out_channels), min_ratio=0.2, max_ratio=0.95)

@@ -146,12 +146,6 @@ class YOLOF(SingleStage):
 
     Args:
         backbone: Its deepest map is taken.
-        num_classes: Classes of objects.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
         shift_px: How far half of the resized training images move at most; 32 in YOLOF.
     """
 

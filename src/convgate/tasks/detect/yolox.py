@@ -119,12 +119,6 @@ class YOLOX(SingleStage):
 
     Args:
         backbone: Its three deepest maps are taken; their widths are those of neck and head.
-        num_classes: Classes of objects.
-        min_size: Shorter side of the resized image in pixels; of several, training draws one.
-        max_size: Longer side at most.
-        score_threshold: Detections at or below it are dropped.
-        nms_threshold: Of two boxes of a class that overlap by more, the weaker is dropped.
-        max_detections: Of one image.
     """
 
     resize = Letterbox
