@@ -132,11 +132,7 @@ def load_network(path: Path) -> tuple[dict[str, Tensor], Card]:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the weights of a run's folder, or the weights file that ``path`` is.
-
-    Raises:
-        InputError: for any other file or folder, saying what it is.
-    """
+    """Return the weights of a run's folder, or the weights file that ``path`` is."""
     if path.is_file():
         if path.suffix == ".safetensors":
             return path

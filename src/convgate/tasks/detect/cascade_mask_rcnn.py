@@ -60,14 +60,14 @@ def cascade_mask_rcnn(
     Source: arXiv 1712.00726, section 3; heads and losses as in the configurations of
         facebookresearch/ConvNeXt, object_detection.
 
-    Args:
-        backbone: Its four deepest maps are taken.
-        thresholds: From which overlap on a box is an object's, stage by stage.
-        box_loss: "giou" or "smooth_l1".
-        class_agnostic: One box for all classes in place of one for each.
-        head_norms: Batch norms in the box heads.
-        pyramid_width: Channels of the feature pyramid and of the heads' convolutions.
-        rois_per_image: Proposals of an image on which each stage is trained.
+    Takes the backbone's four deepest maps. Own options:
+
+    - thresholds: From which overlap on a box is an object's, stage by stage.
+    - box_loss: "giou" or "smooth_l1".
+    - class_agnostic: One box for all classes in place of one for each.
+    - head_norms: Batch norms in the box heads.
+    - pyramid_width: Channels of the feature pyramid and of the heads' convolutions.
+    - rois_per_image: Proposals of an image on which each stage is trained.
 
     Raises:
         InputError: for no stage, or another box loss.

@@ -62,10 +62,10 @@ def faster_rcnn(
 
     Source: arXiv 1506.01497 and 1612.03144; torchvision.models.detection.FasterRCNN.
 
-    Args:
-        backbone: Its four deepest maps are taken.
-        pyramid_width: Channels of the feature pyramid.
-        rois_per_image: Proposals of an image on which the heads are trained.
+    Takes the backbone's four deepest maps. Own options:
+
+    - pyramid_width: Channels of the feature pyramid.
+    - rois_per_image: Proposals of an image on which the heads are trained.
     """
     shared = rcnn_parts(backbone, num_classes, min_size, max_size, pyramid_width)
     return FasterRCNN(

@@ -29,10 +29,10 @@ def mask_rcnn(
 
     Source: arXiv 1703.06870; torchvision.models.detection.MaskRCNN.
 
-    Args:
-        backbone: Its four deepest maps are taken.
-        pyramid_width: Channels of the feature pyramid and of the mask head.
-        rois_per_image: Proposals of an image on which the heads are trained.
+    Takes the backbone's four deepest maps. Own options:
+
+    - pyramid_width: Channels of the feature pyramid and of the mask head.
+    - rois_per_image: Proposals of an image on which the heads are trained.
     """
     shared = rcnn_parts(backbone, num_classes, min_size, max_size, pyramid_width)
     model = MaskRCNN(

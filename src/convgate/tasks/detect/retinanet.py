@@ -47,9 +47,9 @@ def retinanet(
     Source: arXiv 1708.02002; torchvision.models.detection.RetinaNet, whose two coarsest maps come
         from the pyramid's last (the paper's from the backbone's last).
 
-    Args:
-        backbone: Its three deepest maps are taken.
-        pyramid_width: Channels of the feature pyramid and of the heads.
+    Takes the backbone's three deepest maps. Own options:
+
+    - pyramid_width: Channels of the feature pyramid and of the heads.
     """
     strides = backbone.last(LEVELS).strides
     sides = [CELL * stride for stride in (*strides, 2 * strides[-1], 4 * strides[-1])]

@@ -67,9 +67,9 @@ def ssdlite320(
     Source: arXiv 1512.02325 and 1801.04381, section 6.2; torchvision.models.detection.ssdlite,
         whose first map is inside a block of MobileNetV3 (here both are the ends of stages).
 
-    Args:
-        backbone: Its two deepest maps are taken.
-        image_px: Side of the square that images are resized to.
+    Takes the backbone's two deepest maps. Own options:
+
+    - image_px: Side of the square that images are resized to.
     """
     maps = ExtraMaps(backbone.last(LEVELS))
     boxes = DefaultBoxGenerator([[2, 3]] * len(maps.out_channels), min_ratio=0.2, max_ratio=0.95)

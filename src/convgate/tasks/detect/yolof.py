@@ -144,9 +144,9 @@ class YOLOF(SingleStage):
     Shape: as `create_detector`.
     Source: arXiv 2103.09460, section 4; as in chensnathan/YOLOF, yolof/modeling/yolof.py.
 
-    Args:
-        backbone: Its deepest map is taken.
-        shift_px: How far half of the resized training images move at most; 32 in YOLOF.
+    Takes the backbone's deepest map. Own options:
+
+    - shift_px: How far half of the resized training images move at most; 32 in YOLOF.
     """
 
     resize = Shifting

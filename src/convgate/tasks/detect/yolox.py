@@ -117,8 +117,7 @@ class YOLOX(SingleStage):
     Shape: as `create_detector`.
     Source: arXiv 2107.08430; as in Megvii-BaseDetection/YOLOX, yolox/models/yolo_head.py.
 
-    Args:
-        backbone: Its three deepest maps are taken; their widths are those of neck and head.
+    Takes the backbone's three deepest maps; their widths are those of neck and head.
     """
 
     resize = Letterbox
