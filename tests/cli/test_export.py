@@ -50,6 +50,18 @@ def test_a_hub_folder_goes_on_to_onnx_and_both_predict_alike(hub, tmp_path):
     assert len(answers[0]) == 5
 
 
+def test_another_size_and_a_file_that_is_there(hub, tmp_path):
+    out = tmp_path / "net.onnx"
+    out.write_text("a photo")
+    words = ("export", hub, "--format", "onnx", "--image-px", "40", "--out", out)
+    done = run(*words)
+    assert (done.exit_code, out.read_text()) == (2, "a photo")
+    assert "exists already" in done.stderr
+    done = run(*words, "--force")
+    assert done.exit_code == 0, done.output
+    assert "3x40x40 or another size" in done.output
+
+
 def test_the_table_of_predictions(hub, tmp_path):
     told = run("predict", tmp_path / "red.png", tmp_path / "red.png", "--model", hub)
     assert told.exit_code == 0, told.output

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from convgate.cli.ls import summary
 from convgate.cli.main import app
 from convgate.gates import create_gate, list_gates
+from convgate.networks import Card, DetectorSpec, build_network, save_network
+from fixtures.shipped import IMAGES
 
 
 @pytest.fixture
@@ -70,6 +72,20 @@ def test_sites(ls):
     assert [site["path"] for site in ends] == ["layer1.0.bn2", "layer2.0.bn2", "layer3.0.bn2"]
     assert len(table(ls("sites", "resnet8", "--all"))) >= len(every)
     assert ["block_end", "3", "1", "64"] in table(ls("sites", "resnet8"))
+
+
+def test_sites_of_what_was_trained_and_of_a_detector(ls, run, tmp_path):
+    folder, _ = run
+    assert ["block_end", "3", "1", "64"] in table(ls("sites", str(folder)))
+    card = Card(
+        task="detect",
+        model="resnet18",
+        detector=DetectorSpec(name="retinanet"),
+        classes=("cat", "dog"),
+        images=IMAGES,
+    )
+    save_network(tmp_path / "net.safetensors", build_network(card).state_dict(), card)
+    assert ["block_end", "4", "2", "512"] in table(ls("sites", str(tmp_path / "net.safetensors")))
 
 
 def test_summary_counts_by_name_and_stage():

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from convgate.cli import app
 from convgate.cli.main import Verbs
 from convgate.errors import CorruptFile, InputError
 
@@ -87,6 +88,19 @@ def test_usage_errors_exit_with_2():
     assert "No such command 'nosuchverb'" in result.stderr
     assert "Traceback" not in result.stderr
     assert run("--nosuchoption").returncode == 2
+
+
+@pytest.mark.parametrize("words", [["measure"], ["insert"], ["export"], ["ls", "sites"]])
+def test_help_is_a_plain_sentence_and_a_block_of_examples(words):
+    text = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"}).stdout
+    summary, _, block = text.partition("Examples:")
+    assert "`" not in summary.partition("Options")[0]
+    lines = [line.strip() for line in block.splitlines() if line.strip()]
+    assert lines and all(line.startswith(f"convgate {words[0]}") for line in lines)
+
+
+def test_examples_keep_their_brackets():
+    assert "'layer[34].*.bn2'" in CliRunner().invoke(app, ["insert", "--help"]).stdout
 
 
 def test_version():

@@ -1,43 +1,159 @@
-"""`convgate insert`: a gate into a network by name, checked, reported and saved."""
+"""`convgate insert`: a gate into a network, checked, reported and saved."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convgate.cli.main import app
+from convgate.cli import options
+from convgate.cli.main import app, examples
+from convgate.errors import InputError
+from convgate.storage import check_free
 
-Set = Annotated[list[str] | None, typer.Option("--set", help="Gate option, as in reduction=8.")]
-Px = Annotated[int, typer.Option(help="Side of the images; the model's own by default.")]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convgate.insertion import InsertReport
+    from convgate.networks import GateSpec, Network
+
+SUFFIX = ".safetensors"
+SECONDS = 5.0  # of timing, after the warm-up
+Gate = Annotated[str, typer.Option("--gate", help="Gate to insert: a name of `convgate ls gates`.")]
+Replace = Annotated[
+    str,
+    typer.Option(
+        "--replace",
+        help="Gate to take the place of: se for the network's own attention, or an inserted gate. "
+        "Then --at is not used, and --start is paper by default.",
+    ),
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        "--start", help="How gates start: identity (default; changes no output) or paper."
+    ),
+]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "convgate insert resnet50 --pretrained --gate seln --stages 3,4 --out r50.safetensors",
+        "convgate insert runs/plain --gate eca --at 'layer[34].*.bn2' --out gated.safetensors",
+        "convgate insert seresnet50 --gate eca --replace se --set kernel_size=5",
+    )
+)
 def insert(  # noqa: PLR0913  every option of the verb is one argument
-    model: Annotated[str, typer.Argument(help="A name of `convgate ls models`.")],
-    gate: Annotated[str, typer.Option(help="A name of `convgate ls gates`.")],
-    at: Annotated[str, typer.Option(help="A site, or a pattern of module paths.")] = "block_end",
-    stages: Annotated[str, typer.Option(help="Stages, as in 2,3; all by default.")] = "",
-    start: Annotated[str, typer.Option(help="identity (changes nothing) or paper.")] = "identity",
-    settings: Set = None,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint to load before.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Save the weights, as safetensors.")] = None,
-    image_px: Px = 0,
+    model: options.Model,
+    gate: Gate,
+    pretrained: options.Pretrained = False,
+    weights: options.Weights = None,
+    at: options.At = "block_end",
+    stages: options.Stages = "",
+    start: Start = "",
+    settings: options.GateSettings = None,
+    replaces: Replace = "",
+    image_px: options.ImagePx = 0,
     measure: Annotated[bool, typer.Option("--measure", help="Time the gates.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File for the weights, as NAME.safetensors.")
+    ] = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Insert a gate: `convgate insert resnet50 --gate seln --stages 3,4 --out r50.safetensors`."""
-    import json
+    """Insert a gate into a network, report what it costs, and save the weights."""
+    import torch
 
-    from convgate.cli.graft import Graft, graft, save
+    from convgate.networks import GateSpec, check_task, open_network
 
-    wanted = Graft.parsed(model, gate, at, stages, start, settings or ())
-    network, report, unchanged = graft(wanted, weights, image_px, measure)
+    _check_out(out, force)
+    spec = GateSpec(
+        name=_lone(gate),
+        at=at,
+        stages=options.read_stages(stages),
+        start=start or ("paper" if replaces else "identity"),  # type: ignore[arg-type]
+        replaces=replaces or None,
+        options=options.gate_options(settings),
+    )
+    network = open_network(model, pretrained=pretrained, weights=weights, image_px=image_px)
+    check_task(network, "classify", "insert")
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, *network.images.input_size, generator=generator)
+    before = _run(network, image)
+    report = _put(network, spec, image)
+    unchanged = torch.equal(_run(network, image), before)
+    if measure:
+        report = report.measure(network.model, image, seconds=SECONDS)
     if out is not None:
-        save(out, network, wanted, weights)
+        _save(out, network, spec)
     if as_json:
-        typer.echo(json.dumps(report.to_dict() | {"unchanged": unchanged}, indent=2))
+        said = {"unchanged": unchanged, "weights": network.card.weights, "out": out and str(out)}
+        typer.echo(json.dumps(report.to_dict() | said, indent=2))
         return
     typer.echo(str(report))
     typer.echo(f"output {'unchanged, bit for bit' if unchanged else 'changed'}")
+    if network.card.is_random:
+        typer.echo("weights random: nothing was learned yet; see --pretrained and --weights")
     if out is not None:
         typer.echo(str(out))
+
+
+def _lone(gate: str) -> str:
+    """Return the gate's name.
+
+    Raises:
+        InputError: for several: a place holds one gate.
+    """
+    if len(options.split(gate)) > 1:
+        raise InputError(
+            f"--gate {gate}: a place holds one gate; insert one, and the next into the file that "
+            "this writes, at another site"
+        )
+    return gate.strip()
+
+
+def _check_out(out: Path | None, force: bool) -> None:
+    if out is None:
+        return
+    if out.suffix != SUFFIX:
+        raise InputError(f"--out {out}: the file holds safetensors; let its name end in {SUFFIX}")
+    check_free(out, force)
+
+
+def _put(network: "Network", gate: "GateSpec", image: "Tensor") -> "InsertReport":
+    from convgate import insertion
+
+    how: dict[str, Any] = {
+        "stages": gate.stages,
+        "start": gate.start,
+        "example_input": image,
+        **gate.options,
+    }
+    if gate.replaces is None:
+        return insertion.insert(network.model, gate.name, at=gate.at, **how)
+    return insertion.replace(network.model, gate.replaces, gate.name, **how)
+
+
+def _run(network: "Network", image: "Tensor") -> "Tensor":
+    import torch
+
+    with torch.inference_mode():
+        output: Tensor = network.model(image)
+    return output
+
+
+def _save(path: Path, network: "Network", gate: "GateSpec") -> None:
+    """Write the weights, and the card of the network with its new gate."""
+    from convgate.networks import save_network
+    from convgate.networks.card import installed, typed
+
+    card = replace(
+        network.card,
+        gates=(*network.card.gates, gate),
+        scores={},
+        versions=installed(),
+        command=typed(),
+        recipe="",
+    )
+    save_network(path, network.model.state_dict(), card)

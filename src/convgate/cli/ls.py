@@ -4,18 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
-from convgate.cli.main import app
+from convgate.cli import options
+from convgate.cli.main import app, examples
+from convgate.cli.options import Json
 from convgate.cli.output import Rows, show
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-ls = typer.Typer(no_args_is_help=True, help="List what there is: `convgate ls sites resnet50`.")
+ls = typer.Typer(
+    no_args_is_help=True,
+    help="List gates, networks, the sites of a network, detectors, recipes, data sets.",
+    epilog=examples("convgate ls gates", "convgate ls sites resnet50"),
+)
 app.add_typer(ls, name="ls")
 
 
 @ls.command()
 def gates(as_json: Json = False) -> None:
-    """Gates with their options and their parameters for 256 channels: `convgate ls gates`."""
+    """Gates with their options and their parameters for 256 channels."""
     from convgate.gates import GATES
 
     rows = [
@@ -30,39 +34,41 @@ def gates(as_json: Json = False) -> None:
     show(rows, as_json)
 
 
-@ls.command()
+@ls.command(epilog=examples("convgate ls models 'selnext*'"))
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Networks of this package, timm and torchvision: `convgate ls models 'selnext*'`."""
+    """Networks of this package, timm and torchvision."""
     from convgate.models import library_of, list_models
 
     names = list_models(pattern)
     show([{"model": name, "from": library_of(name)} for name in names], as_json)
 
 
-@ls.command()
+@ls.command(
+    epilog=examples("convgate ls sites torchvision/resnet50", "convgate ls sites runs/seln --all")
+)
 def sites(
-    model: Annotated[str, typer.Argument(help="A name of `convgate ls models`.")],
+    model: options.Model,
     every: Annotated[bool, typer.Option("--all", help="Show every module path.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Places for a gate in a network: `convgate ls sites resnet50`; --json has every path."""
+    """Named places for a gate in a network, counted; --all and --json have every module path."""
     from convgate.insertion import list_sites
-    from convgate.models import create_model
+    from convgate.networks import open_network
+    from convgate.networks.build import backbone_of
 
+    network = open_network(model)
+    body = network.model if network.card.detector is None else backbone_of(network.model).body
     columns = ("name", "path", "stage", "channels", "layout", "where")
-    rows = [
-        {column: getattr(site, column) for column in columns}
-        for site in list_sites(create_model(model))
-    ]
+    rows = [{column: getattr(site, column) for column in columns} for site in list_sites(body)]
     show(rows if every or as_json else summary(rows), as_json)
 
 
 @ls.command()
 def detectors(as_json: Json = False) -> None:
-    """What goes on a backbone to find objects or label pixels: `convgate ls detectors`."""
+    """What goes on a backbone to find objects or label pixels."""
     from convgate.tasks.detect import DETECTORS
     from convgate.tasks.segment import SEGMENTERS
 
@@ -76,7 +82,7 @@ def detectors(as_json: Json = False) -> None:
 
 @ls.command()
 def recipes(as_json: Json = False) -> None:
-    """Training recipes that come with the package: `convgate ls recipes`."""
+    """Training recipes that come with the package."""
     from convgate.train.recipe import list_recipes, load_recipe
 
     rows = [
@@ -94,7 +100,7 @@ def recipes(as_json: Json = False) -> None:
 
 @ls.command()
 def data(as_json: Json = False) -> None:
-    """Names of data sets, and where each comes from: `convgate ls data`."""
+    """Names of data sets, and where each comes from."""
     from convgate.train.data import DATASETS, DETECTION_DATASETS
 
     place = {"digits": "scikit-learn, always there"}

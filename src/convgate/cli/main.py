@@ -71,6 +71,11 @@ def convgate(
     """Choose, insert, train, measure and ship cheap attention for ConvNets."""
 
 
+def examples(*commands: str) -> str:
+    """Return the Examples block below a verb's help: its `epilog`, one command a line."""
+    return "\n\n".join(["Examples:", *commands]).replace("[", "\\[")
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     app()

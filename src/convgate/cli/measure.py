@@ -1,65 +1,201 @@
 """`convgate measure`: cost, memory and latency of networks, with and without gates."""
 
+import copy
 import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convgate.cli.main import app
+from convgate.cli import options
+from convgate.cli.main import app, examples
 from convgate.cli.output import progress
+from convgate.errors import InputError, unknown
 
-Px = Annotated[int, typer.Option(help="Height and width of the random images.")]
-Seconds = Annotated[float, typer.Option(help="Most seconds of timing, after the warm-up.")]
-Margin = Annotated[float, typer.Option(help="A smaller share of latency is no difference.")]
-Folds = Annotated[bool, typer.Option("--fold", help="Also each network folded for inference.")]
-Engine = Annotated[str, typer.Option(help="eager, compile, onnxruntime or openvino.")]
-Parts = Annotated[int, typer.Option(help="Parts of the batch side by side (openvino).")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or int8.")]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from convgate.networks import Network
+
+PLAIN = "convgate"
+Engine = Annotated[
+    str, typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino.")
+]
+Dtype = Annotated[
+    str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
+]
+Fold = Annotated[
+    bool, typer.Option("--fold", help="Measure each network also folded for inference.")
+]
+Parts = Annotated[int, typer.Option(help="Parts of the batch that openvino runs at the same time.")]
+Protocol = Annotated[
+    str, typer.Option(help="Rules of the timing: convgate, or fasternet or timm as they publish.")
+]
+Margin = Annotated[
+    float, typer.Option(help="Difference of latency that counts as none, as a share of the base's.")
+]
+Distance = Annotated[
+    bool, typer.Option("--distance", help="Measure the feature distance on random images.")
+]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "convgate measure resnet50 --gate se,seln",
+        "convgate measure runs/plain runs/seln --engine openvino --fold",
+        "convgate measure resnet50 --gate seln --stages 3,4 --set reduction=8 --batch 8",
+    )
+)
 def measure(  # noqa: PLR0913  every option of the verb is one argument
-    models: Annotated[list[str], typer.Argument(help="Names of `convgate ls models`.")],
-    gate: Annotated[str, typer.Option(help="Also with these gates: se,seln.")] = "",
-    at: Annotated[str, typer.Option(help="Where the gates go.")] = "block_end",
-    fold: Folds = False,
+    models: options.Models,
+    pretrained: options.Pretrained = False,
+    weights: options.Weights = None,
+    gate: options.Gates = "",
+    at: options.At = "block_end",
+    stages: options.Stages = "",
+    start: options.Start = "paper",
+    settings: options.GateSettings = None,
+    fold: Fold = False,
     batch: Annotated[int, typer.Option(help="Images in a forward pass.")] = 1,
-    image_px: Px = 224,
+    image_px: options.ImagePx = 0,
     engine: Engine = "eager",
     dtype: Dtype = "float32",
     parts: Parts = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    compile_mode: Annotated[str, typer.Option(help="Of torch.compile.")] = "default",
-    channels_last: Annotated[bool, typer.Option(help="Channels innermost.")] = False,
-    protocol: Annotated[str, typer.Option(help="convgate, fasternet or timm.")] = "convgate",
-    seconds: Seconds = 20.0,
+    device: options.Device = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; torch's own number.")] = None,
+    compile_mode: Annotated[str, typer.Option(help="Mode of torch.compile.")] = "default",
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Store images with the channels innermost.")
+    ] = False,
+    protocol: Protocol = PLAIN,
+    seconds: Annotated[float, typer.Option(help="Max seconds of timing, after warm-up.")] = 20.0,
     margin: Margin = 0.02,
-    strict: Annotated[bool, typer.Option(help="Fail where the result is unreliable.")] = False,
-    distance: Annotated[bool, typer.Option(help="Feature distance on random images.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if a guard fails.")] = False,
+    distance: Distance = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Measure networks against the first: `convgate measure resnet50 --gate se,seln`."""
-    from convgate.cli.rivals import build_rivals, random_images, with_folded
-    from convgate.cli.survey import print_survey, take_survey
-    from convgate.deploy.engines import EngineConfig
+    """Measure cost, memory and latency of networks; the first is the base of the comparison."""
+    from convgate.deploy import EngineConfig
+    from convgate.folding import fold as folded
+    from convgate.measure import PRESETS, comparison_table
 
-    course = EngineConfig(engine, dtype, threads, compile_mode, channels_last, parts)
-    images = random_images(batch, image_px, device)
-    rivals = build_rivals(models, [name for name in gate.split(",") if name], at, device)
-    rivals = with_folded(rivals, images) if fold else rivals
-    rules = {"seconds": seconds, "margin": margin, "strict": strict}
+    if protocol not in (PLAIN, *PRESETS):
+        raise unknown("protocol", protocol, (PLAIN, *PRESETS))
+    config = EngineConfig(engine, dtype, threads, compile_mode, channels_last, parts)
+    networks = _open(
+        models,
+        image_px=image_px,
+        pretrained=pretrained,
+        weights=weights,
+        device=options.open_device(device),
+    )
+    images = _random_images(batch, networks[0])
+    gates = options.split(gate)
+    how = {"at": at, "stages": options.read_stages(stages), "start": start}
+    candidates, left_out = _with_gates(
+        networks, gates, images[:1], **how, **options.gate_options(settings)
+    )
+    if fold:
+        pairs = [((n, m), (f"{n} folded", folded(m, images))) for n, m in candidates.items()]
+        candidates = dict(each for pair in pairs for each in pair)
+    rules = {"seconds": seconds, "margin": margin, "strict": strict} if protocol == PLAIN else {}
+    counts = _count(candidates, images, config, distance)
     with progress() as report:
-        survey = take_survey(
-            rivals,
-            images,
-            course=course,
-            rules=rules,
-            protocol=protocol,
-            distance=distance,
-            on_progress=report,
-        )
+        time = _time(candidates, images, config, protocol, on_progress=report, **rules)
     if as_json:
-        typer.echo(json.dumps(survey.to_dict(), indent=2))
-    else:
-        print_survey(survey)
+        facts = {name: each.to_dict() for name, each in counts.items()}
+        found = {"models": facts, "latency": time.to_dict(), "left_out": left_out}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = comparison_table(counts, time)
+    said = [f"left out: {name}: {reason}" for name, reason in left_out.items()]
+    typer.echo(str(replace(table, notes=[*said, *table.notes])))
+    typer.echo("\n".join(["", *(f"{key}: {value}" for key, value in time.environment.items())]))
+
+
+def _open(models: Sequence[str], *, image_px: int, **how: Any) -> "list[Network]":
+    """Open networks for images of one size: the first one's own, unless another is asked for."""
+    from convgate.networks import check_task, open_networks, resized
+
+    first, *others = open_networks(models, image_px=image_px, **how)
+    for network in (first, *others):
+        check_task(network, "classify", "measure")
+        if network.in_chans != first.in_chans:
+            raise InputError(
+                f"{network.ref}: takes images with {network.in_chans} channels and {first.ref} "
+                f"with {first.in_chans}; measure them apart"
+            )
+    px = first.image_px
+    return [first, *(n if n.image_px == px else resized(n, px) for n in others)]
+
+
+def _random_images(batch: int, network: "Network") -> "Tensor":
+    """Return the same normal noise every time: (batch, C, H, W), on the network's device."""
+    import torch
+
+    if batch < 1:
+        raise InputError(f"batch={batch} leaves no image; give at least 1")
+    generator = torch.Generator().manual_seed(0)
+    size = network.images.input_size
+    return torch.randn(batch, *size, generator=generator).to(network.device)
+
+
+def _with_gates(
+    networks: "Sequence[Network]", gates: Sequence[str], image: "Tensor", **how: Any
+) -> "tuple[dict[str, nn.Module], dict[str, str]]":
+    """Return each network and, after it, the same with each gate; and why others do not fit.
+
+    Raises:
+        InputError: for an unknown gate, or if none of them fits.
+    """
+    from convgate.gates import GATES
+    from convgate.insertion import insert
+
+    for gate in gates:
+        if gate not in GATES:
+            raise unknown("gate", gate, GATES)
+    candidates: dict[str, nn.Module] = {}
+    left_out: dict[str, str] = {}
+    for network in networks:
+        candidates[network.label] = network.model
+        for gate in gates:
+            name, model = f"{network.label} + {gate}", copy.deepcopy(network.model)
+            try:
+                insert(model, gate, example_input=image, **how)
+            except InputError as error:
+                left_out[name] = str(error)
+            else:
+                candidates[name] = model
+    if gates and len(candidates) == len(networks):
+        raise InputError("; ".join(dict.fromkeys(left_out.values())))
+    return candidates, left_out
+
+
+def _count(
+    candidates: "Mapping[str, nn.Module]", images: "Tensor", config: Any, distance: bool
+) -> dict[str, Any]:
+    from convgate.measure import Setting, count_all
+
+    setting = Setting(**config.eager_setting)
+    seen = images if distance else None
+    return {
+        name: count_all(model, images, images=seen, setting=setting)
+        for name, model in candidates.items()
+    }
+
+
+def _time(
+    candidates: "Mapping[str, nn.Module]",
+    images: "Tensor",
+    config: Any,
+    protocol: str,
+    **rules: Any,
+) -> Any:
+    from convgate.measure import run_preset
+
+    if protocol == PLAIN:
+        return config.compare(candidates, images, **rules)
+    ready = config.prepare(candidates, images)
+    time = run_preset(ready.models, images, protocol, **config.setting, **rules)
+    return replace(time, environment=time.environment | ready.notes)

@@ -26,7 +26,7 @@ Gates = Annotated[str, typer.Option("--gate", help="Gate, or several with commas
 At = Annotated[str, typer.Option("--at", help="Site, or pattern of module paths, for the gates.")]
 Stages = Annotated[str, typer.Option("--stages", help="Stages, as in 2,3; all by default.")]
 Start = Annotated[
-    str, typer.Option("--start", help="Gates start as the identity, or as their paper says.")
+    str, typer.Option("--start", help="How gates start: identity (changes no output) or paper.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -35,8 +35,17 @@ Settings = Annotated[
         help="Change one key: reduction=8 of the gate, optimizer.lr=0.1 of the recipe. Repeatable.",
     ),
 ]
+GateSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one option of the gate: reduction=8. Repeatable."),
+]
 ImagePx = Annotated[
-    int, typer.Option("--image-px", help="Height and width of images; the model's own by default.")
+    int,
+    typer.Option(
+        "--image-px",
+        show_default=False,
+        help="Height and width of images; the model's own by default.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or zip of the data.")]

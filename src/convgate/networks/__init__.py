@@ -4,7 +4,14 @@ from convgate.networks.build import add_gate, build_network
 from convgate.networks.card import Card, load_network, read_card, save_network
 from convgate.networks.hub import load_hub, save_hub
 from convgate.networks.labelled import open_labelled
-from convgate.networks.opening import Network, check_task, open_network, open_networks, start_from
+from convgate.networks.opening import (
+    Network,
+    check_task,
+    open_network,
+    open_networks,
+    resized,
+    start_from,
+)
 from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 
@@ -25,6 +32,7 @@ __all__ = [
     "open_network",
     "open_networks",
     "read_card",
+    "resized",
     "save_hub",
     "save_network",
     "start_from",

@@ -113,7 +113,7 @@ def open_network(
     else:
         network = _by_path(path)
     network.model.to(device).eval()
-    return _resized(network, image_px) if image_px else network
+    return resized(network, image_px) if image_px else network
 
 
 def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
@@ -236,21 +236,20 @@ def _looks_like_a_path(name: str) -> bool:
     return not _is_no_path(name) or name.startswith((".", "~")) or suffix in SUFFIXES
 
 
-def _resized(network: Network, image_px: int) -> Network:
-    resized = replace(
-        network, card=replace(network.card, images=network.images.with_size(image_px))
-    )
+def resized(network: Network, image_px: int) -> Network:
+    """Return a network for square images of another size; InputError if it cannot take them."""
+    other = replace(network, card=replace(network.card, images=network.images.with_size(image_px)))
     try:
         with torch.inference_mode():
-            example = resized.example()
-            resized.model(example if network.card.task == "classify" else [example[0]])
+            example = other.example()
+            other.model(example if network.card.task == "classify" else [example[0]])
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{network.label} cannot take pictures of {image_px} px ({reason}); leave --image-px "
-            "out"
+            f"{network.label} cannot take pictures of {image_px} px ({reason}); choose "
+            "another --image-px"
         ) from error
-    return resized
+    return other
 
 
 def _told_apart(network: Network) -> Network:

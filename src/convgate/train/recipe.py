@@ -144,7 +144,7 @@ def read_setting(setting: str) -> tuple[str, object]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {setting!r}: write key=value, such as optimizer.lr=0.1")
+        raise InputError(f"--set {setting!r}: write key=value, such as reduction=8")
     try:
         return key.strip(), tomllib.loads(f"value = {text.strip()}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
