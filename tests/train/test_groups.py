@@ -80,6 +80,6 @@ def _layers(backbone):
 
 
 def test_without_a_detector():
-    spec = OptimizerSpec(name="sgd", lr=1.0, layer_decay=0.5)
+    spec = OptimizerSpec(name="sgd", lr=1.0, backbone_scale=0.5)
     with pytest.raises(InputError, match="need a backbone below a detector"):
         create_optimizer(spec, torch.nn.Conv2d(1, 1, 1))

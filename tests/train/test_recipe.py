@@ -233,7 +233,7 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("detector.name=yolox", "[detector] is for the tasks detect and segment"),
         ("augment_objects.name=ssd", "[augment_objects] is for the tasks detect and segment"),
         ("data.name=coco", "data.name='coco' holds objects"),
-        ("optimizer.backbone_scale=0.5", "are for a backbone below a detector"),
+        ("optimizer.backbone_scale=0.5", "is for a backbone below a detector"),
         ("data.name=digit", "[data] unknown name 'digit'; did you mean 'digits'?"),
     ],
 )

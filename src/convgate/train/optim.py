@@ -8,7 +8,6 @@ detectors count them otherwise, and a detector has parts that no classifier has.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -54,25 +53,30 @@ def create_optimizer(
         "rmsprop": {"alpha": spec.alpha},
     }
     scaled = spec.layer_decay != 1 or spec.backbone_scale != 1
-    grouped = scaled or spec.decay_all
-
-    def group(model: nn.Module) -> Iterable[Any]:
-        if scaled:
-            return scaled_groups(spec, model)
+    detects = any(isinstance(part, Backbone) for part in model.modules())
+    groups: list[dict[str, Any]] | None = None
+    if scaled and (detects or spec.backbone_scale != 1):
+        groups = scaled_groups(spec, model)
+    elif spec.decay_all and not scaled:
         trained = [p for p in model.parameters() if p.requires_grad]
-        return [{"params": trained, "weight_decay": spec.weight_decay}]
-
-    return create_optimizer_v2(
-        model,
-        opt=spec.name,
-        lr=spec.lr,
-        weight_decay=spec.weight_decay,
-        momentum=spec.momentum,
-        betas=(spec.betas[0], spec.betas[1]),
-        eps=spec.eps,
-        param_group_fn=group if grouped else None,
-        **own[spec.name],
-    )
+        groups = [{"params": trained, "weight_decay": spec.weight_decay}]
+    try:
+        return create_optimizer_v2(
+            model if groups is None else groups,
+            opt=spec.name,
+            lr=spec.lr,
+            weight_decay=spec.weight_decay,
+            momentum=spec.momentum,
+            betas=(spec.betas[0], spec.betas[1]),
+            eps=spec.eps,
+            filter_bias_and_bn=not spec.decay_all,
+            layer_decay=spec.layer_decay if spec.layer_decay != 1 else None,
+            **own.get(spec.name, {}) | spec.options,
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"optimizer.name={spec.name!r}: {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
 def scaled_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, Any]]:

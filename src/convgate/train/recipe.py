@@ -70,8 +70,8 @@ def _wrong_for_classes(recipe: Recipe) -> list[str]:
         ),
         f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in DETECTION_DATASETS,
         "schedule.closing_epochs is for the task detect": not recipe.schedule.closing_epochs,
-        "optimizer.layer_decay and backbone_scale are for a backbone below a detector": (
-            recipe.optimizer.layer_decay == recipe.optimizer.backbone_scale == 1
+        "optimizer.backbone_scale is for a backbone below a detector": (
+            recipe.optimizer.backbone_scale == 1
         ),
     }
     return [rule for rule, holds in rules.items() if not holds]

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convgate.errors import InputError
+from timm.optim import list_optimizers  # type: ignore[attr-defined]
+
+from convgate.errors import InputError, unknown
 
 
 def _require(holds: bool, rule: str) -> None:
@@ -13,13 +15,15 @@ def _require(holds: bool, rule: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """``decay_all`` also decays biases and norms, which are otherwise left alone.
+    """An optimiser of timm's, by its name there.
 
-    Under a detector, ``backbone_scale`` multiplies the backbone's rate, and ``layer_decay`` that of
-    each of its layers once for every layer above it.
+    ``decay_all`` also decays biases and norms, which are otherwise left alone. ``layer_decay``
+    multiplies the rate of each layer of a classifier, or of a detector's backbone, once for every
+    layer above it; under a detector, ``backbone_scale`` multiplies the backbone's rate. A key that
+    an optimiser does not have is not passed on; ``options`` are its own.
     """
 
-    name: Literal["adamw", "sgd", "rmsprop"]
+    name: str
     lr: float
     weight_decay: float = 0.0
     momentum: float = 0.9
@@ -30,8 +34,11 @@ class OptimizerSpec:
     decay_all: bool = False
     backbone_scale: float = 1.0
     layer_decay: float = 1.0
+    options: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.name not in list_optimizers():
+            raise unknown("optimizer", self.name, map(str, list_optimizers()))
         _require(self.lr > 0, f"lr={self.lr} must be above 0")
         _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
         for key, scale in (
