@@ -29,7 +29,6 @@ class Registry(Generic[T]):
         return enter
 
     def create(self, name: str, *args: Any, **options: Any) -> T:
-        """Build ``name``."""
         factory, preset = self._entry(name)
         valid = self.options(name)
         for option in options:
@@ -44,7 +43,6 @@ class Registry(Generic[T]):
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} | preset
 
     def factory(self, name: str) -> Callable[..., T]:
-        """Return the class or function behind ``name``."""
         return self._entry(name)[0]
 
     def _entry(self, name: str) -> tuple[Callable[..., T], dict[str, Any]]:

@@ -46,7 +46,6 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
     with replacing(path) as file:
         file.write(text.encode())
 
@@ -90,12 +89,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a safetensors file.
-
-    Raises:
-        InputError: if there is no such file.
-        CorruptFile: if it is truncated or something else.
-    """
+    """Read the tensors and the metadata of a safetensors file."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:

@@ -14,24 +14,15 @@ _MIN_FOLDED = 12  # a text column is folded down to so many characters, not furt
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. A line break in a cell parts it, as a number from its interval.
+    """A table of text. A line break in a cell parts it, as a number from its interval."""
 
-    Attributes:
-        head: one text a column.
-        rows: as many cells as the head has.
-        align: "l" or "r" for each column, as in "lrr"; all to the left by default.
-        title: a line above.
-        notes: lines below.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    align: str = ""
-    title: str = ""
-    notes: Sequence[str] = ()
+    head: Sequence[str]  # one text a column
+    rows: Sequence[Sequence[str]]  # as many cells as the head has
+    align: str = ""  # "l" or "r" for each column, as in "lrr"; all to the left by default
+    title: str = ""  # a line above
+    notes: Sequence[str] = ()  # lines below
 
     def __post_init__(self) -> None:
-        """Check that the rows and the alignment have a cell for every column."""
         wrong = [row for row in self.rows if len(row) != len(self.head)]
         if wrong or len(self._align) != len(self.head) or set(self._align) - {"l", "r"}:
             raise ValueError(
@@ -67,7 +58,6 @@ class Table:
         return "\n\n".join(filter(None, [parts[0], table, *parts[1:]]))
 
     def html(self) -> str:
-        """Return the table as an escaped HTML fragment."""
         caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
         head = self._html_row("th", self.head)
         body = "".join(self._html_row("td", row) for row in self.rows)

@@ -4,7 +4,7 @@ import pytest
 
 from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import open_tree
-from convgate.pictures.folders import find_pictures, of_classes, read_listing
+from convgate.pictures.folders import find_pictures, read_listing
 
 
 def listing(path):
@@ -178,11 +178,3 @@ def test_what_holds_no_picture_is_said(tmp_path):
     (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(CorruptFile, match="neither a folder nor a whole zip archive"):
         find_pictures(tmp_path / "torn.zip")
-
-
-def test_labels_are_the_numbers_of_the_folders_names(photos):
-    found = of_classes(find_pictures(photos), ["owl", "fox", "cat"])
-    assert list(found.names) == [f"val/{c}/00{i}.png" for c in ("cat", "fox") for i in range(2)]
-    assert found.labels.tolist() == [2, 2, 1, 1]
-    with pytest.raises(InputError, match="in a folder named after a class, such as 'owl'"):
-        of_classes(find_pictures(photos), ["owl"])

@@ -55,11 +55,6 @@ def open_engine(
         compile_mode: Of torch.compile.
         calibration: Images that int8 takes its ranges from; ``example_input`` by default.
         parts: Equal parts of the batch that OpenVINO runs side by side.
-
-    Raises:
-        InputError: for an unknown engine or dtype, a dtype that the engine or processor lacks, a
-            missing extra, parts that do not divide the batch or that the engine lacks, a network
-            that cannot be converted, or one whose output differs.
     """
     check_engine(name, dtype)
     check_parts(name, parts, len(example_input))
@@ -105,7 +100,6 @@ class EngineConfig:
     parts: int = 1  # equal parts of a batch that OpenVINO runs side by side
 
     def __post_init__(self) -> None:
-        """Check the words."""
         check_engine(self.engine, self.dtype or "float32")
         if self.compile_mode != "default" and self.engine != "compile":
             raise InputError("a compile mode is for --engine compile; do without it")

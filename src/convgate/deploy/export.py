@@ -58,12 +58,10 @@ class Exported(Readable):
     fixed_by_network: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON types."""
         files = [str(path) for path in self.files]
         return super().to_dict() | {"files": files, "card": spec.to_table(self.card)}
 
     def table(self) -> Table:
-        """Return a row for everything that was written, changed or compared."""
         rows = [*self._rows(), ("files", ", ".join(path.name for path in self.files))]
         return Table(("network", self.card.name), rows)
 
@@ -211,10 +209,6 @@ def calibration_images(path: Path, images: Preprocessing) -> Tensor:
     judge the result.
 
     Shape: (N, C, H, W).
-
-    Raises:
-        InputError: if there are fewer than `MIN_CALIBRATION`.
-        CorruptFile: for a damaged picture.
     """
     tree = open_tree(path)
     every = pictures_of(tree)

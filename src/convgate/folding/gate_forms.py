@@ -81,9 +81,6 @@ class AffineEAN(Gate):
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, H, W).
     Source: AAAI 2024, eq. 6-9, as in `EAN`.
-
-    Args:
-        gate: The gate to fold.
     """
 
     slope: Tensor

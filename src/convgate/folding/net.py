@@ -22,12 +22,7 @@ FROZEN = ("FrozenBatchNorm2d", "FrozenBatchNormAct2d")
 
 
 class Net:
-    """A network being folded.
-
-    Args:
-        module: Its graph.
-        example: An image, (1, C, H, W), for the shapes of all steps.
-    """
+    """A network being folded."""
 
     def __init__(self, module: fx.GraphModule, example: Tensor) -> None:
         self.module = module
@@ -119,7 +114,6 @@ class Net:
         self.folds.append(Fold(_original(path), identity, before * size, after * size))
 
     def note_kept(self, path: object, reason: str) -> None:
-        """Note that something stays as it is."""
         self.kept.append(Kept(_original(path), reason))
 
 
@@ -136,7 +130,6 @@ def shape(step: object) -> tuple[int, ...]:
 
 
 def numel(step: object) -> int:
-    """Return how many numbers a step gives."""
     return torch.Size(shape(step)).numel()
 
 

@@ -9,49 +9,30 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Fold(Readable):
-    """One identity applied at one place.
+    """One identity applied at one place."""
 
-    Attributes:
-        path: The module that it was applied to.
-        identity: What was done, in words.
-        before: Bytes of feature maps that the operators it touches read and wrote for one image.
-        after: The same of what took their place.
-    """
-
-    path: str
-    identity: str
-    before: int
-    after: int
+    path: str  # the module that it was applied to
+    identity: str  # what was done, in words
+    before: int  # bytes of feature maps that the operators it touches read and wrote for one image
+    after: int  # the same of what took their place
 
 
 @dataclass(frozen=True)
 class Kept(Readable):
-    """A gate, or a norm behind one, that stayed as it was.
+    """A gate, or a norm behind one, that stayed as it was."""
 
-    Attributes:
-        path: The module.
-        reason: Why, in words.
-    """
-
-    path: str
-    reason: str
+    path: str  # the module
+    reason: str  # why, in words
 
 
 @dataclass(frozen=True, repr=False)
 class FoldReport(Readable):
-    """All folds of a network; prints as a table.
+    """All folds of a network; prints as a table."""
 
-    Attributes:
-        model: The class of the network.
-        folds: In the order of their application.
-        kept: Gates and norms that no identity holds for.
-        difference: Norm of the outputs' difference over the norm of the output, as verified.
-    """
-
-    model: str
-    folds: tuple[Fold, ...]
-    kept: tuple[Kept, ...]
-    difference: float
+    model: str  # the class of the network
+    folds: tuple[Fold, ...]  # in the order of their application
+    kept: tuple[Kept, ...]  # gates and norms that no identity holds for
+    difference: float  # norm of the outputs' difference over the norm of the output, as verified
 
     @property
     def before(self) -> int:
@@ -64,7 +45,6 @@ class FoldReport(Readable):
         return sum(fold.after for fold in self.folds)
 
     def table(self) -> Table:
-        """Return one row for each identity, their total, and what was kept and why."""
         rows = []
         for identity in dict.fromkeys(fold.identity for fold in self.folds):
             same = [fold for fold in self.folds if fold.identity == identity]

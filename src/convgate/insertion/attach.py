@@ -68,7 +68,6 @@ def check_free(model: nn.Module, site: Site) -> None:
 
 
 def attach(model: nn.Module, gate: nn.Module, insertion: Insertion) -> None:
-    """Put a gate on a site."""
     site = insertion.site
     carrier = model.get_submodule(site.path)
     mark(gate, insertion)
@@ -111,7 +110,6 @@ def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module, Insertion]]:
 
 
 def put(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module in the place of the one at ``path``."""
     above, _, name = path.rpartition(".")
     parent = child(model, above)
     if parent is None or not name:

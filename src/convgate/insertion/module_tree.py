@@ -48,7 +48,6 @@ def join(*names: str) -> str:
 
 
 def own_children(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the children that are no inserted gates."""
     return {n: m for n, m in module.named_children() if MARK not in m.__dict__}
 
 

@@ -22,34 +22,22 @@ ALIGN = "llrrlrrr"
 
 @dataclass(frozen=True)
 class GateRow(Readable):
-    """One gate.
+    """One gate."""
 
-    Attributes:
-        site: The site's name, or the pattern that found it.
-        path: The module that carries the gate, or that it took the place of.
-        where: "output" of that module, or its "input".
-        stage: From 1; 0 outside the stages.
-        channels: C at the site.
-        gate: Its registered name; "none" for what was removed.
-        params: Parameters that the network gained; negative where it lost some.
-        share: The gate's own latency over the network's, gates included; None until measured.
-        share_low: Lower end of the share's 95 % interval.
-        share_high: Upper end of it.
-        twin: The gate on the meta device, without numbers; None for what was removed.
-        shape: Of the gate's input, (N, C, H, W); None while it is unknown.
-    """
-
-    site: str
-    path: str
-    where: str
-    stage: int
-    channels: int
-    gate: str
-    params: int
+    site: str  # the site's name, or the pattern that found it
+    path: str  # the module that carries the gate, or that it took the place of
+    where: str  # "output" of that module, or its "input"
+    stage: int  # from 1; 0 outside the stages
+    channels: int  # C at the site
+    gate: str  # its registered name; "none" for what was removed
+    params: int  # parameters that the network gained; negative where it lost some
+    # the gate's own latency over the network's, gates included; None until measured
     share: float | None = None
-    share_low: float | None = None
-    share_high: float | None = None
+    share_low: float | None = None  # lower end of the share's 95 % interval
+    share_high: float | None = None  # upper end of it
+    # the gate on the meta device, without numbers; None for what was removed
     twin: nn.Module | None = field(default=None, repr=False, compare=False)
+    # of the gate's input, (N, C, H, W); None while it is unknown
     shape: tuple[int, ...] | None = field(default=None, repr=False)
 
     @cached_property
@@ -61,37 +49,27 @@ class GateRow(Readable):
         return count(self.twin, torch.empty(1, *self.shape[1:], device="meta", dtype=dtype)).macs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is printed and the ends of the share's interval, by name."""
         names = [f.name for f in fields(self) if f.name not in ("twin", "shape")]
         names.insert(names.index("share"), "macs")
         return {name: getattr(self, name) for name in names}
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row of the table, as text."""
         path = self.path if self.where == "output" else f"{self.path} (input)"
         names = (self.site, path, str(self.stage), str(self.channels), self.gate)
         return *names, f"{self.params:+,}", _number(self.macs), _percent(self.share)
 
     def table(self) -> Table:
-        """Return the gate as a table of one row."""
         return Table(HEADER, [self.cells()], ALIGN)
 
 
 @dataclass(frozen=True, repr=False)
 class InsertReport(Readable):
-    """All gates of one `insert`, `replace` or `remove`; prints as a table.
+    """All gates of one `insert`, `replace` or `remove`; prints as a table."""
 
-    Attributes:
-        action: "insert", "replace" or "remove".
-        gate: The registered name; "none" for `remove`.
-        start: "identity" or "paper"; empty for `remove`.
-        rows: One for each gate, in the network's order.
-    """
-
-    action: str
-    gate: str
-    start: str
-    rows: tuple[GateRow, ...]
+    action: str  # "insert", "replace" or "remove"
+    gate: str  # the registered name; "none" for `remove`
+    start: str  # "identity" or "paper"; empty for `remove`
+    rows: tuple[GateRow, ...]  # one for each gate, in the network's order
 
     @property
     def params(self) -> int:
@@ -140,12 +118,10 @@ class InsertReport(Readable):
         return replace(self, rows=tuple(rows))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the totals as plain JSON types."""
         total = {"params": self.params, "macs": self.macs, "share": self.share}
         return super().to_dict() | {"total": total}
 
     def table(self) -> Table:
-        """Return one row for each gate, and their total."""
         total = ("total", f"{len(self.rows)} sites", "", "", "", f"{self.params:+,}")
         last = (*total, _number(self.macs), _percent(self.share))
         return Table(HEADER, [*(row.cells() for row in self.rows), last], ALIGN)

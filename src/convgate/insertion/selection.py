@@ -49,7 +49,6 @@ def find_sites(
 
 
 def in_stages(sites: list[Site], stages: Iterable[int] | int | None) -> list[Site]:
-    """Return the sites of some stages."""
     if stages is None:
         return sites
     wanted = {stages} if isinstance(stages, int) else set(stages)
@@ -121,7 +120,6 @@ def matching_paths(model: nn.Module, pattern: str) -> list[str]:
 
 
 def _own_paths(model: nn.Module) -> Iterator[str]:
-    """Yield the paths of all modules except gates and what is in them."""
     gates = [f"{p}." for p, m in model.named_modules() if MARK in vars(m)]
     for path, _ in model.named_modules():
         if path and not any(f"{path}.".startswith(gate) for gate in gates):

@@ -16,26 +16,17 @@ from convgate.tables import Readable
 
 @dataclass(frozen=True)
 class Cost(Readable):
-    """What one forward pass costs, counted on the plain reference form.
+    """What one forward pass costs, counted on the plain reference form."""
 
-    Attributes:
-        params: numbers in all parameters.
-        trainable_params: those of them that take a gradient.
-        buffers: numbers in buffers (running statistics), which ``params`` leaves out.
-        macs: multiply-adds of convolutions and matrix products, for the whole batch.
-        elementwise_ops: operations of everything else, by the rules in `operators`.
-        bytes_moved: the least bytes that the operators read and write, one after the other: every
-            operator reads its distinct inputs and writes its result; views are free.
-        uncounted: names of the operators whose operations are in neither count.
-    """
-
-    params: int
-    trainable_params: int
-    buffers: int
-    macs: int
-    elementwise_ops: int
+    params: int  # numbers in all parameters
+    trainable_params: int  # those of them that take a gradient
+    buffers: int  # numbers in buffers (running statistics), which ``params`` leaves out
+    macs: int  # multiply-adds of convolutions and matrix products, for the whole batch
+    elementwise_ops: int  # operations of everything else, by the rules in `operators`
+    # the least bytes that the operators read and write, one after the other: every operator reads
+    # its distinct inputs and writes its result; views are free
     bytes_moved: int
-    uncounted: tuple[str, ...]
+    uncounted: tuple[str, ...]  # names of the operators whose operations are in neither count
 
 
 def count(model: nn.Module, example_input: Tensor) -> Cost:

@@ -15,19 +15,12 @@ from convgate.tables import Readable
 
 @dataclass(frozen=True)
 class FeatureDistance(Readable):
-    """The distance of one layer, averaged over images.
+    """The distance of one layer, averaged over images."""
 
-    Attributes:
-        distance: 0 if all channels show one pattern, 1/2 if they are orthogonal.
-        channels: C.
-        images: how many images were averaged.
-        zero_share: share of the channels that were zero everywhere in an image.
-    """
-
-    distance: float
-    channels: int
-    images: int
-    zero_share: float
+    distance: float  # 0 if all channels show one pattern, 1/2 if they are orthogonal
+    channels: int  # C
+    images: int  # how many images were averaged
+    zero_share: float  # share of the channels that were zero everywhere in an image
 
 
 class DistanceSum:

@@ -42,7 +42,6 @@ def _program() -> list[str]:
 
 
 def cpu_name() -> str:
-    """Return the processor's own name."""
     path = Path("/proc/cpuinfo")
     if path.exists():
         for line in path.read_text(errors="replace").splitlines():

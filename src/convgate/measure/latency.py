@@ -32,23 +32,18 @@ class UnreliableMeasurement(InputError):
 
 @dataclass(frozen=True)
 class Options:
-    """What `compare_latency` and `convgate.measure.measure` take beside models and input.
+    """What `compare_latency` and `convgate.measure.measure` take beside models and input."""
 
-    Attributes:
-        quantity: "latency" (batch 1, every pass timed by itself, the host's work included) or
-            "throughput" (passes queued one after the other); None chooses by the batch.
-        parity_with: candidate -> the candidate (or a callable) whose output it must reproduce.
-        strict: raise `UnreliableMeasurement` where a guard fails.
-        timer: a clock of your own.
-        plan: rounds, seconds, margin, seed and warm-up; its fields are options, too.
-        setting: dtype, channels_last, threads, compile_mode, tf32; its fields are options, too.
-    """
-
+    # "latency" (batch 1, every pass timed by itself, the host's work included) or "throughput"
+    # (passes queued one after the other); None chooses by the batch
     quantity: str | None = None
+    # candidate -> the candidate (or a callable) whose output it must reproduce
     parity_with: Mapping[str, str | Model] | None = None
-    strict: bool = False
-    timer: Timer | None = None
+    strict: bool = False  # raise `UnreliableMeasurement` where a guard fails
+    timer: Timer | None = None  # a clock of your own
+    # rounds, seconds, margin, seed and warm-up; its fields are options, too
     plan: TimingPlan = field(default_factory=TimingPlan)
+    # dtype, channels_last, threads, compile_mode, tf32; its fields are options, too
     setting: Setting = field(default_factory=Setting)
 
     @classmethod

@@ -17,27 +17,22 @@ from convgate.tables import Readable, Table, short_number
 
 @dataclass(frozen=True)
 class Counts(Readable):
-    """What needs no clock: the same on every run.
-
-    Attributes:
-        distances: mean feature cosine distance by layer; empty where it was not asked for.
-    """
+    """What needs no clock: the same on every run."""
 
     cost: Cost
     memory: PeakMemory
+    # mean feature cosine distance by layer; empty where it was not asked for
     distances: dict[str, FeatureDistance]
 
     HEADS: ClassVar = ("params M\nMACs G", "bytes MB\npeak MiB")
 
     def cells(self) -> tuple[str, ...]:
-        """Return the counts as cells of `Counts.HEADS`, then a cell for each distance."""
         cost, peak = self.cost, short_number(self.memory.peak_mib)
         sizes = f"{short_number(cost.params / 1e6)}\n{short_number(cost.macs / 1e9)}"
         traffic = f"{short_number(cost.bytes_moved / 1e6)}\n{peak}"
         return sizes, traffic, *(f"{d.distance:.4f}" for d in self.distances.values())
 
     def table(self) -> Table:
-        """Return one row for each count."""
         distances = [(f"distance of {n}", f"{d.distance:.4f}") for n, d in self.distances.items()]
         rows = [*self.cost.table().rows, *self.memory.table().rows, *distances]
         return Table(("what", "count"), rows, "lr")
@@ -45,39 +40,28 @@ class Counts(Readable):
 
 @dataclass(frozen=True, repr=False)
 class Measurement(Readable):
-    """One model on one input.
-
-    Attributes:
-        latency: the model as the base of a comparison with nothing but its self-test; its
-            environment holds the conditions.
-    """
+    """One model on one input."""
 
     name: str
     counts: Counts
+    # the model as the base of a comparison with nothing but its self-test; its environment holds
+    # the conditions
     latency: LatencyReport
 
     @property
     def cost(self) -> Cost:
-        """Parameters, multiply-adds, element-wise work and bytes."""
         return self.counts.cost
 
     @property
     def memory(self) -> PeakMemory:
-        """Weights and peak."""
         return self.counts.memory
 
     def table(self) -> Table:
-        """Return one row: counts and latency."""
         return comparison_table({self.name: self.counts}, self.latency)
 
 
 def comparison_table(counts: Mapping[str, Counts], time: TimingReport) -> Table:
-    """Return the table of `convgate measure`: counts and times of models side by side.
-
-    Args:
-        counts: model name -> its counts, for every row of ``time``.
-        time: how long they took.
-    """
+    """Return the table of `convgate measure`: counts and times of models side by side."""
     distance = ("distance",) if any(each.distances for each in counts.values()) else ()
     head = ("model", *Counts.HEADS, *distance, *time.HEADS)
     rows = [(row.name, *counts[row.name].cells(), *row.cells()) for row in time.rows]

@@ -17,33 +17,24 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class PeakMemory(Readable):
-    """Memory of one forward pass without gradients.
+    """Memory of one forward pass without gradients."""
 
-    Attributes:
-        weight_bytes: parameters and buffers.
-        input_bytes: the example input.
-        activation_bytes: the most that the results of operators held at one moment, beyond both.
-        counter: "allocator" on a GPU (workspaces and the rounding of blocks included) or
-            "tensors" elsewhere (exact for tensors; an operator's own scratch is not seen).
-    """
-
-    weight_bytes: int
-    input_bytes: int
-    activation_bytes: int
+    weight_bytes: int  # parameters and buffers
+    input_bytes: int  # the example input
+    activation_bytes: int  # the most that the results of operators held at one moment, beyond both
+    # "allocator" on a GPU (workspaces and the rounding of blocks included) or "tensors" elsewhere
+    # (exact for tensors; an operator's own scratch is not seen)
     counter: str
 
     @property
     def peak_bytes(self) -> int:
-        """Weights, input and activations together."""
         return self.weight_bytes + self.input_bytes + self.activation_bytes
 
     @property
     def peak_mib(self) -> float:
-        """The peak in MiB."""
         return self.peak_bytes / MIB
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the peak."""
         return super().to_dict() | {"peak_bytes": self.peak_bytes}
 
 

@@ -194,5 +194,4 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def first_tensor(tree: Any) -> Tensor | None:
-    """Return the first tensor in ``tree``."""
     return next(tensors(tree), None)

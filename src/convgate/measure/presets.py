@@ -20,20 +20,13 @@ from convgate.tables import Readable, short_number
 
 @dataclass(frozen=True)
 class TimingPreset(Readable):
-    """A fixed number of runs, with cuDNN free to try its algorithms in the first ones.
+    """A fixed number of runs, with cuDNN free to try its algorithms in the first ones."""
 
-    Attributes:
-        warmup_runs: forward passes before each repeat.
-        runs: timed forward passes of a repeat.
-        repeats: how often; mean and standard deviation are over the repeats, or over the runs of
-            the only one.
-        one_by_one: wait for the device after each pass instead of after the last.
-    """
-
-    warmup_runs: int
-    runs: int
+    warmup_runs: int  # forward passes before each repeat
+    runs: int  # timed forward passes of a repeat
+    # how often; mean and standard deviation are over the repeats, or over the runs of the only one
     repeats: int
-    one_by_one: bool
+    one_by_one: bool  # wait for the device after each pass instead of after the last
 
 
 PRESETS = {
@@ -54,7 +47,6 @@ class PresetRow(Readable):
     images_per_s: float
 
     def cells(self) -> tuple[str, ...]:
-        """Return the times as cells of `PresetReport.HEADS`."""
         return f"{self.mean_s:.4f}\n± {self.std_s:.4f}", short_number(self.images_per_s)
 
 
@@ -73,7 +65,6 @@ class PresetReport(TimingReport):
     HEADS: ClassVar = ("s/it\nmean ± std", "images/s")
 
     def notes(self) -> list[str]:
-        """Return a sentence on the protocol."""
         runs = f"{self.preset.repeats} x {self.preset.runs} runs of batch {self.batch}"
         return [f"protocol {self.protocol}: {runs}, not paired"]
 

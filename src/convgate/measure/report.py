@@ -26,44 +26,27 @@ MAX_DRIFT = 0.03
 
 @dataclass(frozen=True)
 class LatencyRow(Readable):
-    """One model.
-
-    Attributes:
-        median_ms: of a forward pass of the whole batch; no outlier is left out.
-        q05_ms: the 5 % quantile of the same.
-        q95_ms: the 95 % quantile.
-        images_per_s: the batch over the median.
-        ratio: median over the rounds of this model's latency over the base's.
-        ratio_low: lower end of its bootstrap 95 % interval.
-        ratio_high: upper end.
-        verdict: "faster" or "slower" if the whole interval lies beyond the margin, else
-            "no difference"; "base" for the base itself.
-        narrow: whether the interval is narrower than the margin.
-        outlier_share: share of the samples beyond 1.5 interquartile ranges.
-        samples: how many samples there are.
-        passes: forward passes in a visit.
-        settled: whether the warm-up ended in agreement.
-        warmup_runs: forward passes of warm-up.
-    """
+    """One model."""
 
     name: str
-    median_ms: float
-    q05_ms: float
-    q95_ms: float
-    images_per_s: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    median_ms: float  # of a forward pass of the whole batch; no outlier is left out
+    q05_ms: float  # the 5 % quantile of the same
+    q95_ms: float  # the 95 % quantile
+    images_per_s: float  # the batch over the median
+    ratio: float  # median over the rounds of this model's latency over the base's
+    ratio_low: float  # lower end of its bootstrap 95 % interval
+    ratio_high: float  # upper end
+    # "faster" or "slower" if the whole interval lies beyond the margin, else "no difference";
+    # "base" for the base itself
     verdict: Verdict
-    narrow: bool
-    outlier_share: float
-    samples: int
-    passes: int
-    settled: bool
-    warmup_runs: int
+    narrow: bool  # whether the interval is narrower than the margin
+    outlier_share: float  # share of the samples beyond 1.5 interquartile ranges
+    samples: int  # how many samples there are
+    passes: int  # forward passes in a visit
+    settled: bool  # whether the warm-up ended in agreement
+    warmup_runs: int  # forward passes of warm-up
 
     def cells(self) -> tuple[str, ...]:
-        """Return latency, ratio and verdict as cells of `LatencyReport.HEADS`."""
         quantiles = f"[{short_number(self.q05_ms)}, {short_number(self.q95_ms)}]"
         latency = f"{short_number(self.median_ms)}\n{quantiles}"
         if self.verdict == "base":
@@ -79,7 +62,6 @@ class TimingReport(Readable):
     rows: Any
 
     def table(self) -> Table:
-        """Return one row for each model, then the notes."""
         rows = [(row.name, *row.cells()) for row in self.rows]
         return Table(("model", *self.HEADS), rows, "l" + "r" * len(self.HEADS), notes=self.notes())
 
@@ -90,30 +72,22 @@ class TimingReport(Readable):
 
 @dataclass(frozen=True, repr=False)
 class LatencyReport(TimingReport):
-    """All models and whether to believe them.
-
-    Attributes:
-        rows: the base first.
-        self_test: the ratio of the base's second run in each round to its first.
-        base_spread: interquartile range of the base's rounds over their median.
-        base_drift: change of the base's median from the first to the last third of the rounds.
-        stopped: "narrow", "time" or "rounds".
-        warnings: sentences on what failed; ``reliable`` is whether a guard is among them.
-    """
+    """All models and whether to believe them."""
 
     base: str
-    rows: tuple[LatencyRow, ...]
-    self_test: Interval
-    base_spread: float
-    base_drift: float
+    rows: tuple[LatencyRow, ...]  # the base first
+    self_test: Interval  # the ratio of the base's second run in each round to its first
+    base_spread: float  # interquartile range of the base's rounds over their median
+    base_drift: float  # change of the base's median from the first to the last third of the rounds
     batch: int
     input_shape: tuple[int, ...]
     rounds: int
     seconds: float
-    stopped: str
+    stopped: str  # "narrow", "time" or "rounds"
     margin: float
     seed: int
     reliable: bool
+    # sentences on what failed; ``reliable`` is whether a guard is among them
     warnings: tuple[str, ...]
     environment: dict[str, str]
     setting: Setting = field(default_factory=Setting)
@@ -121,7 +95,6 @@ class LatencyReport(TimingReport):
     HEADS: ClassVar = ("median ms\n[5 %, 95 %]", "ratio\n[95 %]", "verdict")
 
     def notes(self) -> list[str]:
-        """Return the sentence on rounds, margin and self-test, then the warnings."""
         why = {"narrow": "the intervals were narrow", "time": "the seconds were over"}
         return [
             f"{self.environment['quantity']} of batch {self.batch}: {self.rounds} rounds in "
@@ -132,7 +105,6 @@ class LatencyReport(TimingReport):
         ]
 
     def row(self, name: str) -> LatencyRow:
-        """Return the row of a model."""
         return next(row for row in self.rows if row.name == name)
 
 

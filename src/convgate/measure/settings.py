@@ -21,24 +21,17 @@ _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no
 
 @dataclass(frozen=True)
 class Setting(Readable):
-    """How every candidate runs.
+    """How every candidate runs."""
 
-    Attributes:
-        dtype: "float32", "float16", "bfloat16", "float64"; None leaves the model's own.
-        channels_last: store images and weights with the channels innermost.
-        threads: CPU threads within an operator; None leaves torch's own number.
-        compile_mode: a mode of torch.compile, "default" among them; None runs eagerly.
-        tf32: let a GPU round float32 products to TF32.
-    """
-
+    # "float32", "float16", "bfloat16", "float64"; None leaves the model's own
     dtype: str | None = None
-    channels_last: bool = False
-    threads: int | None = None
+    channels_last: bool = False  # store images and weights with the channels innermost
+    threads: int | None = None  # CPU threads within an operator; None leaves torch's own number
+    # a mode of torch.compile, "default" among them; None runs eagerly
     compile_mode: str | None = None
-    tf32: bool = False
+    tf32: bool = False  # let a GPU round float32 products to TF32
 
     def __post_init__(self) -> None:
-        """Check the words and numbers."""
         if self.dtype is not None and self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         if self.compile_mode is not None and self.compile_mode not in _COMPILE_MODES:

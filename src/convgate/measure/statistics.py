@@ -25,11 +25,9 @@ class Interval(Readable):
 
     @property
     def width(self) -> float:
-        """High minus low."""
         return self.high - self.low
 
     def contains(self, value: float) -> bool:
-        """Say whether ``value`` lies in the interval, its ends included."""
         return self.low <= value <= self.high
 
 

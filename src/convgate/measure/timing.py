@@ -36,7 +36,6 @@ class HostTimer:
         self._device = device
 
     def now_s(self) -> float:
-        """Return the seconds of the performance counter."""
         return time.perf_counter()
 
     def time_ms(self, run: Run, passes: int) -> float:
@@ -81,47 +80,31 @@ def timer_for(device: torch.device, quantity: str) -> Timer:
 
 @dataclass(frozen=True)
 class TimingPlan:
-    """When warming up and measuring are over.
+    """When warming up and measuring are over."""
 
-    Attributes:
-        rounds: exactly so many rounds; None goes on until every interval of a ratio is narrower
-            than the margin, or ``seconds`` are over.
-        seconds: the cap on the time that the rounds take, without warm-up.
-        margin: a difference below this share of the base's latency is none.
-        seed: of the order within the rounds and of the bootstrap.
-        pipelined: passes are queued and timed together, not one by one.
-        sample_ms: a visit to a candidate lasts at least so long.
-        warmup_s: min seconds of warm-up, of all candidates together.
-        warmup_runs: min forward passes of warm-up for each candidate.
-        warmup_cap_s: max seconds of warm-up, of all candidates together.
-    """
-
+    # exactly so many rounds; None goes on until every interval of a ratio is narrower than the
+    # margin, or ``seconds`` are over
     rounds: int | None = None
-    seconds: float = 20.0
-    margin: float = 0.02
-    seed: int = 0
-    pipelined: bool = False
-    sample_ms: float = 5.0
-    warmup_s: float = 1.0
-    warmup_runs: int = 20
-    warmup_cap_s: float = 30.0
+    seconds: float = 20.0  # the cap on the time that the rounds take, without warm-up
+    margin: float = 0.02  # a difference below this share of the base's latency is none
+    seed: int = 0  # of the order within the rounds and of the bootstrap
+    pipelined: bool = False  # passes are queued and timed together, not one by one
+    sample_ms: float = 5.0  # a visit to a candidate lasts at least so long
+    warmup_s: float = 1.0  # min seconds of warm-up, of all candidates together
+    warmup_runs: int = 20  # min forward passes of warm-up for each candidate
+    warmup_cap_s: float = 30.0  # max seconds of warm-up, of all candidates together
 
 
 @dataclass
 class Candidate:
-    """One model and its samples.
-
-    Attributes:
-        run: one forward pass.
-        passes: forward passes in a visit.
-        samples_ms: milliseconds of every sample, divided by the passes in it.
-        visits_ms: the median of the samples of each visit, one a round.
-    """
+    """One model and its samples."""
 
     name: str
-    run: Run
-    passes: int = 1
+    run: Run  # one forward pass
+    passes: int = 1  # forward passes in a visit
+    # milliseconds of every sample, divided by the passes in it
     samples_ms: list[float] = field(default_factory=list)
+    # the median of the samples of each visit, one a round
     visits_ms: list[float] = field(default_factory=list)
     warmup_runs: int = 0
     settled: bool = False

@@ -110,12 +110,7 @@ def checkpoint_filter_fn(weights: Mapping[str, Any], model: nn.Module) -> Weight
 
 
 def load_weights(model: nn.Module, path: str | Path, *, ema: bool = True) -> None:
-    """Load a checkpoint into ``model``, every tensor of it; published SELNeXt keys are renamed.
-
-    Raises:
-        InputError: if the file is missing, or its keys or shapes are not the model's.
-        CorruptFile: if it is truncated, damaged, or holds something else.
-    """
+    """Load a checkpoint into ``model``, every tensor of it; published SELNeXt keys are renamed."""
     weights = load_checkpoint_file(path, ema=ema)
     if any(key.startswith("downsample_layers.") for key in weights):
         weights = from_authors(weights)

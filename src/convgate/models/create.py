@@ -62,11 +62,7 @@ def list_models(pattern: str = "") -> list[str]:
 
 
 def library_of(name: str) -> str:
-    """Return whose network ``name`` is: "convgate", "timm" or "torchvision".
-
-    Raises:
-        InputError: for an unknown name (with the nearest one).
-    """
+    """Return whose network ``name`` is: "convgate", "timm" or "torchvision"."""
     if name.startswith(TORCHVISION):
         return "torchvision"
     _check_known(name)

@@ -47,12 +47,6 @@ class CSPLayer(nn.Module):
 
     Shape: x (N, width_in, H, W) -> (N, width, H, W).
     Source: as in Megvii-BaseDetection/YOLOX, yolox/models/network_blocks.py.
-
-    Args:
-        width_in: Channels of x.
-        width: Channels of the output.
-        depth: Bottlenecks.
-        shortcut: Whether each bottleneck has one.
     """
 
     def __init__(self, width_in: int, width: int, depth: int, *, shortcut: bool) -> None:

@@ -54,7 +54,6 @@ class Staged(nn.Module):
         raise NotImplementedError
 
     def stage_modules(self) -> list[nn.Module]:
-        """Return the stages in order."""
         return [self.get_submodule(info["module"]) for info in self.feature_info]
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -32,10 +32,6 @@ def build_network(
         seed: Of the random weights.
         drop_path: The share of branches that training skips.
         synchronised: Batch norms see the batches of all processes.
-
-    Raises:
-        InputError: for an unknown model, detector, gate, site or option, one that does not fit the
-            others, or a network that its owner built himself.
     """
     if not card.model:
         raise InputError("the network was built by its owner, so it cannot be built from its file")
@@ -120,9 +116,6 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
 
     Below a detector, a gate at a named site goes into the backbone; a path pattern names places of
     the whole network.
-
-    Raises:
-        InputError: for an unknown gate, site or option.
     """
     named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
     if named and any(isinstance(part, Backbone) for part in model.modules()):
@@ -137,7 +130,6 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
 
 
 def backbone_of(model: nn.Module) -> Backbone:
-    """Return the backbone below a detector."""
     return next(part for part in model.modules() if isinstance(part, Backbone))
 
 

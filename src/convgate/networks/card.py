@@ -89,12 +89,7 @@ def _gate_words(gate: GateSpec) -> str:
 
 
 def read_card(text: str | None, path: Path) -> Card:
-    """Read the card of the file at ``path``.
-
-    Raises:
-        InputError: if the file carries none: it is somebody else's.
-        CorruptFile: if it is not such a record.
-    """
+    """Read the card of the file at ``path``."""
     if text is None:
         alone = path.suffix == ".safetensors"
         way = "give the network's name, and the file with --weights" if alone else "export it anew"
@@ -121,12 +116,7 @@ def save_network(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
 
 
 def load_network(path: Path) -> tuple[dict[str, Tensor], Card]:
-    """Read what `save_network` wrote.
-
-    Raises:
-        InputError: if there is no such file, or it carries no card.
-        CorruptFile: if it is damaged.
-    """
+    """Read what `save_network` wrote."""
     weights, metadata = load_weights(path)
     return weights, read_card(metadata.get(KEY), path)
 

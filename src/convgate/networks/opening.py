@@ -49,12 +49,10 @@ class Network:
 
     @property
     def image_px(self) -> int:
-        """Height and width of its images."""
         return self.images.image_px
 
     @property
     def in_chans(self) -> int:
-        """Channels of its images."""
         return self.images.input_size[0]
 
     @property
@@ -64,7 +62,6 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters are."""
         return next(self.model.parameters()).device
 
     def example(self, batch: int = 1) -> Tensor:
@@ -117,11 +114,7 @@ def open_network(
 
 
 def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
-    """Open several networks, as `open_network` does, under labels that tell them apart.
-
-    Raises:
-        InputError: as `open_network`, or for one given twice.
-    """
+    """Open several networks, as `open_network` does, under labels that tell them apart."""
     if not refs:
         raise InputError("no network is named; give --model")
     twice = next((ref for ref in refs if list(refs).count(ref) > 1), None)
@@ -136,11 +129,7 @@ def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
 
 
 def check_task(network: Network, task: str, what: str) -> None:
-    """Ask that a network was made for a task.
-
-    Raises:
-        InputError: naming what it was made for.
-    """
+    """Ask that a network was made for a task."""
     if network.card.task != task:
         raise InputError(
             f"{network.ref}: is made to {network.card.task}, and {what} takes networks that {task}"
@@ -148,11 +137,7 @@ def check_task(network: Network, task: str, what: str) -> None:
 
 
 def start_from(ref: str | Path) -> ModelSpec:
-    """Return how a recipe starts from a network: its name, or the weights and gates of its file.
-
-    Raises:
-        InputError: as `open_network` does.
-    """
+    """Return how a recipe starts from a network: its name, or the weights and gates of its file."""
     name, path = str(ref), Path(ref)
     if not path.exists() or (_is_no_path(name) and _is_known(name)):
         if _looks_like_a_path(name):

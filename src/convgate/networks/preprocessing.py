@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
 from convgate.models.create import TORCHVISION
-from convgate.pictures.decoding import decode, square, to_tensor
+from convgate.pictures.decoding import decode, shrink, square, to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,6 @@ class Preprocessing:
     interpolation: str = "bicubic"  # of the resizing
 
     def __post_init__(self) -> None:
-        """Check that the numbers describe an image."""
         channels, *sides = self.input_size
         if channels not in (1, 3) or min(sides) < 1 or not 0 < self.crop_pct <= 1:
             raise InputError(f"images of {self.input_size}, crop {self.crop_pct}, cannot be made")
@@ -43,7 +42,6 @@ class Preprocessing:
 
     @property
     def image_px(self) -> int:
-        """The width of an input."""
         return self.input_size[-1]
 
     @property
@@ -104,15 +102,6 @@ class Preprocessing:
         steps = [s for s in transform.transforms if "Tensor" not in type(s).__name__]
         transform.transforms = [s for s in steps if type(s).__name__ != "Normalize"]
         return transform
-
-
-def shrink(image: Image.Image, longest_px: int) -> Image.Image:
-    """Return a picture of which no side exceeds ``longest_px``."""
-    longest = max(image.size)
-    if longest <= longest_px:
-        return image
-    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -24,7 +24,6 @@ class DetectorSpec:
 
     @property
     def has_masks(self) -> bool:
-        """Whether it finds the masks of objects."""
         return "mask" in self.name and bool(self.options.get("masks", True))
 
 

@@ -21,7 +21,6 @@ from convgate.tasks.detect.fixed import FixedWork
 
 
 def is_buildable(row: PaperRow) -> bool:
-    """Tell whether the row names a network that is there."""
     return row.build is not None and bool(row.build.model) and not missing(row)
 
 
@@ -39,9 +38,6 @@ def build_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Modul
         table: The table.
         row: One of its rows.
         device: Where to; on "meta" it has shapes and no numbers.
-
-    Raises:
-        InputError: if the row names no network, or one that does not exist.
     """
     spec = row.build
     if spec is None or not spec.model:

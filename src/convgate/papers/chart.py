@@ -72,7 +72,6 @@ def check_plot(name: str, path: Path, *, force: bool = False) -> None:
 
 
 def accuracies(table: PaperTable) -> list[str]:
-    """Return the columns of top-1 accuracies."""
     return [column for column in table.units if column.startswith("top1")]
 
 

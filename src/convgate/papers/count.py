@@ -64,19 +64,12 @@ PROPERTIES = ("no_channel_reduction", "long_range", "lightweight")
 
 @dataclass(frozen=True)
 class PaperCount(Readable):
-    """One network under one counter.
+    """One network under one counter."""
 
-    Attributes:
-        counter: One of `COUNTERS`.
-        params: Numbers in the parameters that the counter sees.
-        flops: What the counter makes of one forward pass of one image.
-        all_params: Numbers in all parameters, those of frozen batch norms left out.
-    """
-
-    counter: str
-    params: int
-    flops: int
-    all_params: int
+    counter: str  # one of `COUNTERS`
+    params: int  # numbers in the parameters that the counter sees
+    flops: int  # what the counter makes of one forward pass of one image
+    all_params: int  # numbers in all parameters, those of frozen batch norms left out
 
     @property
     def weights(self) -> int:
@@ -89,14 +82,6 @@ def count_by(model: nn.Module, example_input: Tensor, counter: str) -> PaperCoun
 
     The gates here average with functions. Where the published ones do so with pooling modules, a
     thop counter adds what thop would have counted there.
-
-    Args:
-        model: A network, left as it was.
-        example_input: One image, (1, C, H, W).
-        counter: One of `COUNTERS`.
-
-    Raises:
-        InputError: for an unknown counter.
     """
     if counter not in COUNTERS:
         raise unknown("counter", counter, COUNTERS)

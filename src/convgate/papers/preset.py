@@ -82,7 +82,6 @@ def chosen_preset(
 
 
 def list_presets() -> list[str]:
-    """Return the tables with rows that a recipe trains."""
     tables = {name: load_table(name) for name in list_tables()}
     return [
         name

@@ -104,7 +104,6 @@ def dataset_of(column: str) -> str:
 
 
 def _inline(value: object) -> str:
-    """Return an inline value of TOML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}={_inline(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

@@ -16,28 +16,18 @@ TITLES = {"flops": "FLOPs", "no_channel_reduction": "no reduction", "map": "mAP"
 
 @dataclass(frozen=True, repr=False)
 class PaperTableResult(Readable):
-    """A printed table, or some of its rows.
+    """A printed table, or some of its rows."""
 
-    Attributes:
-        name: As in "selnext.2".
-        caption: What it is about.
-        source: Paper and table.
-        units: Columns in order, each with its unit.
-        rows: The rows asked for.
-        counters: The counters that were used, and what they count.
-        note: A remark on the table.
-        latency: The comparisons behind the rows' latencies, one for each base.
-        protocol: The paper's own way of timing, one report for each base.
-    """
-
-    name: str
-    caption: str
-    source: str
-    units: dict[str, str]
-    rows: tuple[PaperRowResult, ...]
-    counters: dict[str, str]
-    note: str = ""
+    name: str  # as in "selnext.2"
+    caption: str  # what it is about
+    source: str  # paper and table
+    units: dict[str, str]  # columns in order, each with its unit
+    rows: tuple[PaperRowResult, ...]  # the rows asked for
+    counters: dict[str, str]  # the counters that were used, and what they count
+    note: str = ""  # a remark on the table
+    # the comparisons behind the rows' latencies, one for each base
     latency: tuple[LatencyReport, ...] = ()
+    # the paper's own way of timing, one report for each base
     protocol: tuple[PresetReport, ...] = ()
 
     def table(self) -> Table:
@@ -149,7 +139,6 @@ def _trained(result: PaperTableResult) -> Table:
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table with the columns of numbers to the right."""
     columns = zip(*rows, strict=True)
     numbers = [all(not c.strip("-") or c[0].isdigit() for c in column) for column in columns]
     return Table(head, rows, "".join("r" if number else "l" for number in numbers))

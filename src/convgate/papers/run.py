@@ -48,10 +48,6 @@ def run_table(
         seconds: Most seconds of timing for each base and its rows.
         engine: What runs them; PyTorch as it is by default.
         on_progress: Called with a word and the share that is done.
-
-    Raises:
-        InputError: for an unknown table or row (with the nearest), a pattern without a match, or
-            rows that cannot be timed.
     """
     table = load_table(name)
     chosen = table.select(rows)

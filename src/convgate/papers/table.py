@@ -92,7 +92,6 @@ class PaperTable:
     note: str = ""  # a remark on the table
 
     def __post_init__(self) -> None:
-        """Check what the rows say against each other and against the columns."""
         names = [row.name for row in self.row]
         for row in self.row:
             if names.count(row.name) > 1:
@@ -121,11 +120,9 @@ class PaperTable:
         return chosen
 
     def find(self, name: str) -> PaperRow:
-        """Return the row of that name."""
         return next(row for row in self.row if row.name == name)
 
     def image_px_of(self, row: PaperRow) -> tuple[int, int]:
-        """Return height and width of the row's image."""
         px = (row.build.image_px if row.build else None) or self.image_px
         return (px, px) if isinstance(px, int) else px
 
@@ -135,23 +132,17 @@ class PaperTable:
         return tuple(c for c in columns if not any(c in row.reported for row in self.row))
 
     def unit(self, row: PaperRow, column: str) -> str:
-        """Return the unit of a cell."""
         return row.units.get(column, self.units[column])
 
 
 def list_tables() -> list[str]:
-    """Return the names of all tables, as in "selnext.2"."""
     files = FOLDER.glob("*/table*.toml")
     return sorted(f"{f.parent.name}.{f.stem.removeprefix('table')}" for f in files)
 
 
 @cache
 def load_table(name: str) -> PaperTable:
-    """Read a table by its name.
-
-    Raises:
-        InputError: for an unknown name (with the nearest one).
-    """
+    """Read a table by its name."""
     if name not in list_tables():
         raise unknown("table", name, list_tables())
     paper, _, number = name.partition(".")

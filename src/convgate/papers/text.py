@@ -20,7 +20,6 @@ TRAINED = ("mean", "std", "runs", "on")
 
 
 def check_format(form: str) -> None:
-    """Ask for one of `FORMATS`."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
 
@@ -32,7 +31,6 @@ def write_table(text: str, path: Path, *, force: bool = False) -> None:
 
 
 def render(result: PaperTableResult, form: str) -> str:
-    """Return the result in one of `FORMATS`."""
     check_format(form)
     if form == "table":
         return str(result)
@@ -48,7 +46,6 @@ def render(result: PaperTableResult, form: str) -> str:
 
 
 def render_list(form: str) -> str:
-    """Return what tables there are, in one of `FORMATS`."""
     check_format(form)
     lines = [_listed(name) for name in list_tables()]
     if form == "json":

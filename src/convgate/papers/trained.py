@@ -39,9 +39,6 @@ def with_results(
         images: Data whose validation images the feature distance is measured on.
         device: Where to measure it.
         on_progress: Called with a word and the share that is done.
-
-    Raises:
-        InputError: if a folder has no run of the table, or the images serve no row.
     """
     table = load_table(result.name)
     runs = gather(result.name, table, folders)

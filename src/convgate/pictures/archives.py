@@ -129,7 +129,6 @@ def _stop(problem: OSError) -> None:
 
 
 def open_tree(path: Path) -> Tree:
-    """Open a folder or a zip archive."""
     if path.is_dir():
         return FolderTree(path)
     if not path.exists():

@@ -90,3 +90,12 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def shrink(image: Image.Image, longest_px: int) -> Image.Image:
+    """Return a picture of which no side exceeds ``longest_px``."""
+    longest = max(image.size)
+    if longest <= longest_px:
+        return image
+    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -1,6 +1,5 @@
 """Pictures in folders: one folder a split, one folder a class, or simply all that lie there."""
 
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from zipfile import is_zipfile
@@ -37,10 +36,6 @@ def find_pictures(
             called val, validation, valid or test are taken, or else those not below train/CLASS.
             "train" takes those below train/CLASS where there are some. "" takes all.
         skip_bad: Leave out what cannot be decoded, which takes a pass of its own.
-
-    Raises:
-        InputError: if there is no such path, class, or no picture.
-        CorruptFile: for a damaged archive.
     """
     if count < 0:
         raise InputError(f"images={count} leaves no picture; give at least 1, or 0 for all")
@@ -57,23 +52,6 @@ def find_pictures(
         names = [names[index * len(names) // count] for index in range(count)]
     pictures = FilePictures(tree, names, torch.zeros(len(names), dtype=torch.long))
     return _without_damaged(pictures) if skip_bad else pictures
-
-
-def of_classes(pictures: FilePictures, classes: Sequence[str]) -> FilePictures:
-    """Return the pictures below a folder named after a class, with that class as label."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    found = [(name, _label(name, numbers)) for name in pictures.names]
-    kept = {name: label for name, label in found if label is not None}
-    if not kept:
-        raise InputError(
-            f"{pictures.tree.where}: has no picture in a folder named after a class, such as "
-            f"{classes[0]!r}"
-        )
-    return FilePictures(pictures.tree, list(kept), torch.tensor(list(kept.values())))
-
-
-def _label(name: str, numbers: dict[str, int]) -> int | None:
-    return next((numbers[part] for part in name.split("/")[:-1] if part in numbers), None)
 
 
 def _everything(path: Path) -> tuple[Tree, list[str]]:

@@ -15,7 +15,6 @@ from convgate.pictures.decoding import MAX_PIXELS
 
 
 def coder() -> Any:
-    """Return pycocotools' module of run-length codes."""
     try:
         from pycocotools import mask
     except ImportError:

@@ -22,7 +22,6 @@ def seed_of(*key: int | str) -> int:
 
 
 def generator(*key: int | str) -> torch.Generator:
-    """Return a CPU generator seeded by ``key``."""
     # The CPU engine keeps 32 bits of its seed.
     return torch.Generator().manual_seed(seed_of(*key) & 0xFFFFFFFF)
 

@@ -70,7 +70,6 @@ class VariantSpec:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The gate's own options."""
         return dict(self.gate.options) if self.gate else {}
 
 
@@ -135,7 +134,6 @@ def _variants(model: str, gates: Sequence[str], sites: Sequence[str]) -> list[Va
 
 
 def unique(names: Iterable[T]) -> list[T]:
-    """Return the items in order, each once."""
     return list(dict.fromkeys(names))
 
 

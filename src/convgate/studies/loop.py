@@ -20,11 +20,7 @@ POLL_S = 0.5
 
 
 class Progress:
-    """Prints one line a cell on standard error; silent for progress=False.
-
-    Args:
-        progress: False for silence; None or True for lines.
-    """
+    """Prints one line a cell on standard error; silent for progress=False."""
 
     def __init__(self, progress: bool | None = None) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=progress is False)

@@ -67,7 +67,6 @@ class Measurements:
         return cells <= self.distances.keys() and {c.variant for c in cells} <= self.costs.keys()
 
     def write(self, path: Path) -> None:
-        """Replace the JSON file ``path``."""
         table = {
             "variants": [asdict(v) | asdict(c) for v, c in self.costs.items()],
             "runs": [c.to_dict() | {"distance": d} for c, d in self.distances.items()],

@@ -93,12 +93,10 @@ class StudyPlan:
 
     @property
     def cells(self) -> list[Cell]:
-        """Every run, seed by seed."""
         return make_cells(self.networks, self.seeds, self.recipe.run.seed)
 
 
 def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan:
-    """Return what a study trains, by its recipe and the caller's choices."""
     given: dict[str, Any] = {k: v for k, v in choices.items() if v is not None}
     for key in ("gates", "models", "sites"):
         if key in given:

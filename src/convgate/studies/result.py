@@ -54,11 +54,9 @@ class StudyResult(Readable):
         return {k: v for k, v in self.measured.conditions.items() if isinstance(v, dict) and v}
 
     def table(self) -> Table:
-        """Return one row for each variant, and the answer."""
         return replace(short_table(self.rows, self.budget), notes=("", self.answer))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it in plain JSON types, curves aside."""
         return {
             "answer": self.answer,
             "budget": self.budget,
@@ -78,7 +76,6 @@ def conclude(
     measured: Measurements,
     budget: float,
 ) -> StudyResult:
-    """Put trials and measurements together."""
     rows = tuple(summarise(records, measured))
     order = {row.variant: i for i, row in enumerate(rows)}
     ordered = sorted(records, key=lambda r: (order[r.cell.variant], r.cell.seed))

@@ -99,7 +99,6 @@ def run_study(
 
 
 def _claim(folder: Path, storage: str | None) -> Trials:
-    """Open the study's folder, which may be new, empty, or a study's."""
     if process().world_size > 1:
         raise InputError(
             "a study shares its cells among processes that know nothing of each other; start the"

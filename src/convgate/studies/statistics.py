@@ -41,7 +41,6 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """True where the interval lies on one side of zero."""
         return self.verdict in ("higher", "lower")
 
     def to_dict(self) -> dict[str, Any]:

@@ -112,7 +112,6 @@ class Trials:
             return CellJob(cell, _read_spec(trial.user_attrs), trial, lock)
 
     def finish(self, job: CellJob, top1: float, outcome: dict[str, Any]) -> None:
-        """Record the value of a trained cell."""
         with self._change():
             for epoch in outcome["epochs"]:
                 job.trial.report(epoch["top1"], epoch["epoch"])
@@ -144,7 +143,6 @@ class Trials:
         return len(self.study.get_trials(deepcopy=False))
 
     def run_folder(self, cell: Cell) -> Path:
-        """Return the folder that a cell is trained into."""
         return self.folder / "trials" / cell.folder
 
     def report_lock(self) -> FileLock:
@@ -208,7 +206,6 @@ def _read_spec(stored: Mapping[str, Any]) -> VariantSpec:
 
 
 def _open_study(url: str, folder: Path) -> optuna.Study:
-    """Open the Optuna study of a folder, or create it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wait = {"connect_args": {"timeout": PATIENCE_S}} if url.startswith("sqlite") else None
     try:

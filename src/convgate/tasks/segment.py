@@ -39,7 +39,6 @@ def create_segmenter(
 
 
 def list_segmenters() -> list[str]:
-    """Return the names of all networks for segmentation, sorted."""
     return list(SEGMENTERS)
 
 

@@ -39,17 +39,7 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
 
 
 def build_model(recipe: Recipe, *, num_classes: int, in_chans: int = 3) -> nn.Module:
-    """Build the recipe's network; all but its gates starts alike for every gate at one seed.
-
-    Args:
-        recipe: Of any task.
-        num_classes: Classes, without a background.
-        in_chans: Channels of the pictures.
-
-    Raises:
-        InputError: for an unknown model, detector, gate or site, or one that does not fit the
-            other.
-    """
+    """Build the recipe's network; all but its gates starts alike for every gate at one seed."""
     card = card_of(recipe, tuple(map(str, range(num_classes))), in_chans)
     return build_network(
         card,

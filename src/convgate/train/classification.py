@@ -19,12 +19,6 @@ class Classification(Task):
     """Cross entropy against class indices or class probabilities; top-1, top-5 and mean loss.
 
     Shape: x (N, C, H, W), target (N,) indices or (N, K) probabilities -> logits (N, K).
-
-    Args:
-        model: The network.
-        classes: K.
-        optimise: As in `Task`.
-        channels_last: Feed images in channels-last memory format.
     """
 
     def __init__(
@@ -86,7 +80,6 @@ class Classification(Task):
         self.top5.update(logits, target)
 
     def scores(self) -> dict[str, float]:
-        """Return top1 and top5 in percent, and val_loss, of the validation just run."""
         return {
             "top1": round(100 * float(self.top1.compute()), 4),
             "top5": round(100 * float(self.top5.compute()), 4),

@@ -28,7 +28,6 @@ Objects = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
 def detector_of(recipe: Recipe) -> DetectorSpec:
-    """Return what sits on the backbone."""
     if recipe.detector is None:
         raise InputError(f"the recipe's task is {recipe.task.name}; it has no detector")
     return recipe.detector
@@ -130,7 +129,6 @@ class Detection(AnnotatedTask):
             self.precision.update(images, self.model(images), targets)
 
     def scores(self) -> dict[str, float]:
-        """Return the average precisions of the validation just run, in percent."""
         found = self.precision.compute()
         return {self.first: found[self.first], **found}
 
@@ -181,7 +179,6 @@ class Segmentation(AnnotatedTask):
             self.confusion.update(logits.argmax(1), classes)
 
     def scores(self) -> dict[str, float]:
-        """Return miou and pixel_accuracy in percent of the validation just run."""
         return iou_scores(self.confusion.compute())
 
 

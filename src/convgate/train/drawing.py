@@ -80,7 +80,6 @@ def draw_classes(image: Image.Image, classes: Tensor) -> Image.Image:
 
 
 def _write_name(image: Image.Image, seen: Found, colour: Colour, font: Font) -> None:
-    """Write name and score on a plate above the box, moved inside at the picture's edge."""
     text, pen = f"{seen.label} {seen.score:.2f}", ImageDraw.Draw(image)
     box = pen.textbbox((_PAD_PX, _PAD_PX), text, font=font)
     wide, high = box[2] + _PAD_PX, box[3] + _PAD_PX

@@ -34,7 +34,6 @@ class Job:
     card: Card
 
     def task(self) -> Task:
-        """Return the module that trains the network."""
         recipe, kind = self.recipe, TASKS[self.recipe.task.name]
         optimise = partial(create_optimisation, recipe, len(self.data.train))
         return kind.create(recipe, self.model, len(self.data.classes), optimise)

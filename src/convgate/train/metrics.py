@@ -216,12 +216,7 @@ def _overlap(box: Any, others: Floats) -> Floats:
 
 
 class AveragePrecision:
-    """COCO's scores of boxes, of masks where there are some, and VOC's where asked for.
-
-    Args:
-        masks: detections and targets have masks.
-        voc: also score as VOC does.
-    """
+    """COCO's scores of boxes, of masks where there are some, and VOC's where asked for."""
 
     def __init__(self, *, masks: bool, voc: bool) -> None:
         coder()
@@ -237,7 +232,6 @@ class AveragePrecision:
         detections: Sequence[dict[str, Tensor]],
         targets: Sequence[dict[str, Tensor]],
     ) -> None:
-        """Add what was found in some pictures and what is there."""
         for image, found, target in zip(images, detections, targets, strict=True):
             height, width = image.shape[1:]
             true = truth(target, (height, width))

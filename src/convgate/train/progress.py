@@ -13,7 +13,6 @@ REFRESH_S = 0.25
 
 
 def describe(record: EpochRecord, epochs: int) -> str:
-    """Return one line on an epoch."""
     return (
         f"epoch {record.epoch}/{epochs}  loss {record.train_loss:.4f}  "
         f"{format_scores(record.scores, 3)}  rate {record.lr:.2e}  "

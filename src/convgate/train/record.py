@@ -18,25 +18,17 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One epoch, counted from 1.
-
-    Attributes:
-        train_loss: Mean over the epoch.
-        scores: Of the validation, the one that counts first; percent, but for losses.
-        lr: The rate of its last update.
-        images_per_s: Of training alone, over all processes.
-        seconds: Includes validation.
-    """
+    """One epoch, counted from 1."""
 
     epoch: int
-    train_loss: float
+    train_loss: float  # mean over the epoch
+    # of the validation, the one that counts first; percent, but for losses
     scores: dict[str, float]
-    lr: float
-    images_per_s: float
-    seconds: float
+    lr: float  # the rate of its last update
+    images_per_s: float  # of training alone, over all processes
+    seconds: float  # includes validation
 
     def row(self) -> dict[str, float]:
-        """Return one row of a table, a column a score."""
         table: dict[str, Any] = asdict(self)
         scores = table.pop("scores")
         start = {key: table.pop(key) for key in ("epoch", "train_loss")}
@@ -45,32 +37,25 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A finished run; the scores are those of the last epoch, never of the best one.
+    """A finished run; the scores are those of the last epoch, never of the best one."""
 
-    Attributes:
-        scores: As in `EpochRecord`: top1, top5 and val_loss; box_ap, mask_ap, voc_ap and their
-            like; or miou and pixel_accuracy.
-        skipped: How many damaged pictures or faults of the data were left out.
-        seconds: Sums the epochs over all interruptions.
-    """
-
+    # as in `EpochRecord`: top1, top5 and val_loss; box_ap, mask_ap, voc_ap and their like; or miou
+    # and pixel_accuracy
     scores: dict[str, float]
     epochs: tuple[EpochRecord, ...]
     params: int
     classes: tuple[str, ...]
     train_images: int
     val_images: int
-    skipped: int
-    seconds: float
+    skipped: int  # how many damaged pictures or faults of the data were left out
+    seconds: float  # sums the epochs over all interruptions
     out: Path
 
     @property
     def score(self) -> float:
-        """The score that counts."""
         return next(iter(self.scores.values()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result for JSON, without the folder it lies in."""
         return {k: v for k, v in asdict(self).items() if k != "out"}
 
     def __str__(self) -> str:

@@ -124,7 +124,7 @@ class StudySpec:
     gates: tuple[str, ...]  # names of gates
     models: tuple[str, ...] = ()  # backbones; empty for the recipe's own
     sites: tuple[str, ...] = ("block_end",)  # where each gate sits
-    seeds: int = 3  # how many runs of each variant; they take run.seed, run.seed + 1,
+    seeds: int = 3  # how many runs of each variant; they take run.seed and the numbers after it
     budget: float = 1.10  # the latency a gate may cost, as a multiple of the plain backbone's
     margin: float = 0.5  # the smallest difference in accuracy that matters, in percentage points
     # options of single gates, by the gate's name

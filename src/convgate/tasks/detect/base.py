@@ -45,5 +45,4 @@ def create_detector(
 
 
 def list_detectors() -> list[str]:
-    """Return the names of all detectors, sorted."""
     return list(DETECTORS)

@@ -28,11 +28,6 @@ class Pyramid(nn.Module):
 
     Shape: x (N, 3, H, W) -> {"0": (N, width, H / s0, W / s0), ...}, with s0 the first stride.
     Source: arXiv 1612.03144, section 3; torchvision.ops.FeaturePyramidNetwork.
-
-    Args:
-        backbone: Gives the maps.
-        extra: Makes the coarser maps.
-        width: Channels of every map.
     """
 
     def __init__(self, backbone: Backbone, extra: ExtraFPNBlock, width: int = WIDTH) -> None:

@@ -29,9 +29,6 @@ class FixedWork(nn.Module):
     Shape: x (N, 3, H, W) -> all that the layers give, as a list of tensors.
     Source: the numbers of boxes as `forward_dummy` of open-mmlab/mmdetection 2 has them, by which
         the papers' FLOPs were counted.
-
-    Args:
-        detector: As `create_detector` gives it; it is not copied.
     """
 
     def __init__(self, detector: nn.Module) -> None:

@@ -33,9 +33,6 @@ class ObjectAugmentSpec:
     """What happens to training pictures of detection and segmentation.
 
     Several input sizes are not here: they are a detector's own (``detector.options.min_size``).
-
-    Raises:
-        InputError: for a value outside its range.
     """
 
     # "none"; "crop" (half of the pictures: shorter side to one of ``sides``, then a random window

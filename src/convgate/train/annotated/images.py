@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from convgate.pictures.archives import Tree
-from convgate.pictures.decoding import decode
+from convgate.pictures.decoding import decode, shrink
 from convgate.pictures.masks import draw, read_numbers
 
 Shape = tuple["array[float]", ...] | dict[str, Any] | int
@@ -127,15 +127,6 @@ class AnnotatedImages:
 
     def _numbers(self, file: str) -> Tensor:
         return read_numbers(self.tree.read(file), f"{self.tree.where}/{file}")
-
-
-def shrink(image: Image.Image, longest_px: int) -> Image.Image:
-    """Return a picture of which no side exceeds ``longest_px``."""
-    longest = max(image.size)
-    if longest <= longest_px:
-        return image
-    width, height = (max(1, round(side * longest_px / longest)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _within(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -56,7 +56,6 @@ class BatchPlan:
     batches: int = 0
 
     def train(self, count: int) -> TrainOrder:
-        """Return shuffled batches of the training pictures."""
         return TrainOrder(
             count,
             self.batch_size,
@@ -89,11 +88,6 @@ def open_annotated(
     """Read the annotations of a set, check all of them, and prepare its batches.
 
     As for classification, a batch is a pure function of (seed, epoch, batch number).
-
-    Raises:
-        InputError: if the path or layout does not fit, or for faults (unless ``spec.skip_bad``),
-            all of them in one sentence.
-        CorruptFile: for a damaged archive or annotation file.
     """
     if spec.path is None:
         raise InputError(f"{spec.name}: no path given; set path in [data] or use --data PATH")

@@ -103,11 +103,9 @@ class Batches:
         self.epoch = 0
 
     def __len__(self) -> int:
-        """Return the batches of this process in an epoch."""
         return len(self._order)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:

@@ -52,10 +52,6 @@ def open_data(
         rank: number of this process.
         world_size: number of processes; together they see batches of ``batch_size * world_size``.
         batches: batches that make an epoch; 0 for one pass over the pictures.
-
-    Raises:
-        InputError: if the path, the layout or the batch size does not fit.
-        CorruptFile: for a damaged picture (unless ``spec.skip_bad``) or archive.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}, but must be at least 1")

@@ -23,11 +23,7 @@ CROPS = ("none", "pad", "resized")
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """Which pictures, how many, and where they live.
-
-    Raises:
-        InputError: for a value outside its range; all of them in one sentence.
-    """
+    """Which pictures, how many, and where they live."""
 
     name: str  # one of ``DATASETS``, or for detection and segmentation of ``DETECTION_DATASETS``
     # height and width of what the network sees, in pixels; in detection and segmentation the
@@ -60,11 +56,7 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
-    """What happens to training pictures; validation never sees any of it.
-
-    Raises:
-        InputError: for a value outside its range; all of them in one sentence.
-    """
+    """What happens to training pictures; validation never sees any of it."""
 
     # "none", "pad" (black border of ``crop_padding`` pixels, then a random window) or "resized" (a
     # random 8 to 100 % of the area, aspect 3:4 to 4:3, scaled to the input)

@@ -22,14 +22,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class MemorySource:
-    """Pixels of a whole split, with the window and the mirror of ``augment`` for whole batches.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        labels: int64 (N,).
-        augment: what happens in training; None for validation.
-        seed: of the augmentation.
-    """
+    """Pixels of a whole split, with the window and the mirror of ``augment`` for whole batches."""
 
     def __init__(
         self, images: Tensor, labels: Tensor, augment: AugmentSpec | None = None, seed: int = 0

@@ -118,13 +118,7 @@ class PreparePicture:
 
 
 class StreamSource:
-    """Pictures prepared again in every epoch.
-
-    Args:
-        pictures: what is read.
-        prepare: makes pixels of them.
-        workers: processes that do so; 0 does it in this one.
-    """
+    """Pictures prepared again in every epoch."""
 
     def __init__(self, pictures: Pictures, prepare: PreparePicture, workers: int) -> None:
         self.pictures, self.prepare, self.workers = pictures, prepare, workers
