@@ -158,7 +158,7 @@ def test_a_lone_picture_may_name_its_drawing(stored, photo, tmp_path):
 
 def test_what_cannot_be_read_is_told_before_anything_is_drawn(stored, photo, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(InputError, match=r"none\.png: there is no such picture"):
+    with pytest.raises(InputError, match=r"none\.png: no such folder, zip archive or picture"):
         predict(stored, [photo, tmp_path / "none.png"], out=out)
     (tmp_path / "torn.png").write_bytes(photo.read_bytes()[:60])
     with pytest.raises(CorruptFile, match=r"torn\.png: cannot be read as an image"):

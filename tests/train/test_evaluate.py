@@ -75,7 +75,7 @@ def test_a_network_without_a_recipe_is_scored_on_labelled_pictures(run, make_tre
     """Against a count by hand of what it answers for each picture."""
     network = open_network("resnet8")
     classes = ("cat", "dog", "fox", *(f"other {i}" for i in range(7)))
-    card = replace(network.card, classes=classes)
+    card = replace(network.card, classes=classes, weights="drawn")
     save_network(tmp_path / "net.safetensors", network.model.state_dict(), card)
     tree = make_tree(train=1, val=4, size=(32, 32))
     found = evaluate(tmp_path / "net.safetensors", data=tree)
@@ -91,5 +91,8 @@ def test_a_network_without_a_recipe_is_scored_on_labelled_pictures(run, make_tre
     assert found.scores == {"top1": round(100 * right / 12, 4), "top5": round(100 * among / 12, 4)}
     with pytest.raises(InputError, match="says what to score it on; give --data"):
         evaluate(tmp_path / "net.safetensors")
-    with pytest.raises(InputError, match="has no class names"):
+    with pytest.raises(InputError, match="resnet8: its weights are random"):
         evaluate("resnet8", data=tree)
+    nameless = replace(network, card=replace(card, classes=()))
+    with pytest.raises(InputError, match="has no class names"):
+        evaluate(nameless, data=tree)

@@ -2,25 +2,30 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from convgate.cli import options
 from convgate.cli.main import app
 
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run, a weights file, a hub folder or a name.")],
-    data: Annotated[Path | None, typer.Option(help="Folder or zip of the data.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="For a name: checkpoint to load.")] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="For a name: the library's weights.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[
+        str, typer.Argument(help=f"The network: {options.KINDS}; or an .onnx or .xml file.")
+    ],
+    data: options.Data = None,
+    weights: options.Weights = None,
+    pretrained: options.Pretrained = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Score a network on its validation split, or on labelled pictures: `convgate eval run`."""
+    """Score a network on the validation split of its run, or on labelled pictures."""
+    from convgate.deploy.predict import open_predictor
+    from convgate.networks import open_network
     from convgate.train import evaluate as score
 
-    found = score(model, data=data, weights=weights, pretrained=pretrained)
+    opened = open_predictor if Path(model).suffix in (".onnx", ".xml") else open_network
+    network: Any = opened(model, weights=weights, pretrained=pretrained)
+    found = score(network, data=data)
     typer.echo(json.dumps(found.to_dict()) if as_json else str(found))

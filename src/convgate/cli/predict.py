@@ -6,34 +6,39 @@ from typing import Annotated
 
 import typer
 
+from convgate.cli import options
 from convgate.cli.main import app
 
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders or zips of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures, and folders or zip archives of pictures.")
+    ],
     model: Annotated[
-        str, typer.Option(help="A run, weights, a hub folder, .onnx, .xml or a name.")
+        str,
+        typer.Option("--model", help=f"The network: {options.KINDS}; or an .onnx or .xml file."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Detection, segmentation: folder of drawings, or one .png.")
+        Path | None,
+        typer.Option(help="Folder for drawings of objects or pixels; a .png for one picture."),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Detection: the smallest score.")] = 0.5,
-    weights: Annotated[Path | None, typer.Option(help="For a name: checkpoint to load.")] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="For a name: the library's weights.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite drawings.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    threshold: Annotated[
+        float, typer.Option(help="Smallest score of an object that is shown.")
+    ] = 0.5,
+    weights: options.Weights = None,
+    pretrained: options.Pretrained = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Say what is on a picture: `convgate predict photo.jpg --model net.onnx`."""
-    from convgate.deploy import open_predictor
-    from convgate.deploy import predict as see
+    """Say what is on pictures."""
+    from convgate.deploy.predict import open_predictor
+    from convgate.deploy.predict import predict as see
 
-    exported = Path(model).suffix in (".onnx", ".xml")
-    options = {} if exported else {"weights": weights, "pretrained": pretrained}
-    found = see(open_predictor(model, **options), images, out=out, threshold=threshold, force=force)
+    network = open_predictor(model, weights=weights, pretrained=pretrained)
+    found = see(network, images, out=out, threshold=threshold, force=force)
     if as_json:
         typer.echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
-    else:
-        typer.echo(str(found))
+        return
+    written = [str(prediction.drawing) for prediction in found if prediction.drawing]
+    typer.echo("\n".join([str(found), *written]))

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from PIL import Image
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from convgate.deploy.runtimes import open_file
 from convgate.errors import InputError
-from convgate.networks.card import Card
+from convgate.networks.card import Card, check_learned
 from convgate.networks.labels import described
 from convgate.networks.opening import Network, open_network
 from convgate.networks.preprocessing import Preprocessing
-from convgate.pictures.archives import FolderTree, open_tree
-from convgate.pictures.decoding import EXTENSIONS, from_tensor
-from convgate.pictures.labelled import FilePictures
+from convgate.pictures.archives import FolderTree
+from convgate.pictures.decoding import from_tensor
+from convgate.pictures.folders import find_pictures
 from convgate.storage import replacing
 from convgate.tables import Table
 from convgate.train.drawing import Found, draw_classes, draw_objects
@@ -119,6 +119,8 @@ def open_predictor(ref: str | Path, **options: Any) -> Predictor:
     path = Path(ref)
     opened = open_file(path)
     if opened is not None:
+        if any(options.values()):
+            raise InputError(f"{path}: holds its own weights; do without {' and '.join(options)}")
         return Predictor(*opened, str(path))
     return _ready(open_network(ref, **options), {})
 
@@ -149,11 +151,7 @@ def predict(
         CorruptFile: for a damaged picture or network.
     """
     ready = _ready(network, options)
-    if ready.card.is_random:
-        raise InputError(
-            f"{ready.ref}: its weights are random, so it has nothing to say of a picture; give "
-            "--pretrained, --weights FILE or a trained network"
-        )
+    check_learned(ready.card, ready.ref)
     paths = [images] if isinstance(images, (str, Path)) else list(images)
     pictures = [picture for path in paths for picture in _pictures(Path(path))]
     if ready.card.task == "classify":
@@ -186,19 +184,10 @@ def _ready(network: str | Path | Network | Predictor, options: dict[str, Any]) -
 
 def _pictures(path: Path) -> list[Picture]:
     """List one picture file, or the pictures of a folder or archive; nothing is decoded yet."""
-    if path.is_file() and not is_zipfile(path):
-        tree: Any = FolderTree(path.parent)
-        names, shown = [path.name], [str(path)]
-    elif not path.exists():
-        raise InputError(f"{path}: there is no such picture, folder or archive")
-    else:
-        tree = open_tree(path)
-        names = [name for name in tree.files("") if name.lower().endswith(EXTENSIONS)]
-        shown = [f"{path}/{name}" for name in names]
-    if not names:
-        raise InputError(f"{path}: holds no picture ({', '.join(EXTENSIONS)})")
-    files = FilePictures(tree, names, torch.zeros(len(names), dtype=torch.long))
-    return [(name, lambda i=i: files.load(i)) for i, name in enumerate(shown)]  # type: ignore[misc]
+    files = find_pictures(path, split="")
+    alone = path.is_file() and isinstance(files.tree, FolderTree)
+    shown = [str(path) if alone else f"{path}/{name}" for name in files.names]
+    return [(name, partial(files.load, i)) for i, name in enumerate(shown)]
 
 
 def _classify(network: Predictor, pictures: Sequence[Picture]) -> Iterator[Prediction]:

@@ -138,6 +138,19 @@ def weights_file(path: Path) -> Path:
     raise InputError(f"{path}: is a folder without {WEIGHTS} or {CONFIG}; what is taken is {KINDS}")
 
 
+def check_learned(card: Card, ref: str) -> None:
+    """Ask that a network has learned something.
+
+    Raises:
+        InputError: if its weights are random.
+    """
+    if card.is_random:
+        raise InputError(
+            f"{ref}: its weights are random, so it has nothing to say of a picture; give "
+            "--pretrained, --weights FILE or a trained network"
+        )
+
+
 def installed() -> dict[str, str]:
     """Return the versions of Python and of the packages that are there."""
     found = {"python": platform.python_version()}

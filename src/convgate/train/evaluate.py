@@ -1,17 +1,19 @@
 """Score a network: on its run's validation split, or on a folder of labelled pictures."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.networks.card import Card, load_network, weights_file
+from convgate.networks.card import Card, check_learned, load_network, weights_file
 from convgate.networks.labelled import accuracy, open_labelled
 from convgate.networks.opening import Network, open_network
+from convgate.networks.preprocessing import Preprocessing
 from convgate.storage import RECIPE
 from convgate.train.job import TASKS
 from convgate.train.recipe import Recipe
@@ -43,8 +45,21 @@ class Evaluation:
         return f"{format_scores(self.scores)}  on {self.images:,} images"
 
 
+class Opened(Protocol):
+    """A network that was opened elsewhere, such as an exported file by `open_predictor`."""
+
+    @property
+    def run(self) -> Callable[[Any], Any]: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def ref(self) -> str: ...
+    @property
+    def images(self) -> Preprocessing: ...
+
+
 def evaluate(
-    ref: str | Path | Network,
+    ref: str | Path | Network | Opened,
     *,
     data: str | Path | None = None,
     model: nn.Module | None = None,
@@ -56,33 +71,41 @@ def evaluate(
     classifier is scored on ``data``, a folder or zip of CLASS/picture, or of val/CLASS/picture.
 
     Args:
-        ref: As `open_network` takes it, or an opened network.
+        ref: As `open_network` takes it, or an opened network, or what `open_predictor` opened.
         data: Where the data lies, if not where the recipe says.
         model: For a run of a network that you built yourself: that network, with any weights.
         options: Of `open_network`: pretrained, weights, ...
 
     Raises:
-        InputError: for a network without a recipe and without ``data``, or data with other classes.
+        InputError: for a network without a recipe and without ``data``, one that has learned
+            nothing, or data with other classes.
         CorruptFile: for a damaged file.
     """
     if model is not None:
-        network = _own(Path(str(ref)), model)
-    else:
-        network = ref if isinstance(ref, Network) else open_network(ref, **options)
-    if network.card.recipe:
-        return _by_recipe(network, recipe_of(network.card, network.ref, data))
+        ref = _own(Path(str(ref)), model)
+    elif isinstance(ref, (str, Path)):
+        ref = open_network(ref, **options)
+    if isinstance(ref, Network) and ref.card.recipe:
+        return _by_recipe(ref, recipe_of(ref.card, ref.ref, data))
+    return _on_pictures(ref, data)
+
+
+def _on_pictures(network: Network | Opened, data: str | Path | None) -> Evaluation:
+    card, ref = network.card, network.ref
+    check_learned(card, ref)
+    if card.task != "classify":
+        raise InputError(
+            f"{ref}: is made to {card.task} and has no recipe; of such networks a run is scored"
+        )
     if data is None:
         raise InputError(
-            f"{network.ref}: has no recipe that says what to score it on; give --data, a folder of "
+            f"{ref}: has no recipe that says what to score it on; give --data, a folder of "
             "CLASS/picture"
         )
-    if network.card.task != "classify":
-        raise InputError(f"{network.ref}: is made to {network.card.task} and has no recipe")
-    labelled = open_labelled(Path(data), network.card, "--data")
-    scores = accuracy(network.model, labelled, network.images)
-    return Evaluation(
-        scores=scores, images=len(labelled.files), skipped=0, network=network.card.name
-    )
+    labelled = open_labelled(Path(data), card, "--data")
+    run = network.model if isinstance(network, Network) else network.run
+    scores = accuracy(run, labelled, network.images)
+    return Evaluation(scores=scores, images=len(labelled.files), skipped=0, network=card.name)
 
 
 def recipe_of(card: Card, ref: str, data: str | Path | None = None) -> Recipe:
