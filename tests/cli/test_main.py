@@ -90,7 +90,10 @@ def test_usage_errors_exit_with_2():
     assert run("--nosuchoption").returncode == 2
 
 
-@pytest.mark.parametrize("words", [["measure"], ["insert"], ["export"], ["ls", "sites"]])
+VERBS = (["predict"], ["eval"], ["train"], ["study"])
+
+
+@pytest.mark.parametrize("words", [["measure"], ["insert"], ["export"], ["ls", "sites"], *VERBS])
 def test_help_is_a_plain_sentence_and_a_block_of_examples(words):
     text = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"}).stdout
     summary, _, block = text.partition("Examples:")

@@ -7,10 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from convgate.cli import options
-from convgate.cli.main import app
+from convgate.cli.main import app, examples
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    epilog=examples(
+        "convgate eval run",
+        "convgate eval net.onnx --data photos",
+        "convgate eval resnet50 --pretrained --data imagenet",
+    ),
+)
 def evaluate(
     model: Annotated[
         str, typer.Argument(help=f"The network: {options.KINDS}; or an .onnx or .xml file.")

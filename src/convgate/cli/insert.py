@@ -10,7 +10,6 @@ import typer
 from convgate.cli import options
 from convgate.cli.main import app, examples
 from convgate.errors import InputError
-from convgate.storage import check_free
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,6 +113,8 @@ def _lone(gate: str) -> str:
 
 
 def _check_out(out: Path | None, force: bool) -> None:
+    from convgate.storage import check_free
+
     if out is None:
         return
     if out.suffix != SUFFIX:

@@ -7,10 +7,16 @@ from typing import Annotated
 import typer
 
 from convgate.cli import options
-from convgate.cli.main import app
+from convgate.cli.main import app, examples
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "convgate predict photo.jpg more/ --model net.onnx",
+        "convgate predict photo.jpg --model resnet50 --pretrained",
+        "convgate predict street.jpg --model run --out seen",
+    )
+)
 def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Pictures, and folders or zip archives of pictures.")

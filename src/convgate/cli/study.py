@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from convgate.cli import options
-from convgate.cli.main import app
+from convgate.cli.main import app, examples
 
 FILES = ("report.html", "report.md", "results.csv")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "convgate study digits/demo --gate se,seln --out demo",
+        "convgate study digits/demo --model run --gate eca,ela --at spatial --out more",
+        "convgate study --preset ean.2 --data cifar100 --out ean2",
+    )
+)
 def study(  # noqa: PLR0913 - one argument an option
     out: Annotated[
         Path, typer.Option(help="Folder of the study; with a study in it, that study continues.")

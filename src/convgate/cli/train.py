@@ -7,11 +7,17 @@ from typing import Annotated
 import typer
 
 from convgate.cli import options
-from convgate.cli.main import app
+from convgate.cli.main import app, examples
 from convgate.errors import InputError
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "convgate train digits/demo --gate seln --out run",
+        "convgate train digits/demo --model run --gate eca --at spatial --out more",
+        "convgate train my.toml --set optimizer.lr=0.01 --data photos --out run",
+    )
+)
 def train(  # noqa: PLR0913 - one argument an option
     recipe: Annotated[str, typer.Argument(help="A name of `convgate ls recipes`, or a TOML file.")],
     out: Annotated[
