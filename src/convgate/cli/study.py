@@ -26,7 +26,9 @@ def study(  # noqa: PLR0913 - one argument an option
     ],
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A name of `convgate ls recipes`, or a TOML file; else the preset's."),
+        typer.Argument(
+            help="A recipe by name (see ls recipes), or a TOML file; else the preset's."
+        ),
     ] = None,
     gate: Annotated[
         str | None, typer.Option(help="Gates to compare, with commas: se,seln.")
