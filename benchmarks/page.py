@@ -3,10 +3,10 @@
 from itertools import product
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import altair as alt
 
 from benchmarks.targets import TARGETS, read
-from convgate.view.figure import LIGHT, new_figure, style_axes, write_figure
+from convgate.charts import COLOURS, LIGHT, NEUTRAL, write_chart
 
 NOTES = Path(__file__).parent / "notes.md"
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,6 +25,7 @@ are random.
     make bench DEVICE=cuda      # measures the rows of a GPU and adds them
 
 """
+ENDS = {"low": "_low", "middle": "", "high": "_high"}
 DEVICES = {"cpu": "", "cuda": ", on a GPU"}
 
 
@@ -35,7 +36,7 @@ def write_page(results: Path) -> None:
         lines = read(results, subject, device)
         if lines:
             name = f"performance_{subject}{'' if device == 'cpu' else '_' + device}.svg"
-            write_figure(draw(lines), DOCS / name)
+            write_chart(draw(lines), DOCS / name, force=True)
             heading = f"{title}{where}"
             parts += [f"\n## {heading}\n", f"![{heading}]({name})\n"]
             parts += [provenance(lines), details(lines)]
@@ -82,34 +83,41 @@ def engine(line: dict[str, str]) -> str:
     return line["engine"] + many
 
 
-def draw(lines: list[dict[str, str]]) -> Figure:
+def draw(lines: list[dict[str, str]]) -> alt.LayerChart:
     """Draw the ratios to the base with their intervals, engine by engine."""
+    bars: list[dict[str, object]] = []
+    headings: list[dict[str, object]] = []
     groups: dict[str, list[dict[str, str]]] = {}
     for line in lines:
         group = groups.setdefault(f"{engine(line)}, {line['dtype']}", [])
         if ", eager" not in line["name"]:
             group.append(line)
-    rows = sum(map(len, groups.values()))  # the base's row holds the heading
-    figure = new_figure(8, 0.28 * rows + 0.9, LIGHT)
-    axes = figure.add_subplot()
-    style_axes(axes, LIGHT)
-    names: list[str] = []
-    for heading, group in groups.items():
-        names.append(heading)
+    for heading, group in groups.items():  # the base's row holds the heading
+        headings.append({"row": heading, "name": heading})
         for line in group[1:]:
-            low, middle, high = (float(line[k]) for k in ("ratio_low", "ratio", "ratio_high"))
-            colour = "#2a6fc4" if "folded" in line["name"] else "#808a94"
-            axes.plot([low, high], [len(names)] * 2, color=colour, lw=2)
-            axes.plot([middle], [len(names)], "o", color=colour, ms=5)
-            names.append(line["name"])
-    axes.axvline(1, color=LIGHT.text, lw=0.8)
-    axes.set_yticks(range(len(names)), names)
-    for label in axes.get_yticklabels():
-        label.set_color(LIGHT.text)
-        label.set_fontweight("bold" if label.get_text() in groups else "normal")
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("latency over the base's (blue: folded)")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    return figure
+            ends = {key: float(line[f"ratio{end}"]) for key, end in ENDS.items()}
+            colour = COLOURS[0] if "folded" in line["name"] else NEUTRAL
+            row = {"row": f"{heading}: {line['name']}", "name": line["name"], "colour": colour}
+            headings.append({k: row[k] for k in ("row", "name")})
+            bars.append(row | ends)
+    y = alt.Y("row:N", sort=[row["row"] for row in headings], axis=None)
+    drawn = alt.Chart(alt.InlineData(values=bars)).encode(
+        y=y, color=alt.Color("colour:N", scale=None)
+    )
+    names = alt.Chart(alt.InlineData(values=headings)).encode(y=y, text="name:N", x=alt.value(-8))
+    x = alt.X("low:Q", title="latency over the base's (blue: folded)", scale=alt.Scale(zero=False))
+    return alt.LayerChart(
+        layer=[
+            alt.Chart(alt.InlineData(values=[{"x": 1}]))
+            .mark_rule(color=LIGHT.text)
+            .encode(x="x:Q"),
+            drawn.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q"),
+            drawn.mark_point(filled=True, size=50, opacity=1).encode(x="middle:Q"),
+            names.transform_filter("datum.row != datum.name").mark_text(align="right"),
+            names.transform_filter("datum.row == datum.name").mark_text(
+                align="right", fontWeight="bold"
+            ),
+        ],
+        width=420,
+        height=alt.Step(22),
+    )

@@ -2,12 +2,17 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from convgate.cli import app
+from convgate.insertion import insert
+from convgate.models import create_model
+from convgate.networks import GateSpec, open_network, save_hub, save_network
 
 
 def convgate(*words):
@@ -34,11 +39,14 @@ def test_diversity(tmp_path, photos):
     ran = convgate("diversity", *models, "--data", photos, "--out", out, "--batch", 3)
     assert ran.exit_code == 0, ran.output
     assert "(random" in ran.stdout  # weights: the cell folds
+    assert ran.stdout.splitlines()[-2:] == [str(out), str(out.with_suffix(".csv"))]
     assert max(map(len, ran.stdout.splitlines())) <= 80
     rows = rows_of(out.with_suffix(".csv"))
     assert [row["model"] for row in rows] == ["resnet8"] * 3 + ["selnext_atto"] * 12
     assert {row["images"] for row in rows} == {"4"}
-    printed = convgate("diversity", *models, "--data", photos, "--out", out, "--json").stdout
+    printed = convgate(
+        "diversity", *models, "--data", photos, "--out", out, "--force", "--json"
+    ).stdout
     expected = [pytest.approx(float(row["distance"]), abs=1e-6) for row in rows]
     assert [row["distance"] for row in json.loads(printed)] == expected
 
@@ -52,7 +60,7 @@ def test_scales(tmp_path, photos):
     rows = rows_of(out.with_suffix(".csv"))
     widths = (64, 128, 256, 512)
     assert len(rows) == sum(n * c for n, c in zip((2, 2, 6, 2), widths, strict=True))
-    printed = convgate("scales", *words, "--json").stdout
+    printed = convgate("scales", *words, "--force", "--json").stdout
     assert len(json.loads(printed)) == len(rows)
 
 
@@ -100,6 +108,52 @@ def test_bad_words_are_one_sentence_and_write_nothing(tmp_path, photos, monkeypa
     assert said in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("taken", ["d.svg", "d.csv"])
+def test_what_stands_there_is_replaced_only_by_force(tmp_path, photos, taken, monkeypatch):
+    (tmp_path / taken).write_text("mine")
+    words = ("diversity", "--model", "resnet8", "--data", photos, "--out", tmp_path / "d.svg")
+    with monkeypatch.context() as patch:  # it is said before the work
+        patch.setattr("convgate.networks.open_networks", None)
+        ran = convgate(*words)
+    assert ran.exit_code == 2 and f"{taken}: exists already" in ran.stderr
+    assert (tmp_path / taken).read_text() == "mine"
+    assert len(list(tmp_path.glob("d.*"))) == 1
+    ran = convgate(*words, "--force", "--json")
+    assert ran.exit_code == 0 and (tmp_path / taken).read_text() != "mine"
+    assert ran.stderr.splitlines() == [str(tmp_path / name) for name in ("d.svg", "d.csv")]
+
+
+def test_a_class_of_a_network_by_its_word_finds_the_synset_s_folder(tmp_path, photos):
+    (photos / "cat").rename(photos / "n02123045")  # ImageNet's tabby
+    torch.manual_seed(0)
+    weights = tmp_path / "w.pth"
+    torch.save(create_model("mobilenetv3_small_050").state_dict(), weights)
+    words = ("--model", "mobilenetv3_small_050", "--weights", weights, "--image-px", 32)
+    for name in ("tabby", "n02123045"):
+        ran = convgate("scales", photos, *words, "--class", name, "--out", tmp_path / f"{name}.svg")
+        assert ran.exit_code == 0, ran.output
+    ran = convgate("cam", photos / "dog", *words, "--class", "tabby", "--out", tmp_path / "c.png")
+    assert ran.exit_code == 0, ran.output
+    assert {row["map_of"] for row in rows_of(tmp_path / "c.csv")} == {"tabby, tabby cat"}
+
+
+def test_weights_of_insert_and_hub_folders_are_networks_too(tmp_path, photos):
+    network = open_network("resnet8")
+    insert(network.model, "se", start="paper")
+    card = replace(network.card, gates=(GateSpec(name="se", start="paper"),))
+    save_network(tmp_path / "gated.safetensors", network.model.state_dict(), card)
+    plain = open_network("test_resnet")
+    hub = tmp_path / "hub"
+    save_hub(plain.model, plain.card, hub)
+    models = ("--model", tmp_path / "gated.safetensors", "--model", hub, "--model", "resnet8")
+    ran = convgate("cam", photos, *models, "--images", 1, "--out", tmp_path / "c.png")
+    assert ran.exit_code == 0, ran.output
+    rows = rows_of(tmp_path / "c.csv")
+    assert [row["model"] for row in rows] == ["resnet8 + se", "test_resnet", "resnet8"]
+    assert {row["weights"] for row in rows} == {"random"}
+    assert ran.stdout.count("(random") == 3
 
 
 def test_ctrl_c_writes_nothing(tmp_path, photos, monkeypatch):

@@ -89,6 +89,15 @@ def test_labels_tell_networks_apart(run, tmp_path):
     save_weights(other / WEIGHTS, weights, metadata)
     labels = [network.label for network in open_networks([str(folder), str(other), "resnet8"])]
     assert labels == ["resnet8 + se (run)", "resnet8 + se (other)", "resnet8"]
+    twins = [tmp_path / study / "none-s0" for study in "ab"]
+    files = [twins[0] / f"{name}.safetensors" for name in "xy"]
+    for path in (*(twin / WEIGHTS for twin in twins), *files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, weights, metadata)
+    refs = [*map(str, twins), *map(str, files)]
+    own = ("a/none-s0", "b/none-s0", "x.safetensors", "y.safetensors")
+    labels = [network.label for network in open_networks(refs)]
+    assert labels == [f"resnet8 + se ({end})" for end in own]
     with pytest.raises(InputError, match="is given twice"):
         open_networks(["resnet8", "resnet8"])
     with pytest.raises(InputError, match="no network is named"):

@@ -1,15 +1,24 @@
 """What stands where in the picture of maps, and under which class."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
+from timm.data.imagenet_info import ImageNetInfo
 
-from convgate.charts import LIGHT
 from convgate.errors import InputError
 from convgate.models import create_model
 from convgate.view import compare_maps
-from convgate.view.cam_picture import CHARS, draw_maps, short
-from convgate.view.comparison import find_class, numbers, side_by_side, summary
+from convgate.view.cam import find_class, numbers
+from convgate.view.cam_picture import (
+    CHARS,
+    caption,
+    draw_maps,
+    short,
+    side_by_side,
+    summary,
+)
 
 
 @pytest.fixture
@@ -48,12 +57,12 @@ def test_networks_stand_side_by_side_on_the_same_photographs(networks, images):
 
 def test_a_class_that_is_asked_for_has_its_own_line(networks, images):
     ((_, (seen,)),) = compare_maps(networks[:1], images[:1], class_name="c7")
-    assert seen.answer.target == 7
-    if seen.answer.predicted != 7:
-        assert seen.says.splitlines()[1].startswith("of c7 ")
+    assert seen.scores.target == 7
+    if seen.scores.predicted != 7:
+        assert caption(seen).splitlines()[1].startswith("of c7 ")
     (row,) = numbers([("x", [seen])])
-    assert row["map_of"] == "c7" and row["map_of_probability"] == seen.answer.target_probability
-    assert summary([("a/b/c.png", [seen])]) == [{"picture": "b/c.png", "one": seen.says}]
+    assert row["map_of"] == "c7" and row["map_of_probability"] == seen.scores.target_probability
+    assert summary([("a/b/c.png", [seen])]) == [{"picture": "b/c.png", "one": caption(seen)}]
 
 
 def test_a_strip_has_a_row_for_each_network_and_a_map_a_column(networks, images):
@@ -105,10 +114,39 @@ def test_long_names_stay_within_their_cells(network, images):
         network(create_model("resnet8"), 32, classes=classes, label=f"{label} {i}") for i in (1, 2)
     ]
     columns, rows = side_by_side(compare_maps(nets, images[:1]))
-    figure = draw_maps(columns, rows, "note", LIGHT)
-    figure.canvas.draw()
-    for axes in figure.axes:
-        cell = axes.get_tightbbox()
-        assert cell.width <= axes.get_window_extent().width * 1.25
+    spec = draw_maps(columns, rows, "note").to_dict()
+    texts = [d["text"] for rows in spec["datasets"].values() for d in rows if "text" in d]
+    assert len(texts) == 3 + 3 + 1 + 1  # above the columns, below the tiles, beside, below all
+    lines = [line for text in texts for line in text.splitlines()]
+    assert max(map(len, lines)) <= CHARS + 4  # beside a name of CHARS - 8 stands " 100%"
     assert len(short(classes[0])) <= CHARS - 8
     assert short("cat") == "cat"
+
+
+def test_classes_by_a_word_of_their_description(network):
+    """ImageNet's first class, and the two that are called crane: a bird and a machine."""
+    info = ImageNetInfo("imagenet-1k")
+    net = network(create_model("resnet8"), 32, classes=tuple(info.label_names()))
+    assert [find_class(net, n) for n in ("n01440764", "tench", "Tinca tinca", "0")] == [0] * 4
+    assert find_class(net, "Great White Shark") == 2
+    with pytest.raises(InputError, match="'crane' is the name of classes 134 and 517; give one"):
+        find_class(net, "crane")
+    with pytest.raises(InputError, match="unknown class 'tensh'; did you mean 'tench'"):
+        find_class(net, "tensh")
+
+
+def test_two_networks_of_one_title_keep_their_columns_and_rows(network, images):
+    torch.manual_seed(0)
+    nets = [network(create_model("resnet8"), 32, classes=(), label="run") for _ in range(2)]
+    found = compare_maps(nets, images)
+    assert [list(row) for row in summary(found)] == [["picture", "run", "run (2)"]] * 2
+    assert [row["model"] for row in numbers(found)] == ["run", "run (2)"] * 2
+    assert summary(found)[0]["run (2)"] == caption(found[0][1][1])
+    assert side_by_side(found)[0] == ["photograph", "run", "run (2)"]
+
+
+def test_a_network_that_does_not_classify_is_refused(network, images):
+    net = network(create_model("resnet8"), 32)
+    net = replace(net, card=replace(net.card, task="segment"))
+    with pytest.raises(InputError, match="a class activation map takes networks that classify"):
+        compare_maps([net], images)

@@ -3,13 +3,11 @@
 import pytest
 import torch
 
-from convgate.charts import LIGHT
 from convgate.errors import InputError
 from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.view import measure_diversity
-from convgate.view.diversity import choose_places
-from convgate.view.diversity_picture import draw_diversity
+from convgate.view.diversity import draw_diversity, layers_to_measure
 
 
 def double_loop(maps):
@@ -94,14 +92,14 @@ def test_named_layers(network, pixels):
     (curve,) = measure_diversity([net], lambda images: [pixels], ["layer[12]"])
     assert list(curve.distances) == ["layer1", "layer2"]
     with pytest.raises(InputError, match="unknown layer 'layr1'; did you mean 'layer1"):
-        choose_places(net, ["layr1"])
+        layers_to_measure(net, ["layr1"])
 
 
 def test_an_inserted_gate_on_the_hidden_features_counts_to_them(network, pixels):
     model = create_model("selnext_atto", gate="none")
-    plain = choose_places(network(model, 32))
+    plain = layers_to_measure(network(model, 32))
     insert(model, "se", at="hidden", start="paper")
-    assert choose_places(network(model, 32)) == plain
+    assert layers_to_measure(network(model, 32)) == plain
 
 
 def test_rows_and_summary_name_what_was_measured(network, pixels):
@@ -118,9 +116,20 @@ def test_rows_and_summary_name_what_was_measured(network, pixels):
 @pytest.mark.parametrize("names", [("resnet8", "resnet8"), ("resnet8", "resnet20")])
 def test_networks_of_different_depth_share_an_axis_from_0_to_1(network, pixels, names):
     nets = [network(create_model(name), 16, label=f"{i} {name}") for i, name in enumerate(names)]
-    figure = draw_diversity(measure_diversity(nets, lambda images: [pixels]), LIGHT)
-    axes = figure.axes[0]
-    ends = [line.get_xdata()[-1] for line in axes.lines]
-    assert ends == ([1.0, 1.0] if len(set(names)) > 1 else [3.0, 3.0])
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == [f"{i} {name}: after each block" for i, name in enumerate(names)]
+    spec = draw_diversity(measure_diversity(nets, lambda images: [pixels])).to_dict()
+    labels = [f"{i} {name}: after each block" for i, name in enumerate(names)]
+    (points,) = spec["datasets"].values()
+    ends = [max(p["x"] for p in points if p["network"] == label) for label in labels]
+    assert ends == ([1.0, 1.0] if len(set(names)) > 1 else [3, 3])
+    assert spec["encoding"]["color"]["scale"]["domain"] == labels
+
+
+def test_two_networks_of_one_title_have_a_line_each(network, pixels):
+    nets = [network(create_model("resnet8"), 16) for _ in range(2)]
+    curves = measure_diversity(nets, lambda images: [pixels])
+    (points,) = draw_diversity(curves).to_dict()["datasets"].values()
+    assert {p["network"] for p in points} == {
+        "net: after each block",
+        "net: after each block (2)",
+    }
+    assert len(points) == 6

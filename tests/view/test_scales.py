@@ -10,11 +10,11 @@ from torchvision.ops import SqueezeExcitation
 
 from convgate.errors import InputError
 from convgate.gates import create_gate, list_gates
-from convgate.insertion import insert
+from convgate.insertion import IdentityStart, insert
 from convgate.models import create_model
 from convgate.view import find_gates, measure_scales
 from convgate.view.activations import run_watched, scale_of
-from convgate.view.scales import NEAR
+from convgate.view.scales import NEAR, LayerScales, choose_layers, draw_scales
 
 
 class Gated(nn.Module):
@@ -104,6 +104,52 @@ def test_ean_is_summed_over_positions(look):
     var, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
     z = a * w * (g * (x - mean) / (var + 1e-5).sqrt() + b) + d
     check(layer, z.flatten(2), torch.sigmoid(z).flatten(2))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_a_blended_gate_shows_the_scale_that_is_applied(look, alpha):
+    """y = (1 + alpha (s - 1)) x: no output and no bias, so y / x is the scale."""
+    gate = IdentityStart(randomise(create_gate("se", 16, reduction=4))).eval()
+    nn.init.constant_(gate.alpha, alpha)
+    (layer,), x = look(gate)
+    inner = gate.gate
+    z = torch.relu(x.mean((2, 3)) @ inner.squeeze.weight.T + inner.squeeze.bias)
+    z = (z @ inner.excite.weight.T + inner.excite.bias).detach()[..., None]
+    check(layer, z, 1 + alpha * (1 / (1 + (-z).exp()) - 1))
+    applied = (gate(x) / x).flatten(2).detach()
+    torch.testing.assert_close(layer.mean_after.float(), applied.median(2).values.mean(0))
+
+
+@pytest.mark.parametrize("name", ["grn", "sa"])
+def test_a_blended_module_that_is_no_product(look, name):
+    """GRN: y = x + alpha ((1 + gamma n) x + beta - x), whose factor of x is 1 + alpha gamma n."""
+    options = {"groups": 4} if name == "sa" else {}
+    gate = IdentityStart(randomise(create_gate(name, 16, **options))).eval()
+    nn.init.constant_(gate.alpha, 0.3)
+    torch.manual_seed(0)
+    layers, x = look(gate)
+    if name == "grn":
+        n = x.square().sum((2, 3)).sqrt()
+        n = n / (n.mean(1, keepdim=True) + 1e-6)
+        factor = (1 + 0.3 * gate.gate.gamma * n).detach()[..., None]
+        check(layers[0], factor, factor)
+    else:  # two activations: of each its own factor
+        inner = randomise(create_gate(name, 16, groups=4))
+        torch.manual_seed(0)  # the same convolution
+        for layer, plain in zip(layers, look(inner)[0], strict=True):
+            expected = 1 + 0.3 * (plain.mean_after - 1)
+            torch.testing.assert_close(layer.mean_after, expected, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(layer.mean_before, plain.mean_before)
+
+
+def test_what_the_blend_switches_off_is_not_dead(look):
+    gate = IdentityStart(with_bias([-30.0, 30.0, 0.0, 1.0])).eval()
+    (layer,), _ = look(gate, 4)
+    assert not layer.dead.any()  # every scale is 1
+    assert layer.saturated.tolist() == [True, True, False, False]  # the activation is
+    nn.init.ones_(gate.alpha)
+    (layer,), _ = look(gate, 4)
+    assert layer.dead.tolist() == [True, False, False, False]
 
 
 def test_ca_has_one_scale_a_direction(look):
@@ -267,3 +313,22 @@ def test_rows_hold_each_channel(look):
 def test_a_network_without_a_gate(network, pixels):
     with pytest.raises(InputError, match="net has no gate to look at"):
         measure_scales(network(create_model("resnet8"), 16), [pixels])
+
+
+def test_the_chart_has_a_row_a_layer_and_a_dot_a_channel(look):
+    (layer,), _ = look(with_bias([0.0, -30.0, 30.0, 1.0]), 4)
+    spec = draw_scales([layer], "net: 8 pictures").to_dict()
+    (row,) = spec["vconcat"]
+    left, right = row["hconcat"]
+    (values,) = spec["datasets"].values()
+    assert [v["state"] for v in values] == ["in use", "dead", "saturated", "in use"]
+    assert (left["title"], right["title"]) == ("gate", "after (sigmoid)")
+    assert spec["title"]["text"] == "net: 8 pictures"
+
+
+def test_four_layers_at_even_steps_are_drawn_unless_some_are_named():
+    layers = [LayerScales(f"layer{i}", None) for i in range(10)]
+    assert [x.layer for x in choose_layers(layers)] == ["layer0", "layer3", "layer6", "layer9"]
+    assert [x.layer for x in choose_layers(layers, ["layer[45]"])] == ["layer4", "layer5"]
+    with pytest.raises(InputError, match="unknown gated layer 'x'"):
+        choose_layers(layers, ["x"])

@@ -4,6 +4,7 @@ from convgate.networks.build import add_gate, build_network
 from convgate.networks.card import Card, load_network, read_card, save_network
 from convgate.networks.hub import load_hub, save_hub
 from convgate.networks.labelled import open_labelled
+from convgate.networks.labels import class_words, classes_called, distinct
 from convgate.networks.opening import (
     Network,
     check_task,
@@ -26,6 +27,9 @@ __all__ = [
     "add_gate",
     "build_network",
     "check_task",
+    "class_words",
+    "classes_called",
+    "distinct",
     "load_hub",
     "load_network",
     "open_labelled",

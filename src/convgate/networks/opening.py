@@ -14,7 +14,7 @@ from convgate.models.create import TORCHVISION
 from convgate.networks.build import build_network
 from convgate.networks.card import CONFIG, SUFFIXES, Card, load_network, weights_file
 from convgate.networks.hub import load_hub
-from convgate.networks.labels import described, imagenet_classes
+from convgate.networks.labels import described, imagenet_classes, told_apart
 from convgate.networks.preprocessing import Preprocessing, noted_images
 from convgate.networks.specs import ModelSpec
 
@@ -103,7 +103,7 @@ def open_network(
     name, path = str(ref), Path(ref)
     if image_px < 0:
         raise InputError(f"image_px={image_px} leaves no image; give at least 1")
-    if not path.exists() or (_is_no_path(name) and _is_known(name)):
+    if _is_name(name):
         network = _by_name(name, None if weights is None else Path(weights), pretrained)
     elif weights is not None or pretrained:
         raise InputError(f"{name}: has its own weights; do without --weights and --pretrained")
@@ -114,18 +114,20 @@ def open_network(
 
 
 def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
-    """Open several networks, as `open_network` does, under labels that tell them apart."""
+    """Open several networks, as `open_network` does, under labels that tell them apart.
+
+    Where some are names, ``pretrained`` and ``weights`` are for these alone.
+    """
     if not refs:
         raise InputError("no network is named; give --model")
     twice = next((ref for ref in refs if list(refs).count(ref) > 1), None)
     if twice is not None:
         raise InputError(f"model {twice!r} is given twice; give each model once")
-    networks = [open_network(ref, **options) for ref in refs]
-    labels = [network.label for network in networks]
-    return [
-        network if labels.count(network.label) == 1 else _told_apart(network)
-        for network in networks
-    ]
+    names = [ref for ref in refs if _is_name(ref)] or refs
+    own = {key: value for key, value in options.items() if key not in ("pretrained", "weights")}
+    networks = [open_network(ref, **(options if ref in names else own)) for ref in refs]
+    labels = told_apart([network.label for network in networks], refs)
+    return [replace(network, label=label) for network, label in zip(networks, labels, strict=True)]
 
 
 def check_task(network: Network, task: str, what: str) -> None:
@@ -139,7 +141,7 @@ def check_task(network: Network, task: str, what: str) -> None:
 def start_from(ref: str | Path) -> ModelSpec:
     """Return how a recipe starts from a network: its name, or the weights and gates of its file."""
     name, path = str(ref), Path(ref)
-    if not path.exists() or (_is_no_path(name) and _is_known(name)):
+    if _is_name(name):
         if _looks_like_a_path(name):
             raise InputError(f"{name}: there is no such file or folder")
         library_of(name)
@@ -208,6 +210,10 @@ def _is_no_path(name: str) -> bool:
     return name.startswith(TORCHVISION) or not ("/" in name or "\\" in name)
 
 
+def _is_name(ref: str) -> bool:
+    return not Path(ref).exists() or (_is_no_path(ref) and _is_known(ref))
+
+
 def _is_known(name: str) -> bool:
     try:
         library_of(name)
@@ -235,9 +241,3 @@ def resized(network: Network, image_px: int) -> Network:
             "another --image-px"
         ) from error
     return other
-
-
-def _told_apart(network: Network) -> Network:
-    path = Path(network.ref)
-    own = path.parent.name if path.is_file() else path.name
-    return replace(network, label=f"{network.label} ({own})")

@@ -1,5 +1,6 @@
 """Pictures in folders: one folder a split, one folder a class, or simply all that lie there."""
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from zipfile import is_zipfile
@@ -22,7 +23,7 @@ def find_pictures(
     path: Path,
     *,
     count: int = 0,
-    class_name: str = "",
+    class_name: str | Sequence[str] = "",
     split: Literal["val", "train", ""] = "val",
     skip_bad: bool = False,
 ) -> FilePictures:
@@ -31,7 +32,7 @@ def find_pictures(
     Args:
         path: A folder or zip archive, with any folders in it, or one picture of any name.
         count: At most so many, taken at even steps through their names; 0 for all.
-        class_name: Only those directly in a folder of this name.
+        class_name: Only those directly in a folder of this name, or of one of these.
         split: "val" leaves training pictures out where there are others: those below a folder
             called val, validation, valid or test are taken, or else those not below train/CLASS.
             "train" takes those below train/CLASS where there are some. "" takes all.
@@ -42,10 +43,11 @@ def find_pictures(
     tree, names = _everything(path)
     names = _of_split(names, split)
     if class_name:
+        wanted = [class_name] if isinstance(class_name, str) else list(class_name)
         folders = {PurePosixPath(name).parent.name for name in names}
-        if class_name not in folders:
-            raise unknown("class", class_name, folders - {""})
-        names = [name for name in names if PurePosixPath(name).parent.name == class_name]
+        if folders.isdisjoint(wanted):
+            raise unknown("class", wanted[0], folders - {""})
+        names = [name for name in names if PurePosixPath(name).parent.name in wanted]
     if not names:
         raise InputError(f"{path}: holds no picture ({', '.join(EXTENSIONS)})")
     if 0 < count < len(names):

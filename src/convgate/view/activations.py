@@ -12,7 +12,7 @@ from convgate.gates import Gate
 
 
 @dataclass(frozen=True)
-class Kind:
+class ActivationKind:
     """A function that gates end with.
 
     Args:
@@ -29,26 +29,28 @@ class Kind:
 
 
 BOUNDED = {
-    "sigmoid": Kind("sigmoid", (0.0, 1.0)),
-    "hardsigmoid": Kind("h-sigmoid", (0.0, 1.0)),
-    "tanh": Kind("tanh", (-1.0, 1.0)),
+    "sigmoid": ActivationKind("sigmoid", (0.0, 1.0)),
+    "hardsigmoid": ActivationKind("h-sigmoid", (0.0, 1.0)),
+    "tanh": ActivationKind("tanh", (-1.0, 1.0)),
 }
-RELU6 = {"relu6": Kind("h-sigmoid", (0.0, 1.0), shift=3.0, factor=6.0)}  # relu6(z + 3) / 6
-NORMS = {"layer_norm": Kind("LN", ())}
-RANKS: Sequence[Mapping[str, Kind]] = (BOUNDED, RELU6, NORMS)
+RELU6 = {
+    "relu6": ActivationKind("h-sigmoid", (0.0, 1.0), shift=3.0, factor=6.0)
+}  # relu6(z + 3) / 6
+NORMS = {"layer_norm": ActivationKind("LN", ())}
+RANKS: Sequence[Mapping[str, ActivationKind]] = (BOUNDED, RELU6, NORMS)
 """The first of these that a gate calls is its activation; a relu6 before a sigmoid is not."""
 
 
 @dataclass(frozen=True)
-class Activation:
+class ActivationCall:
     """One call of a gate's activation: z before, a after it, both (N, channels, positions)."""
 
-    kind: Kind
+    kind: ActivationKind
     before: Tensor
     after: Tensor
 
 
-def run_watched(run: Callable[[], Tensor]) -> tuple[Tensor, list[Activation]]:
+def run_watched(run: Callable[[], Tensor]) -> tuple[Tensor, list[ActivationCall]]:
     """Run a gate's forward pass; return its result and the calls of its activation, in order.
 
     A gate without any of the known functions, such as PdfAM's quotient, gives none.
@@ -59,7 +61,7 @@ def run_watched(run: Callable[[], Tensor]) -> tuple[Tensor, list[Activation]]:
         found = [(known[name], z, a) for name, z, a in calls.seen if name in known]
         if found:
             return result, [
-                Activation(kind, by_channel(z - kind.shift), by_channel(a / kind.factor))
+                ActivationCall(kind, by_channel(z - kind.shift), by_channel(a / kind.factor))
                 for kind, z, a in found
             ]
     return result, []

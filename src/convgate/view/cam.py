@@ -1,25 +1,27 @@
-"""Class activation maps: the methods of the grad-cam package on any network's feature maps."""
+"""Class activation maps: the methods of the grad-cam package on any networks' feature maps."""
 
 import contextlib
 import inspect
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.networks import Network
-from convgate.view.maps import FeatureMap
+from convgate.networks import Network, check_task, class_words, classes_called, distinct
+from convgate.view.maps import FeatureMap, choose_maps
+from convgate.view.pictures import OnProgress
 
 NOT_OF_A_LAYER = ("FullGrad", "RefineCAM", "SESS")
 """What the package has for whole networks, or for the maps of other methods."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClassScores:
     """What a network says of a picture.
 
     Args:
@@ -35,6 +37,21 @@ class Answer:
     target_probability: float
 
 
+@dataclass(frozen=True)
+class ClassMaps:
+    """What one network makes of one photograph: its answer, and a map for each layer."""
+
+    network: Network
+    pixels: Tensor
+    scores: ClassScores
+    layers: Sequence[FeatureMap]
+    maps: Sequence[Tensor]
+
+
+Compared = Sequence[tuple[str, Sequence[ClassMaps]]]
+"""The name of each photograph, and what every network makes of it."""
+
+
 def list_methods() -> list[str]:
     """Return the names of the methods that the installed grad-cam has for a CNN, sorted.
 
@@ -44,7 +61,7 @@ def list_methods() -> list[str]:
     return sorted(_methods())
 
 
-def ask(network: Network, x: Tensor, target: int | None = None) -> Answer:
+def ask(network: Network, x: Tensor, target: int | None = None) -> ClassScores:
     """Classify one picture (1, C, H, W); without a target, the maps are of the predicted class.
 
     Raises:
@@ -59,7 +76,7 @@ def ask(network: Network, x: Tensor, target: int | None = None) -> Answer:
         )
     predicted = int(share.argmax())
     chosen = predicted if target is None else target
-    return Answer(predicted, float(share[predicted]), chosen, float(share[chosen]))
+    return ClassScores(predicted, float(share[predicted]), chosen, float(share[chosen]))
 
 
 def activation_map(
@@ -102,6 +119,95 @@ def activation_map(
                 "try gradcam or layercam"
             ) from error
     return torch.from_numpy(found[0]).float().nan_to_num()
+
+
+def compare_maps(
+    networks: Sequence[Network],
+    images: Sequence[tuple[str, Image.Image]],
+    *,
+    method: str = "gradcam",
+    layers: str = "1",
+    class_name: str = "",
+    on_progress: OnProgress | None = None,
+) -> list[tuple[str, list[ClassMaps]]]:
+    """Return, for every photograph, its name and what each network sees in it.
+
+    Args:
+        networks: The networks.
+        images: Names and photographs.
+        method: One of `list_methods()`.
+        layers: How many maps, one a resolution up to the last, or layers with commas between.
+        class_name: The class the maps are of, as `find_class` takes it; each network's own answer
+            where empty.
+        on_progress: Told what was done, and its share of the whole.
+
+    Raises:
+        InputError: for an unknown method, layer or class, or a network without maps or classes.
+    """
+    if method not in list_methods():
+        raise unknown("CAM method", method, list_methods())
+    for network in networks:
+        check_task(network, "classify", "a class activation map")
+    chosen = [choose_maps(n.model, n.example(), layers) for n in networks]
+    targets = [find_class(network, class_name) for network in networks]
+    found: list[tuple[str, list[ClassMaps]]] = []
+    done, total = 0, len(images) * len(networks)
+    for name, image in images:
+        row: list[ClassMaps] = []
+        for network, its_layers, target in zip(networks, chosen, targets, strict=True):
+            pixels = network.images.pixels(image)
+            x = network.normalise(pixels[None])
+            scores = ask(network, x, target)
+            maps = [activation_map(network, x, m, scores.target, method) for m in its_layers]
+            row.append(ClassMaps(network, pixels.expand(3, -1, -1), scores, its_layers, maps))
+            done += 1
+            if on_progress is not None:
+                on_progress(f"{network.label}: {name}", done / total)
+        found.append((name, row))
+    return found
+
+
+def find_class(network: Network, name: str) -> int | None:
+    """Return the number of a class: by its name, a word of its description, or its number.
+
+    Of ImageNet's first class these are "n01440764", "tench" or "Tinca tinca", and "0". None for an
+    empty name.
+
+    Raises:
+        InputError: for a name that the network's classes do not have (with the nearest), or that
+            several have.
+    """
+    if not name:
+        return None
+    if name not in network.classes and name.removeprefix("-").isdigit():
+        return int(name)
+    if not network.classes:
+        raise InputError(f"{network.label} has no class names; give the class by its number")
+    found = classes_called(network.classes, name)
+    if not found:
+        raise unknown("class", name, set().union(*map(class_words, network.classes)))
+    if len(found) > 1:
+        several = " and ".join(map(str, found))
+        raise InputError(f"{name!r} is the name of classes {several}; give one of the numbers")
+    return found[0]
+
+
+def numbers(found: Compared) -> list[dict[str, Any]]:
+    """Return what each network answered as rows of a file."""
+    return [
+        {
+            "picture": name,
+            "model": label,
+            "weights": maps.network.card.weights,
+            "predicted": maps.network.class_name(maps.scores.predicted),
+            "probability": maps.scores.probability,
+            "map_of": maps.network.class_name(maps.scores.target),
+            "map_of_probability": maps.scores.target_probability,
+            "layers": " ".join(layer.path for layer in maps.layers),
+        }
+        for name, row in found
+        for label, maps in zip(distinct([m.network.label for m in row]), row, strict=True)
+    ]
 
 
 def _methods() -> dict[str, type]:

@@ -4,28 +4,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import altair as alt
 from torch import Tensor, nn
 
 from convgate.insertion import list_sites
 from convgate.insertion.sites import find_blocks
 from convgate.measure import FeatureDistance, feature_distances
-from convgate.networks import Network, Preprocessing
+from convgate.networks import Network, Preprocessing, distinct
 from convgate.view.maps import last_maps, named_maps
 
 EXPANSIONS = {"hidden": "after the expansion", "expanded": "after the expansion"}
 """The sites that follow an expansion: of ConvNeXt's and HorNet's MLP, of an inverted residual."""
+KEY = alt.Legend(orient="bottom", columns=1, symbolSize=60)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A tensor that is looked at."""
-
-    path: str
-    channels_last: bool
-
-
-@dataclass(frozen=True)
-class Curve:
+class DiversityCurve:
     """The distances of one network, from its first block to its last.
 
     Args:
@@ -60,8 +54,8 @@ class Curve:
             "where": self.where,
             "blocks": len(values),
             "mean distance": f"{sum(values) / len(values):.4f}",
-            "least": f"{min(values):.4f}",
-            "most": f"{max(values):.4f}",
+            "min": f"{min(values):.4f}",
+            "max": f"{max(values):.4f}",
             "pictures": next(iter(self.distances.values())).images,
         }
 
@@ -86,7 +80,7 @@ def measure_diversity(
     networks: Sequence[Network],
     batches: Callable[[Preprocessing], Iterable[Tensor]],
     patterns: Sequence[str] = (),
-) -> list[Curve]:
+) -> list[DiversityCurve]:
     """Measure every block's feature distance; each network runs once, whatever it has of blocks.
 
     The tensor is that after the expansion (4C channels in ConvNeXt, ConvNeXt V2, SELNeXt and
@@ -104,27 +98,35 @@ def measure_diversity(
     Raises:
         InputError: for a pattern without a layer, or a network without feature maps.
     """
-    chosen = [choose_places(network, patterns) for network in networks]
+    chosen = [layers_to_measure(network, patterns) for network in networks]
     found: dict[str, FeatureDistance] = {}
     for geometry in dict.fromkeys(network.images.geometry for network in networks):
         group = [i for i, network in enumerate(networks) if network.images.geometry == geometry]
         names = {
-            f"parts.{k}.{place.path}": place for k, i in enumerate(group) for place in chosen[i][1]
+            f"parts.{k}.{path}": last
+            for k, i in enumerate(group)
+            for path, last in chosen[i][1].items()
         }
-        last = [name for name, place in names.items() if place.channels_last]
+        last = [name for name, is_last in names.items() if is_last]
         together = Together([networks[i] for i in group])
         measured = feature_distances(together, batches(geometry), list(names), channels_last=last)
         for name, distance in measured.items():
             _, k, path = name.split(".", 2)
             found[f"{group[int(k)]}.{path}"] = distance
     return [
-        Curve(network, where, {place.path: found[f"{i}.{place.path}"] for place in places})
-        for i, (network, (where, places)) in enumerate(zip(networks, chosen, strict=True))
+        DiversityCurve(network, where, {path: found[f"{i}.{path}"] for path in paths})
+        for i, (network, (where, paths)) in enumerate(zip(networks, chosen, strict=True))
     ]
 
 
-def choose_places(network: Network, patterns: Sequence[str] = ()) -> tuple[str, list[Place]]:
-    """Return where a network is looked at: in words, and as tensors in the network's order.
+def layers_to_measure(
+    network: Network, patterns: Sequence[str] = ()
+) -> tuple[str, dict[str, bool]]:
+    """Return where a network is measured.
+
+    Returns:
+        The places in words, and whether its channels are last for each layer's path, in the
+        network's order.
 
     Raises:
         InputError: for a pattern without a layer, or a network without feature maps.
@@ -132,14 +134,48 @@ def choose_places(network: Network, patterns: Sequence[str] = ()) -> tuple[str, 
     model = network.model
     if patterns:
         maps = named_maps(model, network.example(), patterns)
-        return "after the named layers", [Place(m.path, m.layout == "NHWC") for m in maps]
+        return "after the named layers", {m.path: m.layout == "NHWC" for m in maps}
     sites = list_sites(model)
     for name, where in EXPANSIONS.items():
-        places = [Place(s.path, s.layout == "NHWC") for s in sites if s.name == name]
-        if places:
-            return where, places
-    blocks = [Place(block.path, channels_last=False) for block in find_blocks(model)]
+        layers = {s.path: s.layout == "NHWC" for s in sites if s.name == name}
+        if layers:
+            return where, layers
+    blocks = {block.path: False for block in find_blocks(model)}
     if blocks:
         return "after each block", blocks
     maps = last_maps(model, network.example())
-    return "after each stage", [Place(m.path, m.layout == "NHWC") for m in maps]
+    return "after each stage", {m.path: m.layout == "NHWC" for m in maps}
+
+
+def draw_diversity(curves: Sequence[DiversityCurve]) -> alt.Chart:
+    """Draw a line for each network; over the depth's share where the numbers of blocks differ."""
+    names = distinct([f"{curve.network.title}: {curve.where}" for curve in curves])
+    counts = {len(curve.distances) for curve in curves}
+    shared = len(counts) == 1
+    points = [
+        {"network": name, "x": n if shared else n / len(curve.distances), "y": found.distance}
+        for name, curve in zip(names, curves, strict=True)
+        for n, found in enumerate(curve.distances.values(), 1)
+    ]
+    title = "block" if shared else "depth: number of the block over all blocks"
+    end = max(counts) + 0.5 if shared else 1.02
+    key: dict[str, Any] = {"scale": alt.Scale(domain=names), "legend": KEY, "title": None}
+    return (
+        alt.Chart(alt.InlineData(values=points), width=520, height=300)
+        .mark_line(point=alt.OverlayMarkDef(size=36, filled=True), strokeWidth=2)
+        .encode(
+            x=alt.X(
+                "x:Q",
+                title=title,
+                scale=alt.Scale(domain=[0.5 if shared else 0, end], nice=False),
+                axis=alt.Axis(tickMinStep=1) if shared else alt.Axis(),
+            ),
+            y=alt.Y(
+                "y:Q",
+                title="mean feature cosine distance",
+                scale=alt.Scale(domain=[0, 0.52], nice=False),
+            ),
+            color=alt.Color("network:N", **key),
+            shape=alt.Shape("network:N", **key),
+        )
+    )

@@ -108,6 +108,17 @@ def named_maps(model: nn.Module, example: Tensor, patterns: Sequence[str]) -> li
     return [m for m in maps if any(fnmatchcase(m.path, pattern) for pattern in patterns)]
 
 
+def choose_maps(model: nn.Module, example: Tensor, layers: str) -> list[FeatureMap]:
+    """Return the maps that a text names: a number of resolutions, or paths and patterns.
+
+    Raises:
+        InputError: for a layer or number of them that the network does not have.
+    """
+    if layers.removeprefix("-").isdigit():
+        return last_maps(model, example, int(layers))
+    return named_maps(model, example, layers.split(","))
+
+
 def _run(model: nn.Module, example: Tensor) -> tuple[list[tuple[str, torch.Size]], bool]:
     """Return path and shape of every map, and whether tokens came after the last."""
     found: list[tuple[str, torch.Size]] = []
