@@ -36,9 +36,7 @@ def diversity(  # noqa: PLR0913  every option of the verb is one argument
     models: options.ModelOptions,
     data: Annotated[Path, typer.Option("--data", help="Folder or zip of pictures.")],
     images: Count = 512,
-    layers: Annotated[
-        str, typer.Option("--layers", help="Other layers, as in 'stages.*.blocks.*'.")
-    ] = "",
+    layers: Annotated[str, typer.Option(help="Other layers, as in 'stages.*.blocks.*'.")] = "",
     out: Out = Path("diversity.svg"),
     force: options.Force = False,
     pretrained: options.Pretrained = False,
@@ -84,9 +82,7 @@ def scales(  # noqa: PLR0913
         str, typer.Option("--class", help="Only pictures in the folder of this class.")
     ] = "",
     images: Count = 512,
-    layers: Annotated[
-        str, typer.Option("--layers", help="Gates to draw; four of them by default.")
-    ] = "",
+    layers: Annotated[str, typer.Option(help="Gates to draw; four of them by default.")] = "",
     out: Out = Path("scales.svg"),
     force: options.Force = False,
     pretrained: options.Pretrained = False,
@@ -130,20 +126,14 @@ def scales(  # noqa: PLR0913
 def cam(  # noqa: PLR0913
     sources: Annotated[list[Path], typer.Argument(help="Pictures, or folders or zips of them.")],
     models: options.ModelOptions,
-    method: Annotated[
-        str, typer.Option("--method", help="gradcam, ablationcam, layercam, ...")
-    ] = "gradcam",
+    method: Annotated[str, typer.Option(help="gradcam, ablationcam, layercam, ...")] = "gradcam",
     class_name: Annotated[
-        str,
-        typer.Option("--class", help="Class by name or number; each model's answer by default."),
+        str, typer.Option("--class", help="By name or number; each model's answer by default.")
     ] = "",
     layers: Annotated[
-        str,
-        typer.Option("--layers", help="How many maps, one a resolution; or names of layers."),
+        str, typer.Option("--layers", help="Number of maps, one a resolution; or names of layers.")
     ] = "1",
-    images: Annotated[
-        int, typer.Option("--images", help="Pictures to use of each folder; 0 for all.")
-    ] = 4,
+    images: Annotated[int, typer.Option("--images", help="Pictures of each folder; 0: all.")] = 4,
     out: Out = Path("cam.png"),
     force: options.Force = False,
     pretrained: options.Pretrained = False,

@@ -13,19 +13,12 @@ from convgate.gates import Gate
 
 @dataclass(frozen=True)
 class ActivationKind:
-    """A function that gates end with.
-
-    Args:
-        name: In words.
-        limits: The ends of its range, which it nears or reaches; empty where it has none.
-        shift: Its argument is larger than the value before it by this.
-        factor: Its value is larger than what comes out by this.
-    """
+    """A function that gates end with."""
 
     name: str
-    limits: tuple[float, ...]
-    shift: float = 0.0
-    factor: float = 1.0
+    limits: tuple[float, ...]  # the ends of its range, if it has some
+    shift: float = 0.0  # its argument is larger than the value before it by this
+    factor: float = 1.0  # its value is larger than what comes out by this
 
 
 BOUNDED = {

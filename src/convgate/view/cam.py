@@ -22,18 +22,11 @@ NOT_OF_A_LAYER = ("FullGrad", "RefineCAM", "SESS")
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What a network says of a picture.
+    """What a network says of a picture, and of the class that its maps are of."""
 
-    Args:
-        predicted: The class of the largest output.
-        probability: Its softmax.
-        target: The class that the maps are of.
-        target_probability: Its softmax.
-    """
-
-    predicted: int
-    probability: float
-    target: int
+    predicted: int  # the class of the largest output
+    probability: float  # its softmax
+    target: int  # the class that the maps are of
     target_probability: float
 
 
@@ -53,20 +46,12 @@ Compared = Sequence[tuple[str, Sequence[ClassMaps]]]
 
 
 def list_methods() -> list[str]:
-    """Return the names of the methods that the installed grad-cam has for a CNN, sorted.
-
-    Raises:
-        InputError: if grad-cam is not installed.
-    """
+    """Return the names of the methods that the installed grad-cam has for a CNN, sorted."""
     return sorted(_methods())
 
 
 def ask(network: Network, x: Tensor, target: int | None = None) -> ClassScores:
-    """Classify one picture (1, C, H, W); without a target, the maps are of the predicted class.
-
-    Raises:
-        InputError: for a target that is not one of the network's outputs.
-    """
+    """Classify one picture (1, C, H, W); without a target, the maps are of the predicted class."""
     with torch.inference_mode():
         share = network.model(x).float().softmax(1)[0]
     if target is not None and not 0 <= target < len(share):

@@ -30,16 +30,10 @@ HEAT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Tile:
-    """One map over its photograph.
+    """One map over its photograph."""
 
-    Args:
-        pixels: The photograph as the network saw it, RGB uint8 (3, H, W).
-        heat: (H, W) in 0 .. 1; None for the photograph alone.
-        caption: What stands below.
-    """
-
-    pixels: Tensor
-    heat: Tensor | None
+    pixels: Tensor  # as the network saw it, RGB uint8 (3, H, W)
+    heat: Tensor | None  # (H, W) in 0 .. 1; None for the photograph alone
     caption: str = ""
 
 

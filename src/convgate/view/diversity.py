@@ -20,17 +20,11 @@ KEY = alt.Legend(orient="bottom", columns=1, symbolSize=60)
 
 @dataclass(frozen=True)
 class DiversityCurve:
-    """The distances of one network, from its first block to its last.
-
-    Args:
-        network: Whose.
-        where: Where in each block, in words.
-        distances: By the path of the layer, in the network's order.
-    """
+    """The distances of one network, from its first block to its last."""
 
     network: Network
-    where: str
-    distances: dict[str, FeatureDistance]
+    where: str  # in each block, in words
+    distances: dict[str, FeatureDistance]  # by the path of the layer, in the network's order
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the numbers as rows of a table."""
@@ -122,15 +116,7 @@ def measure_diversity(
 def layers_to_measure(
     network: Network, patterns: Sequence[str] = ()
 ) -> tuple[str, dict[str, bool]]:
-    """Return where a network is measured.
-
-    Returns:
-        The places in words, and whether its channels are last for each layer's path, in the
-        network's order.
-
-    Raises:
-        InputError: for a pattern without a layer, or a network without feature maps.
-    """
+    """Return where a network is measured: in words, and layer -> whether its channels are last."""
     model = network.model
     if patterns:
         maps = named_maps(model, network.example(), patterns)

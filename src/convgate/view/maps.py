@@ -19,21 +19,13 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What one module gives for one picture.
+    """What one module gives for one picture."""
 
-    Args:
-        path: The module.
-        channels: C.
-        height: H in positions, above 0.
-        width: W in positions.
-        layout: "NCHW", or "NHWC" as in Swin.
-    """
-
-    path: str
+    path: str  # of the module
     channels: int
-    height: int
+    height: int  # in positions
     width: int
-    layout: Layout
+    layout: Layout  # "NHWC" as in Swin, or "NCHW"
 
     @property
     def positions(self) -> int:
@@ -44,14 +36,8 @@ def trace_maps(model: nn.Module, example: Tensor) -> list[FeatureMap]:
     """Return the feature maps of more than one position, in the order in which they are ready.
 
     A module that runs several times is left out: it has no single map. What tells the layout is
-    that a square picture has square maps; where all three sides are equal, it is NCHW.
-
-    Args:
-        model: Any network.
-        example: A square picture as the network takes it, (1, C, H, W).
-
-    Raises:
-        InputError: if there is none, or the last features are tokens: no convolution to look at.
+    that a square picture, such as ``example`` (1, C, H, W), has square maps; where all three sides
+    are equal, it is NCHW.
     """
     found, tokens_last = _run(model, example)
     runs = Counter(path for path, _ in found)
@@ -71,9 +57,6 @@ def last_maps(model: nn.Module, example: Tensor, count: int | None = None) -> li
 
     The very last one is what the head takes; before it, each is of the last module that is no mere
     part of a block and no norm.
-
-    Raises:
-        InputError: if the network has fewer resolutions, or no map.
     """
     maps = trace_maps(model, example)
     ends = {m.positions: m for m in _without_parts(model, maps)}
@@ -91,16 +74,7 @@ def last_maps(model: nn.Module, example: Tensor, count: int | None = None) -> li
 
 
 def named_maps(model: nn.Module, example: Tensor, patterns: Sequence[str]) -> list[FeatureMap]:
-    """Return the maps of the modules whose paths match, in the network's order.
-
-    Args:
-        model: Any network.
-        example: A square picture as the network takes it.
-        patterns: Module paths; ``*`` and ``?`` match as in a shell.
-
-    Raises:
-        InputError: for a pattern that matches no module with a map (with the nearest path).
-    """
+    """Return the maps of the modules whose paths match (``*``, ``?``), in the network's order."""
     maps = trace_maps(model, example)
     for pattern in patterns:
         if not any(fnmatchcase(m.path, pattern) for m in maps):
@@ -109,11 +83,7 @@ def named_maps(model: nn.Module, example: Tensor, patterns: Sequence[str]) -> li
 
 
 def choose_maps(model: nn.Module, example: Tensor, layers: str) -> list[FeatureMap]:
-    """Return the maps that a text names: a number of resolutions, or paths and patterns.
-
-    Raises:
-        InputError: for a layer or number of them that the network does not have.
-    """
+    """Return the maps that a text names: a number of resolutions, or paths and patterns."""
     if layers.removeprefix("-").isdigit():
         return last_maps(model, example, int(layers))
     return named_maps(model, example, layers.split(","))

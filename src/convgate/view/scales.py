@@ -37,15 +37,10 @@ NOTE = "dots: mean over the pictures; bars: range over pictures and positions"
 
 @dataclass
 class LayerScales:
-    """The scales of one gate's activation over many pictures, in memory for one.
+    """The scales of one gate's activation over many pictures, in memory for one."""
 
-    Args:
-        layer: The gate's path, with a number where its activation runs more than once.
-        kind: The activation; None for a gate without one.
-    """
-
-    layer: str
-    kind: ActivationKind | None
+    layer: str  # the gate's path, with a number where its activation runs more than once
+    kind: ActivationKind | None  # None for a gate without an activation
     pictures: int = 0
     before: Tensor = field(default_factory=lambda: torch.zeros(0))
     after: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -219,15 +214,7 @@ def _layer(found: dict[str, LayerScales], name: str, kind: ActivationKind | None
 
 
 def choose_layers(layers: Sequence[LayerScales], names: Sequence[str] = ()) -> list[LayerScales]:
-    """Return the layers that match, or at most four at even steps from the first to the last.
-
-    Args:
-        layers: All of them.
-        names: Gates' paths; ``*`` and ``?`` match as in a shell.
-
-    Raises:
-        InputError: for a layer that has no gate (with the nearest).
-    """
+    """Return the layers that match (``*``, ``?``), or at most four at even steps through all."""
     for name in names:
         if not any(fnmatchcase(layer.layer, name) for layer in layers):
             raise unknown("gated layer", name, [layer.layer for layer in layers])
