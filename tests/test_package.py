@@ -72,6 +72,16 @@ def test_the_files_are_not_too_many_to_know():
     assert len(list(SOURCE.rglob("*.py"))) <= 250
 
 
+def test_a_class_name_names_one_thing():
+    names = [
+        node.name
+        for file in SOURCE.rglob("*.py")
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.name))
 def test_a_file_is_one_idea_on_few_screens(file):
     assert len(file.read_text().splitlines()) <= limit(file)

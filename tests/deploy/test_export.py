@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from functools import cache
 
 import numpy
@@ -283,3 +284,11 @@ def test_half_an_ir_is_damaged(copied):
     out.with_suffix(".bin").unlink()
     with pytest.raises(CorruptFile, match=r"net\.bin is not beside it"):
         open_predictor(out)
+
+
+def test_a_run_keeps_its_scores_and_is_told_of_in_words(tiny, tmp_path):
+    """What its training reached is no accuracy of the file."""
+    scored = replace(tiny, card=replace(tiny.card, scores={"top1": 90.0, "val_loss": 0.1}))
+    exported = export(scored, "onnx", tmp_path / "net.onnx")
+    assert exported.card.scores == {"top1": 90.0, "val_loss": 0.1}
+    assert "top-1" not in str(exported)

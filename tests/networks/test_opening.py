@@ -118,6 +118,9 @@ def test_training_starts_from_a_file_with_its_gates(tmp_path):
     spec = start_from(path)
     assert (spec.name, spec.weights, spec.gates[0].name) == ("resnet8", str(path), "seln")
     assert start_from("resnet20").weights is None
+    plain = open_network("resnet8")
+    save_network(path, plain.model.state_dict(), plain.card)
+    assert start_from(path).weights_classes == 10  # the head that the file has
     with pytest.raises(InputError, match="unknown model 'resnet88'"):
         start_from("resnet88")
 

@@ -76,7 +76,7 @@ class Exported(Readable):
         yield "difference", norm if self.difference else "none"
         if self.largest is not None:
             yield "largest number", f"{self.largest:.4g}; float16 holds 65504"
-        if card.scores:
+        if "top1_eager" in card.scores:
             first, then = card.scores["top1_eager"], card.scores[f"top1_{card.dtype}"]
             compared = f"{first:.2f} % eager, {then:.2f} % {card.dtype}"
             yield "top-1", f"{compared}, on {card.scores['images']:,.0f} images"
@@ -157,7 +157,8 @@ def export(
         )
         if judged is not None:
             run = runtime.run(graph, "float32", threads, 1)
-            card = replace(card, scores=_scores(opened.model, run, images, dtype, judged))
+            measured = _scores(opened.model, run, images, dtype, judged)
+            card = replace(card, scores=card.scores | measured)
         staged = part / path.name
         file.write(graph, card.to_json(), staged, dtype)
         run, _ = file.read(staged, threads)

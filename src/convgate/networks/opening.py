@@ -186,8 +186,10 @@ def _by_name(name: str, weights: Path | None, pretrained: bool) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the same random weights every time
         model = create_model(name, pretrained=pretrained, checkpoint_path=weights)
+    outputs = getattr(model, "num_classes", None)  # torchvision's networks have 1000
     card = Card(
         model=name,
+        options={} if outputs is None else {"num_classes": outputs},
         weights=_origin(model, weights, pretrained),
         classes=imagenet_classes(model, name) if weights or pretrained else (),
         images=noted_images(model, name),

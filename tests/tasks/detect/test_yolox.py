@@ -10,7 +10,7 @@ from torchvision.ops import box_iou
 from convgate.insertion import insert
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector
-from convgate.tasks.detect.yolox import Predictions, encode, paired_iou, simota
+from convgate.tasks.detect.yolox import CellOutputs, encode, paired_iou, simota
 
 
 def sigmoid(x):
@@ -73,7 +73,7 @@ def random_case(seed, objects, kinds=3, side=64):
     boxes = torch.cat([corners, corners + 4 + draw(objects, 2) * side * 0.4], 1)
     classes = torch.randint(kinds, (objects,), generator=generator)
     codes = torch.zeros(len(predicted), 4)
-    return Predictions(predicted, logits, objectness, codes, centres, strides), boxes, classes
+    return CellOutputs(predicted, logits, objectness, codes, centres, strides), boxes, classes
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -166,7 +166,7 @@ def test_losses_written_out():
     torch.manual_seed(0)
     centres = torch.tensor([[4.0, 4], [12, 4], [4, 12], [12, 12]])
     boxes = torch.cat([centres - 5, centres + 7], 1)
-    given = Predictions(
+    given = CellOutputs(
         boxes,
         torch.randn(4, 2),
         torch.randn(4, 1),

@@ -36,7 +36,7 @@ class Assignment(NamedTuple):
     ious: Tensor
 
 
-class Predictions(NamedTuple):
+class CellOutputs(NamedTuple):
     """What the cells of one image predict, and where they are.
 
     Shape: boxes (A, 4) as x1, y1, x2, y2 in pixels, logits (A, K), objectness (A, 1), codes (A, 4)
@@ -53,7 +53,7 @@ class Predictions(NamedTuple):
 
 
 @torch.no_grad()
-def simota(given: Predictions, boxes: Tensor, classes: Tensor) -> Assignment:
+def simota(given: CellOutputs, boxes: Tensor, classes: Tensor) -> Assignment:
     """Assign objects to cells.
 
         cost = BCE(sqrt(p_class p_object), one-hot) - 3 log IoU + 1e6 [cell far from the object]
@@ -81,7 +81,7 @@ def simota(given: Predictions, boxes: Tensor, classes: Tensor) -> Assignment:
     return Assignment(cells[taken], objects, ious[objects, taken.nonzero().flatten()])
 
 
-def _cost(given: Predictions, cells: Tensor, classes: Tensor, ious: Tensor) -> Tensor:
+def _cost(given: CellOutputs, cells: Tensor, classes: Tensor, ious: Tensor) -> Tensor:
     count, kinds = len(classes), given.logits.shape[1]
     p = (given.logits[cells].sigmoid() * given.objectness[cells].sigmoid()).sqrt()
     labels = F.one_hot(classes, kinds).to(p.dtype)[:, None].expand(count, len(cells), kinds)
@@ -144,7 +144,7 @@ class YOLOX(SingleStage):
         self.max_detections = max_detections
         self.closing = False
 
-    def predict(self, x: Tensor) -> list[Predictions]:
+    def predict(self, x: Tensor) -> list[CellOutputs]:
         maps = self.neck(list(self.backbone(x).values()))
         corners, strides = cell_corners(maps, self.backbone.strides)
         codes, objectness, logits = self.head(maps).split(
@@ -154,21 +154,21 @@ class YOLOX(SingleStage):
         boxes = torch.cat([centre - side / 2, centre + side / 2], -1)
         places = corners + strides / 2, strides
         return [
-            Predictions(*image, *places)
+            CellOutputs(*image, *places)
             for image in zip(boxes, logits, objectness, codes, strict=True)
         ]
 
-    def losses(self, predicted: list[Predictions], targets: list[Target]) -> dict[str, Tensor]:
+    def losses(self, predicted: list[CellOutputs], targets: list[Target]) -> dict[str, Tensor]:
         terms = [_terms(*image) for image in zip(predicted, targets, strict=True)]
         learning = max(sum(count for _, count in terms), 1)
         names = ("loss_box", "loss_objectness", "loss_class", "loss_code")[: 3 + self.closing]
         sums = [torch.stack(each).sum() for each in zip(*(term for term, _ in terms), strict=True)]
         return {name: each / learning for name, each in zip(names, sums, strict=False)}
 
-    def detections(self, predicted: list[Predictions]) -> list[Target]:
+    def detections(self, predicted: list[CellOutputs]) -> list[Target]:
         return [self._of_image(image) for image in predicted]
 
-    def _of_image(self, given: Predictions) -> Target:
+    def _of_image(self, given: CellOutputs) -> Target:
         chance, kinds = given.logits.sigmoid().max(1)
         scores = chance * given.objectness.sigmoid().flatten()
         kept = scores > self.score_threshold
@@ -176,7 +176,7 @@ class YOLOX(SingleStage):
         return strongest(found, self.nms_threshold, self.max_detections)
 
 
-def _terms(given: Predictions, target: Target) -> tuple[tuple[Tensor, ...], int]:
+def _terms(given: CellOutputs, target: Target) -> tuple[tuple[Tensor, ...], int]:
     """Return the sums of the four losses of an image, and how many cells learn in it."""
     boxes, classes = target["boxes"].float(), target["labels"] - 1
     cells, objects, ious = simota(given, boxes, classes)
@@ -193,8 +193,8 @@ def _terms(given: Predictions, target: Target) -> tuple[tuple[Tensor, ...], int]
     return terms, len(cells)
 
 
-def encode(boxes: Tensor, given: Predictions, cells: Tensor) -> Tensor:
-    """Return what cells should have given for boxes, in the codes of `Predictions`.
+def encode(boxes: Tensor, given: CellOutputs, cells: Tensor) -> Tensor:
+    """Return what cells should have given for boxes, in the codes of `CellOutputs`.
 
     Shape: boxes (P, 4), cells (P,) -> (P, 4).
     """
