@@ -25,9 +25,7 @@ Engine = Annotated[
 Dtype = Annotated[
     str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
 ]
-Fold = Annotated[
-    bool, typer.Option("--fold", help="Measure each network also folded for inference.")
-]
+Fold = Annotated[bool, typer.Option("--fold", help="Measure each network folded, too.")]
 Parts = Annotated[int, typer.Option(help="Parts of the batch that openvino runs at the same time.")]
 Protocol = Annotated[
     str, typer.Option(help="Rules of the timing: convgate, or fasternet or timm as they publish.")
