@@ -151,7 +151,6 @@ def start_from(ref: str | Path) -> ModelSpec:
     card = load_hub(path)[1] if hub else load_network(file)[1]
     options = dict(card.options)
     outputs = options.pop("num_classes", None) or len(card.classes) or 1000
-    options.pop("in_chans", None)
     return ModelSpec(
         name=card.model,
         options=options,

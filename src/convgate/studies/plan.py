@@ -183,7 +183,8 @@ def check_variants(recipe: Recipe, networks: Mapping[Variant, VariantSpec]) -> N
     for variant, network in networks.items():
         mine = cell_recipe(recipe, Cell(variant, 0), network)
         try:
-            build_model(mine, num_classes=2, in_chans=3)
+            in_chans = int(str(mine.model.options.get("in_chans", 3)))
+            build_model(mine, num_classes=2, in_chans=in_chans)
         except InputError as error:
             if variant.is_base:
                 raise
