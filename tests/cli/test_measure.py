@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 import convgate.cli.measure  # noqa: F401  enters the verb
 from convgate.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("settled")
+
 FAST = ["--image-px", "32", "--seconds", "0.3", "--threads", "1"]
 
 
