@@ -10,14 +10,16 @@ from convgate.errors import InputError, unknown
 from convgate.insertion.module_tree import (
     MARK,
     Layout,
+    Shape,
     join,
+    known_input,
     output_carrier,
     output_source,
     output_width,
+    record_shapes,
 )
 from convgate.insertion.rules import SITES
 from convgate.insertion.sites import Block, Site, find_blocks, list_sites, with_shape
-from convgate.insertion.trace import Shape, known_input, record_shapes
 
 
 def find_sites(

@@ -18,9 +18,9 @@ from convgate.insertion.module_tree import (
     input_width,
     join,
     output_carrier,
+    record_shapes,
 )
 from convgate.insertion.rules import SITES, block_sites, stem_site
-from convgate.insertion.trace import record_shapes
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from convgate.errors import InputError, unknown
 from convgate.gates import GATES, create_gate
 from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
 from convgate.insertion.identity import start_as_identity
-from convgate.insertion.module_tree import MARK
+from convgate.insertion.module_tree import MARK, known_input, record_shapes
 from convgate.insertion.report import InsertReport, report_row
 from convgate.insertion.selection import find_sites, in_stages
 from convgate.insertion.sites import Site, list_sites, with_shape
-from convgate.insertion.trace import known_input, record_shapes
 
 Start = Literal["identity", "paper"]
 STARTS = ("identity", "paper")

@@ -75,13 +75,14 @@ def run_study(
             a study of another recipe.
         KeyboardInterrupt: on Ctrl-C; the same call continues.
     """
-    steps, folder, lines = steps or Steps(), Path(out), Progress(progress)
+    steps, folder = steps or Steps(), Path(out)
     plan = make_plan(recipe, choices)
     recipe = plan.recipe
     steps.check(recipe, plan.networks)
     trials = _claim(folder, storage)
     trials.plan(plan.cells, fingerprint(recipe), plan.networks)
     _keep_recipe(recipe, folder)
+    lines = Progress(progress)
     trained = train_cells(trials, recipe, steps.fit, lines)
     with _turn(trials, lines) as waited:
         records = _finished(trials)

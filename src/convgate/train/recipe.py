@@ -120,6 +120,8 @@ def override(recipe: Recipe, *settings: str) -> Recipe:
     Raises:
         InputError: for a setting that is not key=value, or that the recipe does not take.
     """
+    if not settings:
+        return recipe
     table = spec.to_table(recipe)
     given = dict(map(read_setting, settings))
     for key, value in given.items():
@@ -133,7 +135,7 @@ def override(recipe: Recipe, *settings: str) -> Recipe:
         target[leaf] = value
     if isinstance(given.get("schedule.epochs"), int):
         _fit_schedule(table["schedule"], recipe.schedule.epochs, given)
-    return spec.parse(Recipe, table, name="--set" if settings else "recipe")
+    return spec.parse(Recipe, table, name="--set")
 
 
 def read_setting(setting: str) -> tuple[str, object]:
