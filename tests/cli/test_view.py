@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,14 @@ from typer.testing import CliRunner
 from convgate.cli import app
 from convgate.insertion import insert
 from convgate.models import create_model
-from convgate.networks import GateSpec, open_network, save_hub, save_network
+from convgate.networks import (
+    DetectorSpec,
+    GateSpec,
+    build_network,
+    open_network,
+    save_hub,
+    save_network,
+)
 
 
 def convgate(*words):
@@ -51,7 +59,8 @@ def test_diversity(tmp_path, photos):
     assert [row["distance"] for row in json.loads(printed)] == expected
 
 
-def test_scales(tmp_path, photos):
+def test_scales(tmp_path, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # only maps need it, for their colours
     out = tmp_path / "s.png"
     words = (photos, "--model", "selnext_atto", "--out", out, "--layers", "stages.0.*")
     ran = convgate("scales", *words, "--class", "dog")
@@ -154,6 +163,17 @@ def test_weights_of_insert_and_hub_folders_are_networks_too(tmp_path, photos):
     assert [row["model"] for row in rows] == ["resnet8 + se", "test_resnet", "resnet8"]
     assert {row["weights"] for row in rows} == {"random"}
     assert ran.stdout.count("(random") == 3
+
+
+def test_a_detector_is_refused_before_the_work(tmp_path, photos):
+    card = replace(open_network("resnet8").card, task="detect", classes=("cat",))
+    card = replace(card, detector=DetectorSpec(name="retinanet"))
+    path = tmp_path / "detector.safetensors"
+    save_network(path, build_network(card).state_dict(), card)
+    for words in (("scales", photos), ("diversity", "--data", photos), ("cam", photos)):
+        ran = convgate(*words, "--model", path, "--out", tmp_path / "a.svg")
+        assert ran.exit_code == 2
+        assert "is made to detect, and view takes networks that classify" in ran.stderr
 
 
 def test_ctrl_c_writes_nothing(tmp_path, photos, monkeypatch):

@@ -104,6 +104,18 @@ def test_labels_tell_networks_apart(run, tmp_path):
         open_networks([])
 
 
+def test_weights_beside_a_run_are_for_the_names(run, tmp_path):
+    folder, _ = run
+    torch.manual_seed(3)
+    state = create_model("resnet8").state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    opened = open_networks([str(folder), "resnet8"], weights=tmp_path / "w.pth")
+    assert opened[1].card.weights == "w.pth"
+    assert torch.equal(opened[1].model.state_dict()["fc.weight"], state["fc.weight"])
+    with pytest.raises(InputError, match="has its own weights"):
+        open_networks([str(folder)], weights=tmp_path / "w.pth")
+
+
 def test_a_name_is_a_name_beside_a_folder_of_that_name(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "resnet8").mkdir()

@@ -177,10 +177,14 @@ def _check(out: Path, force: bool) -> None:
 def _open(
     models: Sequence[str], pretrained: bool, weights: Path | None, image_px: int, device: str
 ) -> "list[Network]":
-    from convgate.networks import open_networks
+    from convgate.networks import check_task, open_networks
 
     how = {"pretrained": pretrained, "weights": weights, "image_px": image_px}
-    return open_networks(models, device=options.open_device(device), **how)
+    networks = open_networks(models, device=options.open_device(device), **how)
+    for network in networks:
+        if network.card.task == "detect":  # its pictures have no common size
+            check_task(network, "classify", "view")
+    return networks
 
 
 def _write(

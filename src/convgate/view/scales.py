@@ -239,7 +239,11 @@ def _panels(layer: LayerScales) -> tuple[alt.Chart, alt.LayerChart]:
         for row in layer.rows()
     ]
     data = alt.InlineData(values=states)
-    x = alt.X("channel:Q", axis=alt.Axis(tickMinStep=1, grid=False), scale=alt.Scale(nice=False))
+    x = alt.X(
+        "channel:Q",
+        axis=alt.Axis(tickMinStep=1, grid=False),
+        scale=alt.Scale(nice=False, padding=6),
+    )
     colour = alt.Color(
         "state:N",
         scale=alt.Scale(domain=list(STATES), range=list(STATES.values())),
