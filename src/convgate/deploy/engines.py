@@ -95,8 +95,7 @@ class EngineConfig:
     dtype: str | None = None  # of its arithmetic; None leaves the networks' own
     threads: int | None = None  # CPU threads; None for torch's own number
     compile_mode: str = "default"  # of torch.compile
-    # channels innermost, which eager and compiled networks can be asked for
-    channels_last: bool = False
+    channels_last: bool = False  # channels innermost; for eager and compiled networks
     parts: int = 1  # equal parts of a batch that OpenVINO runs side by side
 
     def __post_init__(self) -> None:

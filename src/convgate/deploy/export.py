@@ -52,10 +52,8 @@ class Exported(Readable):
     files: tuple[Path, ...]  # the hub folder, the file, or both files of OpenVINO
     card: Card  # what they say of themselves
     difference: float  # largest norm of a difference to the eager network over that of its output
-    # largest magnitude inside the network; None where it was not asked for
-    largest: float | None = None
-    # whether the size is fixed unasked, for the network takes no other
-    fixed_by_network: bool = False
+    largest: float | None = None  # largest magnitude inside the network; None: not asked for
+    fixed_by_network: bool = False  # fixed unasked, for the network takes no other size
 
     def to_dict(self) -> dict[str, Any]:
         files = [str(path) for path in self.files]

@@ -25,10 +25,7 @@ INPUT, OUTPUT = "images", "logits"
 
 
 class HalfPrecision(nn.Module):
-    """A network in float16 between images and logits in float32.
-
-    Shape: x (N, C, H, W) -> (N, K).
-    """
+    """A network in float16 between images and logits in float32: x (N, C, H, W) -> (N, K)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -74,12 +74,6 @@ def run_openvino(graph: Any, dtype: str, threads: int, parts: int = 1) -> Forwar
     A batch in several parts runs them side by side, each on a thread of its own or on its share of
     them: a part's feature maps fit a core's cache sooner, and no thread waits for another inside
     a layer. The graph is then one of a part.
-
-    Args:
-        graph: The network.
-        dtype: Of the arithmetic.
-        threads: CPU threads of all parts together.
-        parts: Equal parts of a batch.
     """
     core = openvino_core()
     check_capable(core, dtype)

@@ -66,11 +66,9 @@ class Runtime:
 
     dtypes: tuple[str, ...]  # that it computes in
     graph: Callable[[Conversion], Any]  # makes a network's graph
-    # makes a graph ready: from graph, dtype, threads and parts of a batch
-    run: Callable[[Any, str, int, int], Forward]
+    run: Callable[[Any, str, int, int], Forward]  # of graph, dtype, threads, parts
     packages: tuple[str, ...] = ()  # that it needs
-    # whether torch runs the network, on any device; all others run on the CPU
-    in_torch: bool = False
+    in_torch: bool = False  # torch runs the network, on any device; all others run on the CPU
     takes_parts: bool = False  # whether it can run parts of a batch side by side
     file: FileFormat | None = None  # its file format, where it has one
 

@@ -24,8 +24,7 @@ class Insertion:
     gate: str  # its registered name
     options: Mapping[str, object]  # its options
     start: str  # "identity" or "paper"
-    # "site" for a gate beside a module, "slot" for one in the place of a module
-    holds: Literal["site", "slot"] = "site"
+    holds: Literal["site", "slot"] = "site"  # beside a module, or in the place of one
 
 
 def gate_output(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

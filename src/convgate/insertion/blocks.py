@@ -58,10 +58,8 @@ class BlockRule:
     locators: Mapping[str, Locator]  # site name to locator
     attributes: tuple[str, ...] = ()  # names of which it has one at least; they may be None
     classes: tuple[str, ...] = ()  # names that its class may have; any where empty
-    # the slots where such a block may have channel attention of its own
-    attention: tuple[Locator, ...] = field(default=())
-    # the block's output is one more piece of its stage's, not the next block's input
-    dense: bool = False
+    attention: tuple[Locator, ...] = field(default=())  # slots of attention of its own
+    dense: bool = False  # the output is one more piece of the stage's, not the next block's input
 
     def matches(self, block: nn.Module) -> bool:
         return (

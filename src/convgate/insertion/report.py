@@ -31,8 +31,7 @@ class GateRow(Readable):
     channels: int  # C at the site
     gate: str  # its registered name; "none" for what was removed
     params: int  # parameters that the network gained; negative where it lost some
-    # the gate's own latency over the network's, gates included; None until measured
-    share: float | None = None
+    share: float | None = None  # its latency over the gated network's; None until measured
     share_low: float | None = None  # lower end of the share's 95 % interval
     share_high: float | None = None  # upper end of it
     # the gate on the meta device, without numbers; None for what was removed

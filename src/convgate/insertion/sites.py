@@ -37,8 +37,7 @@ class Site:
     channels: int  # C of the tensor there
     layout: Layout  # "NCHW", or "NHWC" for (N, H, W, C)
     where: Where  # "output" of the module, or its "input"
-    # the tensor's shape as (N, C, H, W), once an example has been run
-    shape: tuple[int, int, int, int] | None = None
+    shape: tuple[int, int, int, int] | None = None  # (N, C, H, W), once an example ran
 
 
 @dataclass(frozen=True)

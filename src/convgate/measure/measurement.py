@@ -21,8 +21,7 @@ class Counts(Readable):
 
     cost: Cost
     memory: PeakMemory
-    # mean feature cosine distance by layer; empty where it was not asked for
-    distances: dict[str, FeatureDistance]
+    distances: dict[str, FeatureDistance]  # feature distance by layer; empty: not asked for
 
     HEADS: ClassVar = ("params M\nMACs G", "bytes MB\npeak MiB")
 

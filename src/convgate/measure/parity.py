@@ -26,15 +26,7 @@ FOLD_TOLERANCE = TOLERANCE | {torch.float64: 1e-12, torch.float32: 1e-5}
 def check_parity(
     name: str, candidate: Model, reference: Model, x: Tensor, *, dtype: torch.dtype | None = None
 ) -> float:
-    """Return the largest relative difference between the outputs of two models.
-
-    Args:
-        name: What to call the candidate in an error.
-        candidate: The model in question.
-        reference: The model that it claims to be.
-        x: An input of both.
-        dtype: What the candidate computes in, where its output does not tell; torch.int8 as well.
-    """
+    """Return the largest relative difference between the outputs of two models."""
     with torch.inference_mode():
         got, expected = _outputs(candidate, x), _outputs(reference, x)
     shapes = [tuple(y.shape) for y in got], [tuple(y.shape) for y in expected]

@@ -24,8 +24,7 @@ class TimingPreset(Readable):
 
     warmup_runs: int  # forward passes before each repeat
     runs: int  # timed forward passes of a repeat
-    # how often; mean and standard deviation are over the repeats, or over the runs of the only one
-    repeats: int
+    repeats: int  # mean and standard deviation are over them, or over the runs of the only one
     one_by_one: bool  # wait for the device after each pass instead of after the last
 
 

@@ -87,8 +87,7 @@ class LatencyReport(TimingReport):
     margin: float
     seed: int
     reliable: bool
-    # sentences on what failed; ``reliable`` is whether a guard is among them
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  # sentences on what failed; ``reliable``: no guard is among them
     environment: dict[str, str]
     setting: Setting = field(default_factory=Setting)
 

@@ -23,12 +23,10 @@ _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no
 class Setting(Readable):
     """How every candidate runs."""
 
-    # "float32", "float16", "bfloat16", "float64"; None leaves the model's own
-    dtype: str | None = None
+    dtype: str | None = None  # "float32", "float16", "bfloat16", "float64"; None: the model's own
     channels_last: bool = False  # store images and weights with the channels innermost
     threads: int | None = None  # CPU threads within an operator; None leaves torch's own number
-    # a mode of torch.compile, "default" among them; None runs eagerly
-    compile_mode: str | None = None
+    compile_mode: str | None = None  # a mode of torch.compile, as "default"; None runs eagerly
     tf32: bool = False  # let a GPU round float32 products to TF32
 
     def __post_init__(self) -> None:

@@ -102,10 +102,8 @@ class Candidate:
     name: str
     run: Run  # one forward pass
     passes: int = 1  # forward passes in a visit
-    # milliseconds of every sample, divided by the passes in it
-    samples_ms: list[float] = field(default_factory=list)
-    # the median of the samples of each visit, one a round
-    visits_ms: list[float] = field(default_factory=list)
+    samples_ms: list[float] = field(default_factory=list)  # of a pass, sample by sample
+    visits_ms: list[float] = field(default_factory=list)  # median of each visit, one a round
     warmup_runs: int = 0
     settled: bool = False
 

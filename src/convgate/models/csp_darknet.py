@@ -84,12 +84,8 @@ class CSPDarknet(Pooled):
         a head.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
         width: Of the stem; every stage doubles it.
         depths: Bottlenecks in every stage.
-        drop_rate: Dropout before the classifier.
     """
 
     def __init__(

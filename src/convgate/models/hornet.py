@@ -24,14 +24,9 @@ class HorNet(Trunk):
         hornet.py.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", or "" for none.
         depths: Blocks per stage.
         dims: C per stage.
         sides: Per stage, the side of the global-local filter, 0 for the 7x7 convolution.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
     """
 
     def __init__(

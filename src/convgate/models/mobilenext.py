@@ -97,12 +97,7 @@ class MobileNeXt(Pooled):
         zhoudaquan/rethinking_bottleneck_design, mobilenext/codebase/models/mnext.py.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
         rows: Reduction, width, blocks and first stride of every row.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
     """
 
     STEM = r"^conv_stem|^bn1"

@@ -66,13 +66,8 @@ class ResNetCifar(Pooled):
     Source: arXiv 1512.03385, section 4.2.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
         depth: n, the blocks of a stage.
         shortcut: Where the width changes: "pad" (option A) or "conv" (1x1 and batch norm).
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
 
     Raises:
         InputError: for an unknown shortcut.

@@ -22,14 +22,9 @@ class SELNeXt(Trunk):
         oto-q/SELNeXt, models/selnext.py.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", or "" for none.
         depths: Blocks per stage.
         dims: C per stage.
         stem_stride: Side of the stem's patches in pixels.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
         block: The fields of `BlockOptions`.
 
     Raises:

@@ -45,12 +45,8 @@ class ShuffleNetCifar(Pooled):
         models/shufflenetv2.py, with the paper's activation.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
         depths: Units per stage.
         widths: Channels per stage.
-        drop_rate: Dropout before the classifier.
     """
 
     STAGE = r"^(?:stage|conv)(\d+)"

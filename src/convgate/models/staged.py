@@ -31,6 +31,11 @@ class Staged(nn.Module):
     A subclass fills `feature_info`, writes `forward_head` and `reset_classifier`, and says with
     ``STEM`` and ``STAGE``, patterns of names, what is before the first stage and in each.
 
+    All networks take `in_chans`, the channels of the image; `num_classes`, the classifier's width,
+    0 for none; `global_pool`, "avg", "max", "avgmax", in those for CIFAR "catavgmax", or "" for
+    none; `drop_rate`, dropout before the classifier; where blocks are skipped in training,
+    `drop_path_rate`, that of the last block, which grows linearly from 0 at the first.
+
     Shape: x (N, C, H, W) -> logits (N, num_classes).
     Source: the model interface of timm, https://huggingface.co/docs/timm/feature_extraction.
     """

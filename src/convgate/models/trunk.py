@@ -26,11 +26,7 @@ class Trunk(Staged):
     Args:
         stages: The blocks, stage by stage.
         dims: C per stage.
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", or "" for none.
         stem_stride: Side of the stem's patches in pixels.
-        drop_rate: Dropout before the classifier.
     """
 
     def __init__(

@@ -62,14 +62,9 @@ class WideResNet(Pooled):
     Source: arXiv 1605.07146, Table 1.
 
     Args:
-        in_chans: Channels of the image.
-        num_classes: Width of the classifier; 0 for none.
-        global_pool: "avg", "max", "avgmax", "catavgmax", or "" for none.
         depth: n, the blocks of a stage.
         widen: k; the stages are 16 k, 32 k and 64 k wide.
         block_drop_rate: Dropout inside the blocks.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: That of the last block; it grows linearly from 0 at the first.
     """
 
     STAGE = r"^layer(\d+)"

@@ -53,16 +53,13 @@ class Card:
     options: dict[str, object] = field(default_factory=dict)  # what the backbone was built with
     gates: tuple[GateSpec, ...] = ()  # the gates in it, in the order in which they came
     detector: DetectorSpec | None = None  # what sits on the backbone; None for a classifier
-    # names in the order of the outputs; empty where they are not known
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()  # names in the order of the outputs; empty: not known
     weights: str = RANDOM  # where the numbers come from: a run, a file, the library, or "random"
     images: Preprocessing | None = None  # how a picture becomes an input; None where nobody says
     fixed_size: bool = False  # whether only images of that size go in
     dtype: Literal["float32", "float16", "int8"] = "float32"  # of the arithmetic
-    # what `convgate.fold` changed and at how many places, or why it did nothing
-    folded: tuple[str, ...] = ()
-    # measured on the way, as "top1_float32", in percent
-    scores: dict[str, float] = field(default_factory=dict)
+    folded: tuple[str, ...] = ()  # what `convgate.fold` changed at how many places, or why nothing
+    scores: dict[str, float] = field(default_factory=dict)  # percent, as "top1_float32"
     # of Python and the packages that wrote the file
     versions: dict[str, str] = field(default_factory=lambda: installed())
     command: str = field(default_factory=lambda: typed())  # what wrote it

@@ -55,10 +55,7 @@ class Preprocessing:
         return replace(self, input_size=(self.input_size[0], image_px, image_px))
 
     def pixels(self, picture: Image.Image) -> Tensor:
-        """Cut one upright RGB picture to what the network sees.
-
-        Shape: (C, H, W), uint8.
-        """
+        """Cut one upright RGB picture to what the network sees: (C, H, W), uint8."""
         picture = picture.convert("L") if self.input_size[0] == 1 else picture
         if self.resize == "shrink":
             return to_tensor(shrink(picture, self.image_px))
@@ -67,27 +64,18 @@ class Preprocessing:
         return to_tensor(square(picture, self.image_px))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Turn pixels into an input, on their device.
-
-        Shape: uint8 (..., C, H, W) -> float32.
-        """
+        """Turn pixels into an input, on their device: uint8 (..., C, H, W) -> float32."""
         mean, std = (
             torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.mean, self.std)
         )
         return (pixels.float() / 255 - mean) / std
 
     def tensor(self, picture: Image.Image) -> Tensor:
-        """Return one upright RGB picture as an input.
-
-        Shape: (C, H, W), float32.
-        """
+        """Return one upright RGB picture as an input: (C, H, W), float32."""
         return self.normalise(self.pixels(picture))
 
     def batch(self, paths: Sequence[Path]) -> Tensor:
-        """Read image files.
-
-        Shape: (N, C, H, W), float32.
-        """
+        """Read image files: (N, C, H, W), float32."""
         return torch.stack([self.tensor(read_picture(path)) for path in paths])
 
     @cached_property

@@ -32,13 +32,7 @@ def missing(row: PaperRow) -> str:
 
 
 def build_row(table: PaperTable, row: PaperRow, device: str = "cpu") -> nn.Module:
-    """Return the network of a row, without trained weights, in evaluation mode.
-
-    Args:
-        table: The table.
-        row: One of its rows.
-        device: Where to; on "meta" it has shapes and no numbers.
-    """
+    """Return the network of a row, without trained weights, in evaluation mode."""
     spec = row.build
     if spec is None or not spec.model:
         raise InputError(f"row {row.name!r} names no network; its numbers are as reported")

@@ -43,13 +43,7 @@ class TablePreset:
 
 
 def open_preset(name: str, patterns: Sequence[str] | None, *, any_recipe: bool) -> TablePreset:
-    """Choose rows of a printed table, and the rows that they are compared with.
-
-    Args:
-        name: One of `list_tables()`.
-        patterns: PaperRow names or shell patterns for them; None for all rows.
-        any_recipe: Whether rows that no recipe of ours trains are taken, too.
-    """
+    """Choose rows of a printed table, and the rows that they are compared with."""
     table = load_table(name)
     asked = {row.name for pattern in patterns or ["*"] for row in table.select(pattern)}
     rows = [row for row in table.row if row.name in asked]

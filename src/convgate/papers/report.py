@@ -25,10 +25,8 @@ class PaperTableResult(Readable):
     rows: tuple[PaperRowResult, ...]  # the rows asked for
     counters: dict[str, str]  # the counters that were used, and what they count
     note: str = ""  # a remark on the table
-    # the comparisons behind the rows' latencies, one for each base
-    latency: tuple[LatencyReport, ...] = ()
-    # the paper's own way of timing, one report for each base
-    protocol: tuple[PresetReport, ...] = ()
+    latency: tuple[LatencyReport, ...] = ()  # behind the rows' latencies, one for each base
+    protocol: tuple[PresetReport, ...] = ()  # the paper's way of timing, one for each base
 
     def table(self) -> Table:
         """Return what is reported beside what is counted and timed, with room for all of it."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from convgate.measure import LatencyRow
+from convgate.studies.tables import spread
 from convgate.tables import Readable
 
 
@@ -19,8 +20,7 @@ class TrainedScore(Readable):
 
     def spread(self, digits: int) -> str:
         """Return mean and deviation, as in "71.30 ± 0.42"."""
-        deviation = "" if self.std is None else f" ± {self.std:.{digits}f}"
-        return f"{self.mean:.{digits}f}{deviation}"
+        return spread(self.mean, self.std, digits)
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,9 @@ class PaperCell(Readable):
     unit: str  # its unit
     reported: str  # the printed digits
     ours: str = ""  # what is found here; empty for what has to be trained or timed
-    # whether ours gives the printed digits; None where there is no ours
-    matches: bool | None = None
+    matches: bool | None = None  # whether ours gives the printed digits; None: there is no ours
     reason: str = ""  # why it does not, where that is known
-    # what was trained here, one entry a recipe and the table's own first
-    trained: tuple[TrainedScore, ...] = ()
+    trained: tuple[TrainedScore, ...] = ()  # one entry a recipe, the table's own first
 
 
 @dataclass(frozen=True)

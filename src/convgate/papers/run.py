@@ -37,18 +37,7 @@ def run_table(
     engine: EngineConfig | None = None,
     on_progress: Progress | None = None,
 ) -> PaperTableResult:
-    """Build and count the rows of a table; on request, time them against their bases.
-
-    Args:
-        name: One of `list_tables()`.
-        rows: A row's name, or a shell pattern for names.
-        latency: Whether to time as well.
-        device: Where to time.
-        batch: Images in a timed forward pass.
-        seconds: Most seconds of timing for each base and its rows.
-        engine: What runs them; PyTorch as it is by default.
-        on_progress: Called with a word and the share that is done.
-    """
+    """Build and count the rows of a table; on request, time them against their bases."""
     table = load_table(name)
     chosen = table.select(rows)
     results = [_result(name, table, row) for row in chosen]

@@ -29,14 +29,11 @@ class PaperBuild:
     """How to build what a row names."""
 
     model: str = ""  # a name that `create_model` knows; empty where the row is about a gate alone
-    # width of the head, or classes of objects; None takes the table's
-    num_classes: int | None = None
+    num_classes: int | None = None  # width of the head, or classes of objects; None: the table's
     image_px: Sides | None = None  # of the image; None takes the table's
     options: dict[str, object] = field(default_factory=dict)  # the model's options
-    # what sits on the model as its backbone, as in a recipe: a detector or a segmenter
-    detector: DetectorSpec | None = None
-    # the gate, and where; "none" with `replaces` takes the model's own away
-    gate: GateSpec | None = None
+    detector: DetectorSpec | None = None  # a detector or a segmenter on the model
+    gate: GateSpec | None = None  # and where; "none" with `replaces` takes the model's own away
     tied_stem: bool = False  # the stem's gate is the first stage's first gate, weights and all
 
     @property
@@ -53,8 +50,7 @@ class PaperRow:
 
     name: str  # what `--rows` selects by
     label: str  # what the table calls it; `--rows` takes it, too
-    # column to cell, with the printed digits; a dash or nothing is left out
-    reported: dict[str, str]
+    reported: dict[str, str]  # column to cell, as printed; a dash or nothing is left out
     base: str = ""  # the row that its latency is compared with; empty for a base
     build: PaperBuild | None = None  # its configuration; None where only the numbers are known
     counter: str = ""  # one of `COUNTERS`; empty takes the table's
@@ -62,12 +58,10 @@ class PaperRow:
     truncated: tuple[str, ...] = ()  # columns whose last digit is cut and not rounded
     # column to the known reason why what is built does not give the printed number
     differs: dict[str, str] = field(default_factory=dict)
-    # what trains it; None takes the table's, and empty means that nothing here does
-    recipe: str | None = None
+    recipe: str | None = None  # what trains it; None: the table's, empty: nothing here does
     settings: tuple[str, ...] = ()  # what to change in the recipe, as in "run.drop_path=0.4"
     note: str = ""  # a remark on the printed row
-    # the networks of several sizes that it is one of, which a picture joins by a line
-    family: str = ""
+    family: str = ""  # networks of several sizes, which a picture joins by a line
     size: str = ""  # which of them, in a letter
 
 
@@ -81,8 +75,7 @@ class PaperTable:
     # one that the paper does not print
     units: dict[str, str]
     row: tuple[PaperRow, ...]  # the rows in order
-    # one of `COUNTERS`, for the columns params and flops; empty where there are none
-    counter: str = ""
+    counter: str = ""  # one of `COUNTERS`, for params and flops; empty where there are none
     num_classes: int = 1000  # of every row that does not say otherwise
     image_px: Sides = 224  # the same
     # column to the score of a run of detection or segmentation that belongs in it

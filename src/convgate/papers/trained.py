@@ -31,14 +31,6 @@ def with_results(
 
     Runs are found by what they built. Those of one recipe and several seeds are averaged; those
     of other recipes stand for themselves, that of the table first.
-
-    Args:
-        result: A table, or some of its rows.
-        folders: Runs of `convgate train`, studies, or folders of them; runs/TABLE is always
-            looked at.
-        images: Data whose validation images the feature distance is measured on.
-        device: Where to measure it.
-        on_progress: Called with a word and the share that is done.
     """
     table = load_table(result.name)
     runs = gather(result.name, table, folders)

@@ -55,8 +55,7 @@ class VariantCost:
 class Measurements:
     """All that the report needs besides the trials."""
 
-    # cost and latency by variant
-    costs: Mapping[Variant, VariantCost] = field(default_factory=dict)
+    costs: Mapping[Variant, VariantCost] = field(default_factory=dict)  # with latency
     distances: Mapping[Cell, float] = field(default_factory=dict)  # mean feature distance by run
     # how it was measured: input, device, threads, rounds, warnings
     conditions: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,5 @@
 """The outcome of a study: its answer, as far as the numbers say, and the files that hold it."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +8,7 @@ from typing import Any
 
 from convgate import spec
 from convgate.measure import environment
-from convgate.storage import write_text
+from convgate.storage import write_csv, write_text
 from convgate.studies.grid import unique
 from convgate.studies.measurement import Measurements
 from convgate.studies.statistics import Difference, VariantRow, summarise
@@ -122,12 +120,7 @@ def _run(
 
 def write_tables(result: StudyResult, stamp: int) -> None:
     """Write results.csv and, last, summary.json, whose stamp says what the report covers."""
-    table = run_table(result)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_text(result.out / RESULTS, text.getvalue())
+    write_csv(result.out / RESULTS, run_table(result))
     summary = {"stamp": stamp} | result.to_dict()
     write_text(result.out / SUMMARY, json.dumps(summary, indent=1, default=str) + "\n")
 

@@ -33,8 +33,7 @@ class Steps:
 
     # raises an InputError for a variant that cannot be built
     check: Callable[[Recipe, Mapping[Variant, VariantSpec]], None] = check_variants
-    # trains one recipe into a folder, and continues what it finds there
-    fit: Callable[..., RunResult] = fit
+    fit: Callable[..., RunResult] = fit  # trains a recipe into a folder, or continues it
     # takes cost, latency and distance of the finished runs; its last argument is the time for each
     # variant in seconds, None for the protocol's own
     measure: Callable[[Recipe, Sequence[CellRecord], Path, float | None], Measurements] = (

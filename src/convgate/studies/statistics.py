@@ -84,13 +84,11 @@ class VariantRow:
     top1: dict[int, float]  # seed -> percent at the last epoch
     mean: float | None = None  # mean of ``top1``; None where no run finished
     std: float | None = None  # standard deviation over the seeds; None for fewer than two
-    # paired difference to the base in percentage points; None for the base
-    difference: Difference | None = None
+    difference: Difference | None = None  # to the base, paired, in points; None for the base
     cost: VariantCost | None = None  # cost and latency; None where they were not measured
     distance: float | None = None  # mean feature distance, averaged over the seeds
     failed: dict[int, str] = field(default_factory=dict)  # seed -> why it has no value
-    # seed -> one record an epoch
-    curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)
+    curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)  # seed -> its epochs
     on_front: bool = False  # whether nothing is both faster and more accurate
 
     @property

@@ -35,8 +35,7 @@ class CellRecord:
     spec: VariantSpec  # what it builds
     state: str  # waiting, running, done or failed
     top1: float | None = None  # percent at the last epoch; None until done
-    # what the run left: history, seconds, distance, ...
-    outcome: dict[str, Any] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)  # what the run left
     note: str = ""  # why it failed, in one sentence
 
     @property

@@ -138,11 +138,6 @@ def create_backbone(
 def freeze_stages(body: nn.Module, info: Sequence[dict[str, Any]], count: int) -> list[str]:
     """Stop the gradients of the first feature stages, and of all that the network has before them.
 
-    Args:
-        body: The network; its parts are registered in the order they run, as timm's are.
-        info: Its `feature_info`.
-        count: How many stages.
-
     Returns:
         The paths of the frozen modules, to be held in evaluation mode.
     """

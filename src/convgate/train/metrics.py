@@ -36,8 +36,7 @@ class Findings:
     scores: Floats  # (n,) of detections, best first
     crowd: Flags  # (n,) of true objects: COCO's crowds
     difficult: Flags  # (n,) of true objects: VOC's difficult ones
-    # run-length codes of the picture as it was read, if there are masks
-    masks: list[Any] = field(default_factory=list)
+    masks: list[Any] = field(default_factory=list)  # run-length codes, as it was read
     size: tuple[int, int] = (0, 0)  # its height and width as it was read
 
 

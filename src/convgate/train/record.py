@@ -22,8 +22,7 @@ class EpochRecord:
 
     epoch: int
     train_loss: float  # mean over the epoch
-    # of the validation, the one that counts first; percent, but for losses
-    scores: dict[str, float]
+    scores: dict[str, float]  # of the validation, the main one first; percent, but for losses
     lr: float  # the rate of its last update
     images_per_s: float  # of training alone, over all processes
     seconds: float  # includes validation

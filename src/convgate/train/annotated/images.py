@@ -27,8 +27,7 @@ class Annotation:
     crowd: bool = False  # stands for many objects: left out of training, ignored in scores (COCO)
     difficult: bool = False  # kept in training, ignored in scores (VOC)
     area: float = 0.0  # by which COCO tells small from large; 0 for that of the mask or box
-    # polygons, a run-length code, or the number of the object in the picture's mask file
-    shape: Shape | None = None
+    shape: Shape | None = None  # polygons, a run-length code, or its number in the mask file
 
 
 @dataclass(frozen=True)

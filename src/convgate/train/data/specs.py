@@ -36,8 +36,7 @@ class DataSpec:
     # 0 for all training pictures, else the size of a subset (class-balanced, except in detection
     # and segmentation), the same one for every training seed
     train_count: int = 0
-    # leave out damaged pictures and faulty annotations and list them, instead of stopping
-    skip_bad: bool = False
+    skip_bad: bool = False  # leave out and list damaged pictures and faulty annotations
     workers: int = 2  # threads that decode at the start, or processes that decode during training
     # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
     # decoded bytes stay below about 2 GB)
