@@ -6,16 +6,6 @@ from convgate.deploy.predict import Prediction, Predictions, Predictor, open_pre
 from convgate.deploy.runtimes import RUNTIMES
 
 __all__ = [
-    "RUNTIMES",
-    "Engine",
-    "EngineConfig",
-    "Exported",
-    "Prediction",
-    "Predictions",
-    "Predictor",
-    "calibration_images",
-    "export",
-    "open_engine",
-    "open_predictor",
-    "predict",
-]
+    "RUNTIMES", "Engine", "EngineConfig", "Exported", "Prediction", "Predictions", "Predictor",
+    "calibration_images", "export", "open_engine", "open_predictor", "predict",
+]  # fmt: skip

@@ -17,7 +17,6 @@ EXTRAS = {
 
 
 def need(package: str, what: str) -> ModuleType:
-    """Return an optional package."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of their own insides

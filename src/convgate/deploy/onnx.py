@@ -56,7 +56,6 @@ def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_b
 
 
 def run_onnx(graph: bytes, threads: int) -> Forward:
-    """Open an ONNX graph in ONNX Runtime on the CPU."""
     return _forward(_session(graph, threads))
 
 

@@ -39,7 +39,6 @@ def openvino_core() -> Any:
 
 
 def from_onnx(name: str, graph: Any) -> Any:
-    """Return an `onnx.ModelProto` as an `openvino.Model`."""
     core = openvino_core()
     wrong = sorted({node.op_type for node in graph.graph.node} & COMPUTED_WRONGLY)
     if wrong:

@@ -52,7 +52,6 @@ class FileFormat:
 
     @property
     def suffix(self) -> str:
-        """The end of the name that a user gives."""
         return self.suffixes[-1]
 
     def files(self, path: Path) -> tuple[Path, ...]:

@@ -82,7 +82,6 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def is_shared(net: Net, step: Any) -> bool:
-    """Whether another step calls the same module."""
     calls = [other for other in net.graph.nodes if other.op == "call_module"]
     return sum(other.target == step.target for other in calls) > 1
 

@@ -27,14 +27,8 @@ REPORT = "fold_report"
 IMAGE_PX = 224  # where neither an example nor timm's notes tell
 
 BEFORE = (
-    remove_dead_ops,
-    fold_blends,
-    fold_ean,
-    split_gates,
-    fold_norms,
-    fold_affines,
-    fold_constants,
-)
+    remove_dead_ops, fold_blends, fold_ean, split_gates, fold_norms, fold_affines, fold_constants,
+)  # fmt: skip
 AFTER = (order_axes, squeeze_first, convolve_strips, fold_constants, fuse_residual_sums)
 
 

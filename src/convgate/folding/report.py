@@ -41,7 +41,6 @@ class FoldReport(Readable):
 
     @property
     def after(self) -> int:
-        """Bytes moved by what took its place."""
         return sum(fold.after for fold in self.folds)
 
     def table(self) -> Table:

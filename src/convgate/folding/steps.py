@@ -24,7 +24,6 @@ def whole(conv: nn.Conv2d) -> bool:
 
 
 def multiply(x: Tensor, s: Tensor) -> Tensor:
-    """Return s x in the dtype of x."""
     return x * s.to(x.dtype)
 
 

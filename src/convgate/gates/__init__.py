@@ -21,27 +21,7 @@ from convgate.gates.simam import SimAM
 from convgate.gates.srm import SRM
 
 __all__ = [
-    "BAM",
-    "CA",
-    "CBAM",
-    "EAN",
-    "ECA",
-    "ELA",
-    "FCA",
-    "GATES",
-    "GCT",
-    "GRN",
-    "SA",
-    "SE",
-    "SELN",
-    "SGE",
-    "SRM",
-    "EANCode",
-    "Gate",
-    "PdfAM",
-    "PdfAMGMM",
-    "PooledGate",
-    "SimAM",
-    "create_gate",
+    "BAM", "CA", "CBAM", "EAN", "ECA", "ELA", "FCA", "GATES", "GCT", "GRN", "SA", "SE", "SELN",
+    "SGE", "SRM", "EANCode", "Gate", "PdfAM", "PdfAMGMM", "PooledGate", "SimAM", "create_gate",
     "list_gates",
-]
+]  # fmt: skip

@@ -9,17 +9,6 @@ from convgate.insertion.sites import Site, list_sites
 from convgate.insertion.surgery import insert, remove, replace
 
 __all__ = [
-    "SITES",
-    "GateRow",
-    "IdentityStart",
-    "InsertReport",
-    "Insertion",
-    "Site",
-    "find_sites",
-    "insert",
-    "inserted",
-    "list_sites",
-    "remove",
-    "replace",
-    "start_as_identity",
-]
+    "SITES", "GateRow", "IdentityStart", "InsertReport", "Insertion", "Site", "find_sites",
+    "insert", "inserted", "list_sites", "remove", "replace", "start_as_identity",
+]  # fmt: skip

@@ -84,7 +84,6 @@ def mark(gate: nn.Module, insertion: Insertion) -> None:
 
 
 def detach(model: nn.Module, path: str) -> None:
-    """Take the gate at ``path`` off the module that carries it."""
     above, _, name = path.rpartition(".")
     carrier = model.get_submodule(above)
     unhook(carrier, name)

@@ -72,7 +72,6 @@ class InsertReport(Readable):
 
     @property
     def params(self) -> int:
-        """Parameters gained in all."""
         return sum(row.params for row in self.rows)
 
     @property
@@ -181,7 +180,6 @@ def time_gates(
 
 
 def _inputs(model: nn.Module, gates: Sequence[nn.Module], example_input: Tensor) -> list[Tensor]:
-    """Run the network and return what each gate received."""
     received: dict[nn.Module, Tensor] = {}
 
     def keep(gate: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -162,7 +162,6 @@ def block_sites(block: nn.Module) -> BlockSites | None:
 
 
 def stem_site(root: nn.Module) -> TensorSite | None:
-    """Return where the stem of a network ends."""
     for parts, locator in STEMS.values():
         if all(child(root, part) is not None for part in parts):
             return locator.find(root)

@@ -14,15 +14,6 @@ from convgate.kernels.selnext_recompute import selnext_recompute, selnext_squeez
 from convgate.kernels.strip_gate import strip_gate, strips
 
 __all__ = [
-    "cosine_distance",
-    "ean",
-    "gelu_mean",
-    "scale_residual_act",
-    "selnext_expand",
-    "selnext_project",
-    "selnext_recompute",
-    "selnext_squeeze",
-    "strip_gate",
-    "strips",
-    "use",
-]
+    "cosine_distance", "ean", "gelu_mean", "scale_residual_act", "selnext_expand",
+    "selnext_project", "selnext_recompute", "selnext_squeeze", "strip_gate", "strips", "use",
+]  # fmt: skip

@@ -11,25 +11,8 @@ from convgate.measure.report import LatencyReport, LatencyRow
 from convgate.measure.settings import Setting
 
 __all__ = [
-    "PRESETS",
-    "Cost",
-    "Counts",
-    "FeatureDistance",
-    "LatencyReport",
-    "LatencyRow",
-    "Measurement",
-    "PeakMemory",
-    "PresetReport",
-    "PresetRow",
-    "Setting",
-    "UnreliableMeasurement",
-    "compare_latency",
-    "comparison_table",
-    "count",
-    "count_all",
-    "environment",
-    "feature_distances",
-    "measure",
-    "peak_memory",
-    "run_preset",
-]
+    "PRESETS", "Cost", "Counts", "FeatureDistance", "LatencyReport", "LatencyRow", "Measurement",
+    "PeakMemory", "PresetReport", "PresetRow", "Setting", "UnreliableMeasurement",
+    "compare_latency", "comparison_table", "count", "count_all", "environment", "feature_distances",
+    "measure", "peak_memory", "run_preset",
+]  # fmt: skip

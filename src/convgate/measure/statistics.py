@@ -37,7 +37,6 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the middle value, or the mean of the two in the middle."""
     return quantile(values, 0.5)
 
 

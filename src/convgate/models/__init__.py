@@ -10,16 +10,7 @@ from convgate.models.shufflenet_cifar import ShuffleNetCifar
 from convgate.models.wide_resnet import WideResNet
 
 __all__ = [
-    "HorNet",
-    "MobileNeXt",
-    "ResNetCifar",
-    "SELNeXt",
-    "ShuffleNetCifar",
-    "WideResNet",
-    "create_model",
-    "from_authors",
-    "library_of",
-    "list_models",
-    "load_checkpoint_file",
+    "HorNet", "MobileNeXt", "ResNetCifar", "SELNeXt", "ShuffleNetCifar", "WideResNet",
+    "create_model", "from_authors", "library_of", "list_models", "load_checkpoint_file",
     "load_weights",
-]
+]  # fmt: skip

@@ -121,7 +121,6 @@ class CSPDarknet(Pooled):
         return self.stem(torch.cat(quarters, 1))
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return timm's patterns of layer groups, from stem to head."""
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)"}
 
 

@@ -161,7 +161,6 @@ class Pooled(Staged):
     """
 
     def make_head(self, num_classes: int, global_pool: str, drop_rate: float) -> None:
-        """Build the head for the width of the last stage."""
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = self.feature_info[-1]["num_chs"]
         self.global_pool, self.fc = create_classifier(

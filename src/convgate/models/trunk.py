@@ -75,7 +75,6 @@ class Trunk(Staged):
         self.head.norm = nn.Identity()  # it fits the last stage's width alone
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's patterns of layer groups, from stem to head."""
         blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
@@ -98,7 +97,6 @@ def _init_weights(module: nn.Module) -> None:
 
 
 def trunk_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Return timm's configuration of a network on this trunk."""
     return imagenet_cfg(**{"first_conv": "stem.0", "classifier": "head.fc", **kwargs})
 
 

@@ -17,27 +17,8 @@ from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 
 __all__ = [
-    "Card",
-    "DetectorSpec",
-    "GateSpec",
-    "ModelSpec",
-    "Network",
-    "Preprocessing",
-    "TaskSpec",
-    "add_gate",
-    "build_network",
-    "check_task",
-    "class_words",
-    "classes_called",
-    "distinct",
-    "load_hub",
-    "load_network",
-    "open_labelled",
-    "open_network",
-    "open_networks",
-    "read_card",
-    "resized",
-    "save_hub",
-    "save_network",
-    "start_from",
-]
+    "Card", "DetectorSpec", "GateSpec", "ModelSpec", "Network", "Preprocessing", "TaskSpec",
+    "add_gate", "build_network", "check_task", "class_words", "classes_called", "distinct",
+    "load_hub", "load_network", "open_labelled", "open_network", "open_networks", "read_card",
+    "resized", "save_hub", "save_network", "start_from",
+]  # fmt: skip

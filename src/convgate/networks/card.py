@@ -149,7 +149,6 @@ def check_learned(card: Card, ref: str) -> None:
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of Python and of the packages that are there."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

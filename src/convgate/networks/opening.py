@@ -40,7 +40,6 @@ class Network:
 
     @property
     def images(self) -> Preprocessing:
-        """How a picture becomes an input; raises InputError where nobody says."""
         if self.card.images is None:
             raise InputError(
                 f"{self.label}: nothing says how it takes a picture; use one of timm's or ours"
@@ -57,7 +56,6 @@ class Network:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of its outputs; empty where they are not known."""
         return self.card.classes
 
     @property

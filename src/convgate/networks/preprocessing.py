@@ -111,7 +111,6 @@ def noted_images(network: Any, name: str) -> Preprocessing | None:
 
 
 def of_timm(config: dict[str, Any]) -> Preprocessing:
-    """Return what a timm configuration (`pretrained_cfg`) says of images."""
     found = resolve_data_config({}, pretrained_cfg=config)  # type: ignore[no-untyped-call]
     return Preprocessing(
         input_size=tuple(found["input_size"]),
@@ -125,7 +124,6 @@ def of_timm(config: dict[str, Any]) -> Preprocessing:
 
 
 def of_torchvision(name: str) -> Preprocessing:
-    """Return how torchvision prepares images for its default weights of a network."""
     weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
     found = weights.DEFAULT.transforms()
     side, resized = found.crop_size[0], found.resize_size[0]

@@ -10,20 +10,7 @@ from convgate.papers.text import render
 from convgate.papers.trained import with_results
 
 __all__ = [
-    "COUNTERS",
-    "PaperBuild",
-    "PaperCell",
-    "PaperCount",
-    "PaperRow",
-    "PaperRowResult",
-    "PaperTable",
-    "PaperTableResult",
-    "TrainedScore",
-    "build_row",
-    "count_by",
-    "list_tables",
-    "load_table",
-    "render",
-    "run_table",
-    "with_results",
-]
+    "COUNTERS", "PaperBuild", "PaperCell", "PaperCount", "PaperRow", "PaperRowResult", "PaperTable",
+    "PaperTableResult", "TrainedScore", "build_row", "count_by", "list_tables", "load_table",
+    "render", "run_table", "with_results",
+]  # fmt: skip

@@ -76,7 +76,6 @@ def accuracies(table: PaperTable) -> list[str]:
 
 
 def cost_axes(table: PaperTable, result: PaperTableResult) -> list[CostAxis]:
-    """Return the axes that have values: parameters, FLOPs, and latency."""
     rows = [table.find(shown.name) for shown in result.rows]
     counts = {row.name: count_row(table, row) for row in rows if is_buildable(row)}
     unit, size = ("G", 1e9) if any(c.flops >= 1e9 for c in counts.values()) else ("M", 1e6)
@@ -155,17 +154,14 @@ class AxisRange:
     logarithmic: bool
 
     def share(self, value: float) -> float:
-        """Return where a value lies, 0 at the low end and 1 at the high one."""
         low, high, place = (self._level(v) for v in (self.low, self.high, value))
         return (place - low) / (high - low)
 
     def value(self, share: float) -> float:
-        """Return what lies at a share."""
         level = self._level(self.low) + share * (self._level(self.high) - self._level(self.low))
         return math.exp(level) if self.logarithmic else level
 
     def scale(self) -> alt.Scale:
-        """Return the same for Altair."""
         kind: Literal["log", "linear"] = "log" if self.logarithmic else "linear"
         return alt.Scale(type=kind, domain=[self.low, self.high], nice=False, zero=False)
 

@@ -73,7 +73,6 @@ class PaperCount(Readable):
 
     @property
     def weights(self) -> int:
-        """Bytes of all parameters in 32-bit floats."""
         return 4 * self.all_params
 
 

@@ -55,7 +55,6 @@ def row_recipe(table: PaperTable, row: PaperRow) -> Recipe | None:
 
 
 def recipe_name(table: PaperTable, row: PaperRow) -> str:
-    """Return the recipe of a row's network: its own or the table's; "" where there is none."""
     if row.build is None or not row.build.model:
         return ""
     return table.recipe if row.recipe is None else row.recipe

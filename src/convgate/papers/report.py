@@ -81,7 +81,6 @@ class PaperTableResult(Readable):
 
 
 def _counted(result: PaperTableResult, columns: Sequence[str]) -> Table:
-    """Return what is reported, beside ours where there is ours."""
     ours = {column for column in columns if any(_ours(row, column) for row in result.rows)}
     printed = {c for c in columns if c not in ours or any(_is_printed(r, c) for r in result.rows)}
     head, cells = ["row"], [[row.label for row in result.rows]]
@@ -100,7 +99,6 @@ def _counted(result: PaperTableResult, columns: Sequence[str]) -> Table:
 
 
 def _timed(result: PaperTableResult) -> Table:
-    """Return latencies: ours, and both ratios to the base's row."""
     head = ("row", "median\nms", "ratio\n[95 %]", "verdict", "paper's\nratio")
     rows = []
     for row in result.rows:
@@ -124,7 +122,6 @@ def _beside(left: Table, right: Table) -> Table:
 
 
 def _trained(result: PaperTableResult) -> Table:
-    """Return what was trained here: mean and deviation over the runs, beside what is reported."""
     cells = [(row, cell) for row in result.rows for cell in row.cells if cell.trained]
     several = len({cell.column for _, cell in cells}) > 1
     head = ("row", *(["number"] if several else []), "reported", "here", "runs", "trained on")

@@ -19,7 +19,6 @@ class TrainedScore(Readable):
     same_recipe: bool  # whether the recipe is the table's
 
     def spread(self, digits: int) -> str:
-        """Return mean and deviation, as in "71.30 ± 0.42"."""
         return spread(self.mean, self.std, digits)
 
 

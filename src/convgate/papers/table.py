@@ -120,7 +120,6 @@ class PaperTable:
         return (px, px) if isinstance(px, int) else px
 
     def unprinted(self) -> tuple[str, ...]:
-        """Return the counts that no row reports."""
         columns = [c for c in self.units if c in COUNTED]
         return tuple(c for c in columns if not any(c in row.reported for row in self.row))
 

@@ -25,7 +25,6 @@ def check_format(form: str) -> None:
 
 
 def write_table(text: str, path: Path, *, force: bool = False) -> None:
-    """Write a text in one step, with one line end behind it."""
     check_free(path, force)
     write_text(path, text.rstrip("\n") + "\n")
 

@@ -62,7 +62,6 @@ def square(image: Image.Image, image_px: int) -> Image.Image:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Return the pixels, uint8 (C, H, W)."""
     width, height = image.size
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return pixels.view(height, width, -1).permute(2, 0, 1)  # (H, W, C) -> (C, H, W)

@@ -106,7 +106,6 @@ def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, List
 
 
 def _list_classes(tree: Tree, split: str) -> Listing:
-    """Return class -> picture files of one split, in order."""
     listing = {name: _pictures(tree, f"{split}/{name}") for name in tree.folders(split)}
     if not listing:
         raise InputError(f"{tree.where}: {split} holds no class folder; {_EXPECTED}")

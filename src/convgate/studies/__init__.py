@@ -5,11 +5,6 @@ from convgate.studies.run import Steps, run_study
 from convgate.studies.statistics import Difference, VariantRow, paired_difference, pareto_front
 
 __all__ = [
-    "Difference",
-    "Steps",
-    "StudyResult",
-    "VariantRow",
-    "paired_difference",
-    "pareto_front",
+    "Difference", "Steps", "StudyResult", "VariantRow", "paired_difference", "pareto_front",
     "run_study",
-]
+]  # fmt: skip

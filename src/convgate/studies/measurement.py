@@ -184,7 +184,6 @@ def _conditions(report: LatencyReport) -> dict[str, Any]:
 
 
 def read_measurements(path: Path) -> Measurements | None:
-    """Read what `Measurements.write` wrote; None where there is nothing yet."""
     if not path.is_file():
         return None
     try:

@@ -115,5 +115,4 @@ def notes(result: StudyResult) -> list[str]:
 
 
 def failures(result: StudyResult) -> list[str]:
-    """Name the runs that have no value, and why."""
     return [f"{r.cell}: {r.note}" for r in result.records if r.state == "failed"]

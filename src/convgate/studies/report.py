@@ -45,7 +45,6 @@ def write_report(result: StudyResult, stamp: int) -> None:
 
 
 def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
-    """Return the report as one HTML file that needs no network."""
     pages = Environment(
         loader=PackageLoader("convgate.studies", "."),
         autoescape=True,

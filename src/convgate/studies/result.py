@@ -48,7 +48,6 @@ class StudyResult(Readable):
 
     @property
     def latency(self) -> dict[str, dict[str, Any]]:
-        """How the latency was taken, by backbone."""
         return {k: v for k, v in self.measured.conditions.items() if isinstance(v, dict) and v}
 
     def table(self) -> Table:

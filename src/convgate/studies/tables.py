@@ -9,19 +9,9 @@ from convgate.tables import Table
 
 ABSENT = "-"
 HEAD = (
-    "gate",
-    "top-1, %",
-    "difference, points",
-    "shown",
-    "latency, ms",
-    "latency ratio",
-    "within budget",
-    "params",
-    "MACs",
-    "element-wise",
-    "bytes moved",
-    "distance",
-)
+    "gate", "top-1, %", "difference, points", "shown", "latency, ms", "latency ratio",
+    "within budget", "params", "MACs", "element-wise", "bytes moved", "distance",
+)  # fmt: skip
 
 
 def variant_table(rows: Sequence[VariantRow], budget: float) -> Table:

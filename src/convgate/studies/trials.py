@@ -133,7 +133,6 @@ class Trials:
             job.lock.release()
 
     def records(self) -> list[CellRecord]:
-        """Return what is known of each cell, in the order in which they were queued."""
         latest = self._latest()
         return [_read_trial(cell, trial) for cell, trial in latest.items()]
 
@@ -145,7 +144,6 @@ class Trials:
         return self.folder / "trials" / cell.folder
 
     def report_lock(self) -> FileLock:
-        """Return the lock that the process holds which writes the report."""
         return FileLock(self.folder / "locks" / "report.lock")
 
     def _requeue_dead(self) -> None:

@@ -8,15 +8,6 @@ from convgate.train.record import EpochRecord, RunResult
 from convgate.train.sections import StudySpec
 
 __all__ = [
-    "EpochRecord",
-    "Evaluation",
-    "Recipe",
-    "RunResult",
-    "StudySpec",
-    "build_model",
-    "evaluate",
-    "fit",
-    "list_recipes",
-    "load_recipe",
-    "override",
-]
+    "EpochRecord", "Evaluation", "Recipe", "RunResult", "StudySpec", "build_model", "evaluate",
+    "fit", "list_recipes", "load_recipe", "override",
+]  # fmt: skip

@@ -42,7 +42,11 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
 
 def build_model(recipe: Recipe, *, num_classes: int, in_chans: int = 3) -> nn.Module:
     """Build the recipe's network; all but its gates starts alike for every gate at one seed."""
-    card = card_of(recipe, tuple(map(str, range(num_classes))), in_chans)
+    return network_of(recipe, card_of(recipe, tuple(map(str, range(num_classes))), in_chans))
+
+
+def network_of(recipe: Recipe, card: Card) -> nn.Module:
+    """Build what the card says, with the recipe's start, seed, drop path and norms."""
     return build_network(
         card,
         recipe.model,

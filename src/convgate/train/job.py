@@ -7,15 +7,14 @@ import torch
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.networks.build import build_network, describe
+from convgate.networks.build import describe
 from convgate.networks.card import Card
-from convgate.train.build import card_of
+from convgate.train.build import card_of, network_of
 from convgate.train.classification import Classification
 from convgate.train.detection import Detection, Segmentation
 from convgate.train.optim import create_optimisation
 from convgate.train.recipe import Recipe
 from convgate.train.task import Task, TaskData
-from convgate.train.trainer import process
 
 TASKS: dict[str, type[Task]] = {
     "classify": Classification,
@@ -40,20 +39,13 @@ class Job:
 
 
 def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
-    """Open the data of a recipe, and build its network or take the one that the caller built."""
     kind = TASKS[recipe.task.name]
     data = kind.open_data(recipe)
     images = kind.images(recipe, data)
     classes = tuple(data.classes)
     if model is None:
         card = card_of(recipe, classes, images.input_size[0])
-        model = build_network(
-            card,
-            recipe.model,
-            seed=recipe.run.seed,
-            drop_path=recipe.run.drop_path,
-            synchronised=recipe.run.sync_batchnorm and process().world_size > 1,
-        )
+        model = network_of(recipe, card)
     else:
         _check_outputs(model, recipe, images.input_size, len(classes))
         card = replace(describe(model), classes=classes)

@@ -81,7 +81,6 @@ def write_metrics(out: Path, records: Sequence[EpochRecord]) -> None:
 
 
 def write_result(result: RunResult) -> None:
-    """Write result.json; its presence says that the run is complete."""
     write_text(result.out / RESULT, json.dumps(result.to_dict(), indent=1) + "\n")
 
 

@@ -34,7 +34,6 @@ def read_coco(tree: Tree) -> tuple[tuple[str, ...], AnnotatedImages, AnnotatedIm
 
 
 def _annotations(tree: Tree, files: Sequence[str], words: Sequence[str]) -> str:
-    """Find the one file of a split."""
     sheets = [f for f in files if f.lower().endswith(".json")]
     sheets = [f for f in sheets if not any(task in f.lower() for task in _OTHER_TASKS)]
     for word in words:

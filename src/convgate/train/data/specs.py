@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from convgate.errors import InputError, suggest
 
 DATASETS: tuple[str, ...] = (
-    "digits",
-    "cifar10",
-    "cifar100",
-    "flowers102",
-    "stanford_cars",
-    "fgvc_aircraft",
-    "imagenet",
+    "digits", "cifar10", "cifar100", "flowers102", "stanford_cars", "fgvc_aircraft", "imagenet",
     "folder",
-)
+)  # fmt: skip
 DETECTION_DATASETS: tuple[str, ...] = ("coco", "voc2007", "voc2012", "voc2012_aug", "pennfudan")
 """Sets of pictures with objects in them."""
 STORAGES = ("auto", "memory", "stream")
