@@ -24,15 +24,7 @@ def build_network(
     drop_path: float = 0.0,
     synchronised: bool = False,
 ) -> nn.Module:
-    """Build what a card describes; all but its gates starts alike for every gate at one seed.
-
-    Args:
-        card: The network.
-        start: Weights to start from, with the classes and gates of their file; random without.
-        seed: Of the random weights.
-        drop_path: The share of branches that training skips.
-        synchronised: Batch norms see the batches of all processes.
-    """
+    """Build what a card describes; all but its gates starts alike for every gate at one seed."""
     if not card.model:
         raise InputError("the network was built by its owner, so it cannot be built from its file")
     options = dict(card.options)

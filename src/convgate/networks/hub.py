@@ -64,11 +64,6 @@ def save_hub(model: nn.Module, card: Card, folder: Path) -> None:
     arguments: timm builds it where `convgate.networks` is imported, and elsewhere says that the
     name is unknown, rather than leave the gates out.
 
-    Args:
-        model: The network, one of timm's or ours.
-        card: What it is.
-        folder: Where to; new or empty.
-
     Raises:
         InputError: for a network that timm does not build, a folder that holds something, or a
             network that came back another.

@@ -85,7 +85,7 @@ class Trials:
             if known is None:
                 self.study.set_user_attr("recipe", recipe)
             elif known != recipe:
-                changes = _changes(known, recipe)
+                changes = spec.show_changes(spec.changes(json.loads(known), json.loads(recipe)))
                 raise InputError(
                     f"{self.folder} holds a study of another recipe ({changes});"
                     " give another folder to --out"
@@ -236,20 +236,5 @@ def _check_spec(folder: Path, cell: Cell, trial: FrozenTrial, wanted: VariantSpe
     if _read_spec(trial.user_attrs) != wanted:
         raise InputError(
             f"{folder} trained another {cell.variant.label}"
-            f" ({_changes(json.dumps(was), json.dumps(now))}); give another folder to --out"
+            f" ({spec.show_changes(spec.changes(was, now))}); give another folder to --out"
         )
-
-
-def _changes(old: str, new: str) -> str:
-    """Name up to three keys in which two recipes differ."""
-    before, now = _flat(json.loads(old)), _flat(json.loads(new))
-    keys = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-    named = [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in keys[:3]]
-    return "; ".join(named + ([f"and {len(keys) - 3} more"] if len(keys) > 3 else []))
-
-
-def _flat(table: dict[str, Any], at: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
-    return flat

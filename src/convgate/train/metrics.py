@@ -99,10 +99,6 @@ def coco_scores(pairs: Sequence[Pair], kind: Literal["box", "mask"]) -> dict[str
     Crowds are as COCO has them: a detection inside one is neither right nor wrong. Sizes of which
     there is no object are left out.
 
-    Args:
-        pairs: detections and true objects of each picture.
-        kind: what must overlap.
-
     Returns:
         box_ap (overlaps 0.50 to 0.95), box_ap50, box_ap75, box_ap_small (area below 32²),
         box_ap_medium, box_ap_large (above 96²); or the same of masks.

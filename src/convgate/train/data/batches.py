@@ -86,11 +86,6 @@ class Batches:
     Iterating yields what the network takes. For classification that is x, float32 (N, C, H, W), and
     the target: class numbers, int64 (N,), or for mixup, CutMix and label smoothing class
     probabilities, float32 (N, K).
-
-    Args:
-        source: gives pixels and targets.
-        order: which pictures make which batch.
-        finish: makes of pixels, targets, share and epoch what the network takes.
     """
 
     def __init__(

@@ -43,15 +43,6 @@ def open_data(
 
     Batches are a pure function of (seed, epoch, batch number): they depend neither on the network
     nor on what was iterated before, so a resumed run sees the same ones.
-
-    Args:
-        spec: which pictures.
-        augment: what happens to them in training.
-        batch_size: pictures a batch in each process.
-        seed: of the order and of the augmentation.
-        rank: number of this process.
-        world_size: number of processes; together they see batches of ``batch_size * world_size``.
-        batches: batches that make an epoch; 0 for one pass over the pictures.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}, but must be at least 1")
