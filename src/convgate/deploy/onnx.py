@@ -36,11 +36,7 @@ class HalfPrecision(nn.Module):
 
 
 def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_batch: bool) -> Any:
-    """Convert a network; its images are called "images" and its output "logits".
-
-    Returns:
-        An `onnx.ModelProto` of opset `OPSET`.
-    """
+    """Convert a network; its images are called "images" and its output "logits"."""
     for package in ("onnx", "onnxscript"):
         need(package, "the export")
     with _explained(name, fixed_size), _quiet(), torch.no_grad():

@@ -22,8 +22,6 @@ ALIGN = "llrrlrrr"
 
 @dataclass(frozen=True)
 class GateRow(Readable):
-    """One gate."""
-
     site: str  # the site's name, or the pattern that found it
     path: str  # the module that carries the gate, or that it took the place of
     where: str  # "output" of that module, or its "input"

@@ -26,8 +26,6 @@ MAX_DRIFT = 0.03
 
 @dataclass(frozen=True)
 class LatencyRow(Readable):
-    """One model."""
-
     name: str
     median_ms: float  # of a forward pass of the whole batch; no outlier is left out
     q05_ms: float  # the 5 % quantile of the same

@@ -10,7 +10,7 @@ from timm.models.densenet import DenseNet
 from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
-from convgate.models.staged import cifar_cfg, init_he
+from convgate.models.staged import cifar_cfg, init_he, register_networks
 
 BLOCK: Any = Bottleneck  # timm's annotation asks for a block in place of its class
 
@@ -75,7 +75,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _create_resnet(variant: str, pretrained: bool, kwargs: dict[str, Any]) -> ResNet:
+def _create_resnet(variant: str, pretrained: bool, **kwargs: Any) -> ResNet:
     preset = RESNETS[variant]
     return build_model_with_cfg(
         small_resnet,
@@ -86,28 +86,14 @@ def _create_resnet(variant: str, pretrained: bool, kwargs: dict[str, Any]) -> Re
     )
 
 
-@register_model
-def resnet50_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNet-50 for CIFAR: 23,705,252 parameters with 100 classes."""
-    return _create_resnet("resnet50_cifar", pretrained, kwargs)
-
-
-@register_model
-def resnet101_cifar(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNet-101 for CIFAR: 42,697,380 parameters with 100 classes."""
-    return _create_resnet("resnet101_cifar", pretrained, kwargs)
-
-
-@register_model
-def resnext29_16x32d(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNeXt-29 of 16 groups, 512 to 2048 wide inside: 25.14 M parameters with 10 classes."""
-    return _create_resnet("resnext29_16x32d", pretrained, kwargs)
-
-
-@register_model
-def resnext29_8x64d(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNeXt-29 of 8 groups, 512 to 2048 wide inside: 34,518,948 parameters with 100 classes."""
-    return _create_resnet("resnext29_8x64d", pretrained, kwargs)
+register_networks(
+    __name__,
+    _create_resnet,
+    resnet50_cifar="ResNet-50 for CIFAR: 23,705,252 parameters with 100 classes.",
+    resnet101_cifar="ResNet-101 for CIFAR: 42,697,380 parameters with 100 classes.",
+    resnext29_16x32d="ResNeXt-29, 16 groups, 512 to 2048 wide: 25.14 M parameters for 10 classes.",
+    resnext29_8x64d="ResNeXt-29, 8 groups, 512 to 2048 wide: 34.52 M parameters for 100 classes.",
+)
 
 
 @register_model

@@ -3,13 +3,13 @@
 Rao et al., https://arxiv.org/abs/2207.14284. The trunk is ConvNeXt's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 
 from convgate.models.hornet_block import HorNetBlock
-from convgate.models.staged import Blocks, drop_path_rates
+from convgate.models.staged import Blocks, drop_path_rates, register_networks
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
 ORDERS = (2, 3, 4, 5)
@@ -61,43 +61,19 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _create(variant: str, pretrained: bool, kwargs: Mapping[str, Any]) -> HorNet:
+def _create(variant: str, pretrained: bool, **kwargs: Any) -> HorNet:
     return build_model_with_cfg(
         HorNet, variant, pretrained, feature_cfg=dict(FEATURE_CFG), **{**PRESETS[variant], **kwargs}
     )
 
 
-@register_model
-def hornet_tiny(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-T with 7x7 convolutions: 22,409,512 parameters."""
-    return _create("hornet_tiny", pretrained, kwargs)
-
-
-@register_model
-def hornet_small(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-S with 7x7 convolutions: 50 M parameters."""
-    return _create("hornet_small", pretrained, kwargs)
-
-
-@register_model
-def hornet_base(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-B with 7x7 convolutions: 87 M parameters."""
-    return _create("hornet_base", pretrained, kwargs)
-
-
-@register_model
-def hornet_tiny_gf(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-T with global-local filters in stages 3 and 4: 22,991,848 parameters."""
-    return _create("hornet_tiny_gf", pretrained, kwargs)
-
-
-@register_model
-def hornet_small_gf(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-S with global-local filters in stages 3 and 4: 50 M parameters."""
-    return _create("hornet_small_gf", pretrained, kwargs)
-
-
-@register_model
-def hornet_base_gf(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet-B with global-local filters in stages 3 and 4: 88 M parameters."""
-    return _create("hornet_base_gf", pretrained, kwargs)
+register_networks(
+    __name__,
+    _create,
+    hornet_tiny="HorNet-T with 7x7 convolutions: 22,409,512 parameters.",
+    hornet_small="HorNet-S with 7x7 convolutions: 50 M parameters.",
+    hornet_base="HorNet-B with 7x7 convolutions: 87 M parameters.",
+    hornet_tiny_gf="HorNet-T with global-local filters in stages 3 and 4: 22,991,848 parameters.",
+    hornet_small_gf="HorNet-S with global-local filters in stages 3 and 4: 50 M parameters.",
+    hornet_base_gf="HorNet-B with global-local filters in stages 3 and 4: 88 M parameters.",
+)

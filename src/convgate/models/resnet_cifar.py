@@ -7,11 +7,18 @@ from typing import Any
 
 import torch.nn.functional as F
 from timm.layers.drop import DropPath
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
 from convgate.errors import unknown
-from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, init_he
+from convgate.models.staged import (
+    Blocks,
+    Pooled,
+    cifar_cfg,
+    drop_path_rates,
+    init_he,
+    register_networks,
+)
 
 WIDTHS = (16, 32, 64)
 SHORTCUTS = ("pad", "conv")
@@ -122,30 +129,21 @@ def _shortcut(width_in: int, width: int, stride: int, kind: str) -> nn.Module:
     return nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
 
-default_cfgs = generate_default_cfgs(
-    dict.fromkeys(("resnet8", "resnet20", "resnet56"), cifar_cfg(pool_size=(8, 8)))
-)
+DEPTHS = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
+
+default_cfgs = generate_default_cfgs(dict.fromkeys(DEPTHS, cifar_cfg(pool_size=(8, 8))))
 
 
-def _create(variant: str, pretrained: bool, depth: int, **kwargs: Any) -> ResNetCifar:
-    kwargs.setdefault("depth", depth)
+def _create(variant: str, pretrained: bool, **kwargs: Any) -> ResNetCifar:
+    kwargs.setdefault("depth", DEPTHS[variant])
     feature_cfg = {"out_indices": (0, 1, 2)}
     return build_model_with_cfg(ResNetCifar, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
 
 
-@register_model
-def resnet8(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
-    """ResNet-8 for CIFAR, for tests and demonstrations: 75,290 parameters with 10 classes."""
-    return _create("resnet8", pretrained, 1, **kwargs)
-
-
-@register_model
-def resnet20(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
-    """ResNet-20 for CIFAR: 269,722 parameters with 10 classes."""
-    return _create("resnet20", pretrained, 3, **kwargs)
-
-
-@register_model
-def resnet56(pretrained: bool = False, **kwargs: Any) -> ResNetCifar:
-    """ResNet-56 for CIFAR: 853,018 parameters with 10 classes, 858,868 with 100."""
-    return _create("resnet56", pretrained, 9, **kwargs)
+register_networks(
+    __name__,
+    _create,
+    resnet8="ResNet-8 for CIFAR, for demonstrations: 75,290 parameters with 10 classes.",
+    resnet20="ResNet-20 for CIFAR: 269,722 parameters with 10 classes.",
+    resnet56="ResNet-56 for CIFAR: 853,018 parameters with 10 classes, 858,868 with 100.",
+)

@@ -3,14 +3,14 @@
 https://doi.org/10.32604/cmc.2025.059966. The trunk is ConvNeXt's, https://arxiv.org/abs/2201.03545.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 
 from convgate.models.checkpoint import checkpoint_filter_fn
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
-from convgate.models.staged import Blocks, drop_path_rates
+from convgate.models.staged import Blocks, drop_path_rates, register_networks
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
 
@@ -68,38 +68,30 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _create(variant: str, pretrained: bool, preset: Mapping[str, Any], **kwargs: Any) -> SELNeXt:
+PRESETS: dict[str, dict[str, Any]] = {
+    "selnext_tiny": {},
+    "selnext_small": {"depths": (3, 3, 27, 3)},
+    "selnext_base": {"depths": (3, 3, 27, 3), "dims": (128, 256, 512, 1024)},
+    "selnext_atto": {"depths": (2, 2, 6, 2), "dims": (16, 32, 64, 128), "stem_stride": 2},
+}
+
+
+def _create(variant: str, pretrained: bool, **kwargs: Any) -> SELNeXt:
     return build_model_with_cfg(
         SELNeXt,
         variant,
         pretrained,
         pretrained_filter_fn=checkpoint_filter_fn,
         feature_cfg=dict(FEATURE_CFG),
-        **{**preset, **kwargs},
+        **{**PRESETS[variant], **kwargs},
     )
 
 
-@register_model
-def selnext_tiny(pretrained: bool = False, **kwargs: Any) -> SELNeXt:
-    """SELNeXt-T: 35,126,656 parameters, 4.46 G multiply-adds at 224 px."""
-    return _create("selnext_tiny", pretrained, {}, **kwargs)
-
-
-@register_model
-def selnext_small(pretrained: bool = False, **kwargs: Any) -> SELNeXt:
-    """SELNeXt-S: 62.14 M parameters, 8.70 G multiply-adds at 224 px."""
-    return _create("selnext_small", pretrained, {"depths": (3, 3, 27, 3)}, **kwargs)
-
-
-@register_model
-def selnext_base(pretrained: bool = False, **kwargs: Any) -> SELNeXt:
-    """SELNeXt-B: 109.72 M parameters, 15.38 G multiply-adds at 224 px."""
-    preset = {"depths": (3, 3, 27, 3), "dims": (128, 256, 512, 1024)}
-    return _create("selnext_base", pretrained, preset, **kwargs)
-
-
-@register_model
-def selnext_atto(pretrained: bool = False, **kwargs: Any) -> SELNeXt:
-    """SELNeXt for images of 32 px, for studies and tests: 694,514 parameters with 10 classes."""
-    preset = {"depths": (2, 2, 6, 2), "dims": (16, 32, 64, 128), "stem_stride": 2}
-    return _create("selnext_atto", pretrained, preset, **kwargs)
+register_networks(
+    __name__,
+    _create,
+    selnext_tiny="SELNeXt-T: 35,126,656 parameters, 4.46 G multiply-adds at 224 px.",
+    selnext_small="SELNeXt-S: 62.14 M parameters, 8.70 G multiply-adds at 224 px.",
+    selnext_base="SELNeXt-B: 109.72 M parameters, 15.38 G multiply-adds at 224 px.",
+    selnext_atto="SELNeXt for images of 32 px, for studies: 694,514 parameters with 10 classes.",
+)

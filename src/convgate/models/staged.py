@@ -1,12 +1,12 @@
 """What timm asks of a network made of a stem, stages and a head, written once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.classifier import create_classifier
-from timm.models import checkpoint_seq
+from timm.models import checkpoint_seq, register_model
 from torch import Tensor, nn
 
 from convgate.errors import InputError
@@ -219,3 +219,17 @@ def cifar_cfg(**kwargs: Any) -> dict[str, Any]:
         "classifier": "fc",
         **kwargs,
     }
+
+
+def register_networks(module: str, create: Callable[..., nn.Module], **networks: str) -> None:
+    """Enter networks in timm's registry by name, each with a sentence on what it is.
+
+    ``create`` gets the name, whether weights are to be fetched, and the caller's own arguments.
+    """
+    for name, what in networks.items():
+
+        def entry(pretrained: bool = False, *, _name: str = name, **kwargs: Any) -> nn.Module:
+            return create(_name, pretrained, **kwargs)
+
+        entry.__name__, entry.__module__, entry.__doc__ = name, module, what
+        register_model(entry)

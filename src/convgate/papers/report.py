@@ -85,7 +85,7 @@ def _counted(result: PaperTableResult, columns: Sequence[str]) -> Table:
     printed = {c for c in columns if c not in ours or any(_is_printed(r, c) for r in result.rows)}
     head, cells = ["row"], [[row.label for row in result.rows]]
     for column in columns:
-        title = _title(column, result)
+        title = "\n".join([*_name(column).split(" "), *_units(column, result)[:1]])
         if column in printed:
             head.append(title)
             cells.append([_reported(row, column, result) for row in result.rows])
@@ -185,10 +185,6 @@ def _machine(environment: Mapping[str, str]) -> str:
     if device == "cpu":
         device = f"{environment['cpu']}, {threads} thread{'s'[: threads != '1']}"
     return f"{device}, torch {environment['torch']}"
-
-
-def _title(column: str, result: PaperTableResult) -> str:
-    return "\n".join([*_name(column).split(" "), *_units(column, result)[:1]])
 
 
 def _name(column: str) -> str:

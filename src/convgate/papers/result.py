@@ -24,8 +24,6 @@ class TrainedScore(Readable):
 
 @dataclass(frozen=True)
 class PaperCell(Readable):
-    """One cell."""
-
     column: str  # its column
     unit: str  # its unit
     reported: str  # the printed digits
@@ -37,8 +35,6 @@ class PaperCell(Readable):
 
 @dataclass(frozen=True)
 class PaperRowResult(Readable):
-    """One row."""
-
     name: str  # what `--rows` selects by
     label: str  # what the table calls it
     base: str  # the row that latencies are compared with

@@ -166,7 +166,8 @@ def _cells(table: PaperTable, row: PaperRow, counted: PaperCount | None) -> tupl
             continue
         cell = PaperCell(column, unit, printed or "", reason=row.differs.get(column, ""))
         if column in own:
-            cell = replace(cell, ours=own[column], matches=_same(own[column], printed))
+            same = own[column] == printed if printed else None
+            cell = replace(cell, ours=own[column], matches=same)
         elif counted is not None and column in COUNTED:
             cell = _counted(cell, counted, truncated=column in row.truncated)
         cells.append(cell)
@@ -186,7 +187,3 @@ def _properties(row: PaperRow) -> dict[str, str]:
         return {}
     found = properties_of(row.build.gate.name)
     return {column: "yes" if found[column] else "no" for column in PROPERTIES}
-
-
-def _same(ours: str, printed: str | None) -> bool | None:
-    return ours == printed if printed else None

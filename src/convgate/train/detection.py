@@ -9,18 +9,13 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from convgate.errors import InputError
 from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import DetectorSpec
-from convgate.train.annotated import (
-    BatchPlan,
-    DetectionData,
-    ObjectAugmentSpec,
-    TargetKinds,
-    open_annotated,
-)
+from convgate.train.annotated import BatchPlan, ObjectAugmentSpec, TargetKinds, open_annotated
 from convgate.train.annotated.voc import VOC_SETS
 from convgate.train.build import images_per_pass
+from convgate.train.data.batches import TaskData
 from convgate.train.metrics import AveragePrecision
 from convgate.train.recipe import Recipe
-from convgate.train.task import Optimise, Task, TaskData
+from convgate.train.task import Optimise, Task
 from convgate.train.trainer import process
 
 IGNORED = 255
@@ -46,7 +41,7 @@ class AnnotatedTask(Task):
     """Whether the class of each pixel is learned, and not objects."""
 
     @classmethod
-    def open_data(cls, recipe: Recipe, *, training: bool = True) -> DetectionData:
+    def open_data(cls, recipe: Recipe, *, training: bool = True) -> TaskData:
         here = process()
         plan = BatchPlan(
             images_per_pass(recipe),

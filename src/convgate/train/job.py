@@ -11,10 +11,11 @@ from convgate.networks.build import describe
 from convgate.networks.card import Card
 from convgate.train.build import card_of, network_of
 from convgate.train.classification import Classification
+from convgate.train.data.batches import TaskData
 from convgate.train.detection import Detection, Segmentation
 from convgate.train.optim import create_optimisation
 from convgate.train.recipe import Recipe
-from convgate.train.task import Task, TaskData
+from convgate.train.task import Task
 
 TASKS: dict[str, type[Task]] = {
     "classify": Classification,

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from convgate.networks.preprocessing import Preprocessing
+from convgate.train.data.batches import TaskData
 from convgate.train.recipe import Recipe
 
 Optimise = Callable[[nn.Module], tuple[torch.optim.Optimizer, Any]]
@@ -19,32 +20,6 @@ class EpochBatches(Protocol):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
     def set_epoch(self, epoch: int) -> None: ...
-
-
-class TaskData(Protocol):
-    """A training and a validation split, as a task opens them.
-
-    Attributes:
-        classes: names; a label is a position in it (plus 1 where 0 is the background).
-        train: shuffled and augmented.
-        val: each picture once, in order.
-        train_images: pictures used for training, of all processes.
-        val_images: pictures used for validation, of all processes.
-        skipped: what was left out as damaged or faulty.
-    """
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def train(self) -> EpochBatches: ...
-    @property
-    def val(self) -> EpochBatches: ...
-    @property
-    def train_images(self) -> int: ...
-    @property
-    def val_images(self) -> int: ...
-    @property
-    def skipped(self) -> tuple[str, ...]: ...
 
 
 class Task(LightningModule):

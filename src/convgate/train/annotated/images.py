@@ -19,8 +19,6 @@ Shape = tuple["array[float]", ...] | dict[str, Any] | int
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object."""
-
     # left, top, right, bottom in pixels of the picture; right and bottom are exclusive
     box: tuple[float, float, float, float]
     label: int  # from 1; 0 is the background
@@ -32,8 +30,6 @@ class Annotation:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One annotated picture."""
-
     file: str  # its path in the tree
     annotations: tuple[Annotation, ...] = ()  # its objects; there may be none
     size: tuple[int, int] | None = None  # width and height that the annotation claims, if it does

@@ -25,7 +25,7 @@ from convgate.train.annotated.coco import read_coco
 from convgate.train.annotated.images import AnnotatedImages
 from convgate.train.annotated.pennfudan import read_pennfudan
 from convgate.train.annotated.voc import VOC_SETS, read_voc
-from convgate.train.data.batches import Batches
+from convgate.train.data.batches import Batches, TaskData
 from convgate.train.data.specs import DataSpec
 
 Splits = tuple[tuple[str, ...], AnnotatedImages, AnnotatedImages]
@@ -70,21 +70,9 @@ class BatchPlan:
         return ValOrder(count, batch_size, rank=self.rank, world_size=self.world_size)
 
 
-@dataclass(frozen=True)
-class DetectionData:
-    """A training and a validation split."""
-
-    classes: tuple[str, ...]  # names of the objects' classes; a label is a position in it, plus 1
-    train: Batches  # shuffled and augmented
-    val: Batches  # each picture once, in order
-    train_images: int  # pictures used for training, of all processes
-    val_images: int  # pictures used for validation, of all processes
-    skipped: tuple[str, ...]  # one sentence for each fault that was left out
-
-
 def open_annotated(
     spec: DataSpec, augment: ObjectAugmentSpec, kinds: TargetKinds, plan: BatchPlan
-) -> DetectionData:
+) -> TaskData:
     """Read the annotations of a set, check all of them, and prepare its batches.
 
     As for classification, a batch is a pure function of (seed, epoch, batch number).
@@ -106,7 +94,7 @@ def open_annotated(
     if spec.train_count:
         train = _subset(train, spec.train_count)
     train_batches, val_batches = _batches(train, val, spec, augment, kinds, plan)
-    return DetectionData(classes, train_batches, val_batches, len(train), len(val), faults)
+    return TaskData(classes, train_batches, val_batches, len(train), len(val), faults)
 
 
 def _read(tree: Tree, name: str, pixels: bool) -> Splits:

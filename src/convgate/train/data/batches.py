@@ -1,6 +1,7 @@
 """Batches of a training or validation split, ready for the network."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -109,3 +110,15 @@ class Batches:
         loaded = self.source.load(shares, epoch)
         for share, (pixels, labels) in zip(shares, loaded, strict=True):
             yield self._finish(pixels, labels, share, epoch)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A training and a validation split, as a task opens them."""
+
+    classes: tuple[str, ...]  # a label is a position in it, plus 1 where 0 is the background
+    train: Batches  # shuffled and augmented
+    val: Batches  # each picture once, in order
+    train_images: int  # pictures used for training, of all processes
+    val_images: int  # pictures used for validation, of all processes
+    skipped: tuple[str, ...]  # what was left out as damaged or faulty

@@ -5,28 +5,22 @@ from dataclasses import dataclass, replace
 from convgate.errors import InputError
 from convgate.pictures.labelled import balanced_subset
 from convgate.pictures.order import TrainOrder, ValOrder
-from convgate.train.data.batches import Batches, Finish, Normalise
+from convgate.train.data.batches import Batches, Finish, Normalise, TaskData
 from convgate.train.data.sets import PictureSet, open_set
 from convgate.train.data.specs import AugmentSpec, DataSpec
 from convgate.train.data.storage import open_sources
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """A training and a validation split."""
+class ImageData(TaskData):
+    """The splits of a set of labelled pictures."""
 
-    classes: tuple[str, ...]  # class names; a label is a position in it
     in_chans: int  # channels of a picture
     image_px: int  # height and width of a picture
     # of each channel in 0 .. 1, taken off before dividing by ``std``; measured over the training
     # pictures of a set in memory, ImageNet's for a streamed one
     mean: tuple[float, ...]
     std: tuple[float, ...]  # of each channel, in 0 .. 1
-    train: Batches  # shuffled and augmented
-    val: Batches  # each picture once, in order
-    train_images: int  # pictures used for training, of all processes
-    val_images: int  # pictures used for validation, of all processes
-    skipped: tuple[str, ...]  # damaged files that were left out
 
 
 def open_data(
