@@ -19,17 +19,9 @@ from convgate.errors import unknown
 from convgate.storage import check_free, replacing
 
 COLOURS = (  # readable on white and on near-black alike
-    "#3f7fd6",
-    "#d9534f",
-    "#2e9e5b",
-    "#b8860b",
-    "#9b59b6",
-    "#1aa6a6",
-    "#d6619e",
-    "#8a6d4b",
-    "#6b7fd7",
-    "#7a9a01",
-)
+    "#3f7fd6", "#d9534f", "#2e9e5b", "#b8860b", "#9b59b6", "#1aa6a6", "#d6619e", "#8a6d4b",
+    "#6b7fd7", "#7a9a01",
+)  # fmt: skip
 NEUTRAL = "#808a94"
 """Colour of what is compared with, and of lines that mark a place."""
 

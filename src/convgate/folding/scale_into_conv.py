@@ -39,11 +39,8 @@ def scale_input(h: Tensor, s: Tensor, weight: Tensor, bias: Tensor | None) -> Te
 def scale_weights(net: Net, side: Side, batch: int) -> None:
     """Scale the weights of 1x1 convolutions that alone use what a gate has scaled.
 
-    Args:
-        net: The network.
-        side: "activations" leaves all as it is, "weights" takes every such convolution, and
-            "measured" those where it is faster on this device.
-        batch: The images at a time for which it is measured.
+    The side "activations" leaves all as it is, "weights" takes every such convolution, and
+    "measured" those where it is faster on this device for ``batch`` images.
     """
     for step in list(net.graph.nodes) if side != "activations" else ():
         found = factors(step)

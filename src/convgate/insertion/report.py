@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -183,13 +184,10 @@ def _inputs(model: nn.Module, gates: Sequence[nn.Module], example_input: Tensor)
     def keep(gate: nn.Module, args: tuple[Tensor, ...]) -> None:
         received[gate] = args[0].detach().clone()
 
-    handles = [gate.register_forward_pre_hook(keep) for gate in gates]
-    try:
-        with evaluated(model):
-            model(example_input)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack, evaluated(model):
+        for gate in gates:
+            stack.enter_context(gate.register_forward_pre_hook(keep))
+        model(example_input)
     return [received[gate] for gate in gates]
 
 

@@ -1,7 +1,7 @@
 """Mean feature cosine distance: how different the channels of a feature map are."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,13 +108,11 @@ def deepest_map(model: nn.Module, images: Tensor) -> str:
 
         return hook
 
-    handles = [m.register_forward_hook(note(n)) for n, m in model.named_modules() if n]
-    try:
-        with evaluated(model):
-            model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack, evaluated(model):
+        for name, module in model.named_modules():
+            if name:
+                stack.enter_context(module.register_forward_hook(note(name)))
+        model(images[:1])
     if not last:
         raise InputError("no layer of the model returns a feature map; name the layers")
     return last[0]
@@ -134,9 +132,7 @@ def _watched(
             return lambda module, args, out: total.add(out.permute(0, 3, 1, 2))
         return lambda module, args, out: total.add(out)
 
-    handles = [modules[n].register_forward_hook(note(n, total)) for n, total in sums.items()]
-    try:
+    with ExitStack() as stack:
+        for name, total in sums.items():
+            stack.enter_context(modules[name].register_forward_hook(note(name, total)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -62,12 +62,7 @@ class CellJob:
 
 
 class Trials:
-    """The trials of one study folder.
-
-    Args:
-        folder: The study's folder; `study.db` and `locks` lie in it.
-        url: Another storage that Optuna knows, such as a PostgreSQL address.
-    """
+    """The trials of a study's folder, in its `study.db` or in the Optuna storage at ``url``."""
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder

@@ -69,13 +69,8 @@ class AnnotatedTask(Task):
 class Detection(AnnotatedTask):
     """The sum of a detector's losses in training; average precision in validation.
 
-    Args:
-        model: Takes images and targets as `create_detector` says.
-        precision: Collects what is found.
-        first: The score that counts.
-        closing_from: The epoch, from 0, from which the network's ``closing`` is set.
-        optimise: As in `Task`.
-        channels_last: As in `Task`.
+    ``first`` names the score that counts; from the epoch ``closing_from`` on, counted from 0, the
+    network's ``closing`` is set.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What every task of training is: data, loss and scores around a network."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, Self
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,14 +12,6 @@ from convgate.train.data.batches import TaskData
 from convgate.train.recipe import Recipe
 
 Optimise = Callable[[nn.Module], tuple[torch.optim.Optimizer, Any]]
-
-
-class EpochBatches(Protocol):
-    """Batches that are the same for the same epoch."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Any]: ...
-    def set_epoch(self, epoch: int) -> None: ...
 
 
 class Task(LightningModule):

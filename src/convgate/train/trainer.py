@@ -18,8 +18,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from convgate.errors import InputError
 from convgate.storage import load_checkpoint, replacing
+from convgate.train.data.batches import Batches
 from convgate.train.sections import RunSpec
-from convgate.train.task import EpochBatches
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,7 +61,7 @@ def process() -> Process:
 class Epochs:
     """Batches that ask for the epoch when the first of them is taken, not earlier."""
 
-    def __init__(self, batches: EpochBatches) -> None:
+    def __init__(self, batches: Batches) -> None:
         self.batches = batches
         self.trainer: Trainer | None = None
 
@@ -77,7 +77,7 @@ def run_trainer(
     run: RunSpec,
     epochs: int,
     task: LightningModule,
-    loaders: tuple[Epochs, EpochBatches],
+    loaders: tuple[Epochs, Batches],
     callbacks: Sequence[Callback],
     resume: Path | None,
 ) -> None:
@@ -104,7 +104,7 @@ def run_trainer(
         raise KeyboardInterrupt from None
 
 
-def run_validation(run: RunSpec, task: LightningModule, batches: EpochBatches) -> None:
+def run_validation(run: RunSpec, task: LightningModule, batches: Batches) -> None:
     """Score ``task`` on one device, in the precision that the run trains in."""
     _trainer(run, devices=1, enable_checkpointing=False).validate(task, batches, verbose=False)
 

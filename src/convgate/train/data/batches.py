@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from convgate.pictures.order import Share, generator, seed_of
+from convgate.pictures.order import Share, TrainOrder, ValOrder, generator, seed_of
 from convgate.train.data.augment import (
     draw_erasing,
     draw_mix,
@@ -17,14 +17,6 @@ from convgate.train.data.augment import (
     smooth_one_hot,
 )
 from convgate.train.data.specs import AugmentSpec
-
-
-class Order(Protocol):
-    """Which pictures make which batch of an epoch."""
-
-    def __len__(self) -> int: ...
-
-    def shares(self, epoch: int) -> list[Share]: ...
 
 
 class PixelSource(Protocol):
@@ -92,7 +84,7 @@ class Batches:
     def __init__(
         self,
         source: PixelSource,
-        order: Order,
+        order: TrainOrder | ValOrder,
         finish: Callable[[Any, Any, Share, int], tuple[Any, Any]],
     ) -> None:
         self.source, self._order, self._finish = source, order, finish
