@@ -137,17 +137,13 @@ def record_shapes(
     """Return, for every place, the shapes of its tensors, one for each time it was run.
 
     The network runs in evaluation mode without gradients, and is left as it was.
-
-    Args:
-        model: The network.
-        places: Module path, and "output" or "input" of it.
-        example_input: What the network takes; on the meta device, only shapes are computed.
+    A place is a module's path, and "output" or "input" of it; an example on the meta device gives
+    shapes without computing.
     """
     found: list[list[Shape]] = [[] for _ in places]
     with ExitStack() as stack, evaluated(model):
         for (path, where), shapes in zip(places, found, strict=True):
-            handle = _watch(model.get_submodule(path), where, shapes)
-            stack.callback(handle.remove)
+            stack.enter_context(_watch(model.get_submodule(path), where, shapes))
         try:
             _run(model, example_input)
         except RuntimeError:
