@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from convgate.cli import app
 from convgate.models import create_model
+from convgate.networks import Card, DetectorSpec, Preprocessing, build_network, save_network
 
 NAMES = {
     "name": "resnet8",
@@ -80,6 +81,14 @@ def things(tmp_path_factory, pictures):
     for folder, file in (("unfinished", "last.ckpt"), ("study", "study.db")):
         (at / folder).mkdir()
         (at / folder / file).write_bytes(b"began")
+    card = Card(
+        task="detect",
+        model="test_resnet",
+        detector=DetectorSpec(name="yolox"),
+        classes=CLASSES,
+        images=Preprocessing(input_size=(3, 32, 32), mean=(0,) * 3, std=(1,) * 3, resize="shrink"),
+    )
+    save_network(at / "detector.safetensors", build_network(card).state_dict(), card)
     for kind, name in NAMES.items():
         torch.save(create_model(name).state_dict(), at / f"{kind}.pth")
     return NAMES | {
@@ -93,6 +102,7 @@ def things(tmp_path_factory, pictures):
         "study": at / "study",
         "picture": pictures / "val" / CLASSES[0] / "0.png",
         "missing": at / "gone",
+        "detector": at / "detector.safetensors",
         "checkpoints": at,
     }
 
@@ -189,10 +199,11 @@ def test_all_are_measured_together(things, settled):
 
 
 def test_a_study_compares_them_all(things, pictures, tmp_path, settled):
-    model = ",".join(str(things[kind]) for kind in TOGETHER)
+    kinds = ("timm", "torchvision", "run", "inserted", "hub")
+    model = ",".join(str(things[kind]) for kind in kinds)
     done = convgate(*words_of("study", model, pictures, tmp_path), "--json")
     assert done.exit_code == 0, done.output + repr(done.exception)
-    assert len(json.loads(done.stdout)["rows"]) == len(TOGETHER)
+    assert len(json.loads(done.stdout)["rows"]) == len(kinds)
 
 
 @pytest.mark.parametrize("kind", OTHERS)
@@ -203,6 +214,15 @@ def test_anything_else_is_told(verb, kind, things, pictures, tmp_path):
     done = convgate(*words_of(verb, things[kind], pictures, tmp_path))
     assert_told(done, OTHERS[kind])
     assert str(things[kind]) in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["measure", "insert", "export", "cam"])
+def test_a_detector_is_told(verb, things, pictures, tmp_path):
+    words = words_of(verb, things["detector"], pictures, tmp_path)
+    if verb == "export":  # a hub folder holds one
+        words = ("export", things["detector"], "--format", "onnx", "--out", tmp_path / "net.onnx")
+    assert_told(convgate(*words), "is made to detect")
     assert not list(tmp_path.iterdir())
 
 

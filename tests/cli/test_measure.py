@@ -5,8 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-import convgate.cli.measure  # noqa: F401  enters the verb
-from convgate.cli.main import app
+from convgate.cli import app
 
 pytestmark = pytest.mark.usefixtures("settled")
 
@@ -91,6 +90,18 @@ def test_a_gate_that_does_not_fit_is_named_and_the_others_are_measured():
     assert params[1] - params[0] == sum(2 * c * (c // 8) + c + c // 8 for c in (16, 32, 64))
     told = measure("resnet8", "--gate", "se,eca", "--set", "reduction=8", *FAST)
     assert "left out: resnet8 + eca: " in told.output
+
+
+def test_a_gated_file_and_the_same_gate_inserted_now_are_two_rows(tmp_path):
+    file = tmp_path / "gated.safetensors"
+    done = CliRunner().invoke(app, ["insert", "resnet8", "--gate", "se", "--out", str(file)])
+    assert done.exit_code == 0, done.output
+    done = measure("resnet8", file, "--gate", "se", "--json", *FAST)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    names = ["resnet8", "resnet8 + se (inserted now)", "resnet8 + se"]
+    assert [row["name"] for row in found["latency"]["rows"]] == names
+    assert "carries the gate 'se' already" in found["left_out"]["resnet8 + se + se"]
 
 
 def test_stages_and_start():

@@ -95,8 +95,8 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
         networks, gates, images[:1], **how, **options.gate_options(settings)
     )
     if fold:
-        pairs = [((n, m), (f"{n} folded", folded(m, images))) for n, m in candidates.items()]
-        candidates = dict(each for pair in pairs for each in pair)
+        both = ({n: m, f"{n} folded": folded(m, images)} for n, m in candidates.items())
+        candidates = {name: model for pair in both for name, model in pair.items()}
     rules = {"seconds": seconds, "margin": margin, "strict": strict} if protocol == PLAIN else {}
     counts = _count(candidates, images, config, distance)
     with progress() as report:
@@ -108,24 +108,24 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
         return
     table = comparison_table(counts, time)
     said = [f"left out: {name}: {reason}" for name, reason in left_out.items()]
-    typer.echo(str(replace(table, notes=[*said, *table.notes])))
-    typer.echo("\n".join(["", *(f"{key}: {value}" for key, value in time.environment.items())]))
+    typer.echo(f"{replace(table, notes=[*said, *table.notes])}\n")
+    typer.echo("\n".join(f"{key}: {value}" for key, value in time.environment.items()))
 
 
 def _open(models: Sequence[str], *, image_px: int, **how: Any) -> "list[Network]":
     """Open networks for images of one size: the first one's own, unless another is asked for."""
     from convgate.networks import check_task, open_networks, resized
 
-    first, *others = open_networks(models, image_px=image_px, **how)
-    for network in (first, *others):
+    networks = open_networks(models, image_px=image_px, **how)
+    first, px = networks[0], networks[0].image_px
+    for network in networks:
         check_task(network, "classify", "measure")
         if network.in_chans != first.in_chans:
             raise InputError(
                 f"{network.ref}: takes images with {network.in_chans} channels and {first.ref} "
                 f"with {first.in_chans}; measure them apart"
             )
-    px = first.image_px
-    return [first, *(n if n.image_px == px else resized(n, px) for n in others)]
+    return [n if n.image_px == px else resized(n, px) for n in networks]
 
 
 def _random_images(batch: int, network: "Network") -> "Tensor":
@@ -153,12 +153,14 @@ def _with_gates(
     for gate in gates:
         if gate not in GATES:
             raise unknown("gate", gate, GATES)
+    labels = [network.label for network in networks]
     candidates: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}
     for network in networks:
         candidates[network.label] = network.model
         for gate in gates:
             name, model = f"{network.label} + {gate}", copy.deepcopy(network.model)
+            name += " (inserted now)" if name in labels else ""
             try:
                 insert(model, gate, example_input=image, **how)
             except InputError as error:
