@@ -37,3 +37,18 @@ def test_metrics_are_one_row_an_epoch(tmp_path):
         "1,1.1,91.25,99.5,0.3333333333333333,0.001,1234.5,0.25",
         "2,2.1,91.25,99.5,0.3333333333333333,0.001,1234.5,0.25",
     ]
+
+
+def test_a_result_prints_as_a_table(tmp_path):
+    result = RunResult(
+        scores=SCORES, epochs=(epoch(1), epoch(2)), params=7, classes=("a", "b"),
+        train_images=3, val_images=2000, skipped=1, seconds=61.5, out=tmp_path,
+    )  # fmt: skip
+    lines = str(result).splitlines()
+    assert [line.split() for line in lines[:1] + lines[2:5]] == [
+        ["score", "value"], ["top-1", "91.25", "%"], ["top-5", "99.50", "%"],
+        ["val", "loss", "0.3333"],
+    ]  # fmt: skip
+    assert lines[5] == "on 2,000 images  epochs 2  62 s; left out as faulty: 1"
+    assert result.line.startswith("top-1 91.25 %  top-5 99.50 %  val loss 0.3333  on 2,000 images")
+    assert "<td" in result._repr_html_() and repr(result) == str(result)

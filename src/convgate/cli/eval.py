@@ -35,4 +35,4 @@ def evaluate(
     opened = open_predictor if Path(model).suffix in (".onnx", ".xml") else open_network
     network: Any = opened(model, weights=weights, pretrained=pretrained)
     found = score(network, data=data)
-    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    typer.echo(json.dumps(found.to_dict()) if as_json else found.line)

@@ -63,5 +63,5 @@ def train(  # noqa: PLR0913 - one argument an option
     run = override(plan, *settings or ())  # last: a key may be of the gate or model just chosen
     result = fit(run, out)
     if process().rank == 0:  # one of several processes speaks
-        shown = json.dumps(result.to_dict() | {"out": str(out)}, indent=2) if as_json else result
-        typer.echo(shown if as_json else f"{shown}\n{out / WEIGHTS}")
+        found = result.to_dict() | {"out": str(out)}
+        typer.echo(json.dumps(found, indent=2) if as_json else f"{result.line}\n{out / WEIGHTS}")

@@ -105,6 +105,8 @@ class Predictions(tuple[Prediction, ...]):
     def __str__(self) -> str:
         return self.table().text()
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return self.table().html()
 

@@ -15,14 +15,15 @@ from convgate.networks.labelled import accuracy, open_labelled
 from convgate.networks.opening import Network, open_network
 from convgate.networks.preprocessing import Preprocessing
 from convgate.storage import RECIPE
+from convgate.tables import Readable, Table
 from convgate.train.job import TASKS
 from convgate.train.recipe import Recipe
-from convgate.train.record import format_scores
+from convgate.train.record import format_scores, score_table
 from convgate.train.trainer import quiet, run_validation
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Readable):
     """Scores on a validation split, the one that counts first; percent, but for losses.
 
     Attributes:
@@ -41,7 +42,13 @@ class Evaluation:
         """Return the scores for JSON."""
         return asdict(self)
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """Return a row for each score, and what they are of."""
+        return score_table(self.scores, f"{self.images:,} images: {self.network}")
+
+    @property
+    def line(self) -> str:
+        """The scores and what they are of, in one line."""
         return f"{format_scores(self.scores)}  on {self.images:,} images"
 
 

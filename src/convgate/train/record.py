@@ -8,6 +8,7 @@ from typing import Any
 
 from convgate.errors import CorruptFile
 from convgate.storage import RESULT, write_csv, write_text
+from convgate.tables import Readable, Table
 
 METRICS = "metrics.csv"
 _WORDS = {
@@ -34,8 +35,8 @@ class EpochRecord:
         return start | scores | table
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunResult(Readable):
     """A finished run; the scores are those of the last epoch, never of the best one."""
 
     # as in `EpochRecord`: top1, top5 and val_loss; box_ap, mask_ap, voc_ap and their like; or miou
@@ -57,7 +58,13 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if k != "out"}
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """Return a row for each score, and what they are of."""
+        return score_table(self.scores, self.line.partition("  on ")[2])
+
+    @property
+    def line(self) -> str:
+        """The first scores and what they are of, in one line."""
         skipped = f"; left out as faulty: {self.skipped}" if self.skipped else ""
         return (
             f"{format_scores(self.scores, 3)}  on {self.val_images:,} images  "
@@ -65,14 +72,20 @@ class RunResult:
         )
 
 
+def score_table(scores: dict[str, float], note: str) -> Table:
+    """Return a table of scores, with what they are of below it."""
+    rows = [_words(key, value) for key, value in scores.items()]
+    return Table(("score", "value"), rows, "lr", notes=(f"on {note}",))
+
+
 def format_scores(scores: dict[str, float], count: int | None = None) -> str:
     """Return the first scores as text, such as "box AP 31.20 %  box AP50 55.00 %"."""
-    return "  ".join(_shown(key, value) for key, value in list(scores.items())[:count])
+    return "  ".join(" ".join(_words(key, value)) for key, value in list(scores.items())[:count])
 
 
-def _shown(key: str, value: float) -> str:
+def _words(key: str, value: float) -> tuple[str, str]:
     name = " ".join(_WORDS.get(word, word) for word in key.split("_"))
-    return f"{name} {value:.4f}" if key.endswith("loss") else f"{name} {value:.2f} %"
+    return name, f"{value:.4f}" if key.endswith("loss") else f"{value:.2f} %"
 
 
 def write_metrics(out: Path, records: Sequence[EpochRecord]) -> None:
