@@ -76,6 +76,7 @@ def test_the_table(verb):
         (["resnet8", "--gate", "se", "--out", "x.pt"], "end in .safetensors"),
         (["resnet8", "--gate", "se,eca"], "--gate se,eca: a place holds one gate"),
         (["resnet8", "--gate", "se", "--set", "gate.kind=1"], "--set gate.kind"),
+        (["resnet8", "--gate", "se", "--set", "at=spatial"], "give --at"),
         (["resnet8", "--gate", "eca", "--replace", "se"], "has no 'se' to replace"),
     ],
 )

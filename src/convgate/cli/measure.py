@@ -89,11 +89,9 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
         device=options.open_device(device),
     )
     images = _random_images(batch, networks[0])
-    gates = options.split(gate)
     how = {"at": at, "stages": options.read_stages(stages), "start": start}
-    candidates, left_out = _with_gates(
-        networks, gates, images[:1], **how, **options.gate_options(settings)
-    )
+    how |= options.gate_options(settings)
+    candidates, left_out = _with_gates(networks, options.split(gate), images[:1], **how)
     if fold:
         both = ({n: m, f"{n} folded": folded(m, images)} for n, m in candidates.items())
         candidates = {name: model for pair in both for name, model in pair.items()}

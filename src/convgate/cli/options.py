@@ -84,6 +84,8 @@ def gate_options(settings: Sequence[str] | None) -> dict[str, Any]:
         name = key.removeprefix("gate.options.")
         if "." in name:
             raise InputError(f"--set {key}: is a key of a recipe; this verb takes a gate's options")
+        if name in ("at", "stages", "start"):
+            raise InputError(f"--set {key}: is no option of a gate; give --{name}")
         options[name] = value
     return options
 
