@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from convgate.charts import chart_spec
+from convgate.networks import Card, build_network, save_network
 from convgate.studies import run_study
 from convgate.studies.figures import figures_of
 from convgate.studies.report import cell
@@ -139,14 +140,17 @@ def test_gate_options_and_start_are_stated(recipe, fake, tmp_path):
 
 
 def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
-    """A path pattern is the caller's text; so is a note of a failed run."""
+    """A path pattern is the caller's text; so is the name of a weights file."""
+    card = Card(model="resnet8", options={"num_classes": 10})
+    file = tmp_path / '"><img src=x onerror=alert(1)>.safetensors'
+    save_network(file, build_network(card).state_dict(), card)
     result = run_study(
         recipe,
-        tmp_path,
+        tmp_path / "study",
         steps=fake,
         gates=["se"],
         sites=[EVIL, "plain|pipe"],
-        models=["resnet8", '"><img src=x onerror=alert(1)>'],
+        models=["resnet8", str(file)],
         seeds=2,
         progress=False,
     )
@@ -160,7 +164,8 @@ def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
     assert not any("alert('x')" in script for script in running)
     assert any(EVIL in json.dumps(spec) for spec in page.specs)
     assert any(EVIL in text for text in page.text)
-    markdown = (tmp_path / "report.md").read_text()
+    assert any(file.name in text for text in page.text)
+    markdown = (tmp_path / "study" / "report.md").read_text()
     assert EVIL not in markdown and "plain\\|pipe" in markdown
 
 

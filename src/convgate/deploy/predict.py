@@ -162,7 +162,7 @@ def predict(
         return Predictions(_classify(ready, pictures))
     drawings = _drawings(pictures, None if out is None else Path(out), force)
     for _, load in pictures if out is not None else ():
-        load()  # what is damaged is told before anything is written
+        load()  # a damaged file is refused before anything is written
     see = _pixels if ready.card.task == "segment" else _objects
     return Predictions(
         [

@@ -17,7 +17,7 @@ _SYNSET = re.compile(r"n\d{8}")
 def imagenet_classes(network: nn.Module, name: str) -> tuple[str, ...]:
     """Return the synsets, as "n01440764", in the order of the outputs; none for other networks.
 
-    The set is told by the number of outputs, as timm does; torchvision's default weights all know
+    The set follows from the number of outputs, as timm does; torchvision's default weights all know
     ImageNet's 1,000.
     """
     ours = infer_imagenet_subset(network)

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """The mean cosine of all pairs of channels; see `convgate.kernels.cosine_distance`."""
 
 import torch

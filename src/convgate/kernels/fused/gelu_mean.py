@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """GELU and its spatial mean in one pass; see `convgate.kernels.gelu_mean`."""
 
 import torch

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """s x + r and ReLU in one pass; see `convgate.kernels.scale_residual_act`."""
 
 import torch

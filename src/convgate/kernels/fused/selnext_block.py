@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """Two matrix products with their prologues and epilogues; see `convgate.kernels.selnext_block`.
 
 Rows are positions, and a tile of rows never leaves its sample: the means stay apart and one scale

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """Both products of a block in one kernel; see `convgate.kernels.selnext_recompute`.
 
 A program holds some positions with all their channels. It takes the hidden features a few at a

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PLR0913 - a kernel is told every pointer
+# ruff: noqa: PLR0913 - a kernel takes every pointer
 """Strips and their product in one pass each; see `convgate.kernels.strip_gate`.
 
 A program takes one sample, a block of channels, a block of columns, and tiles of rows one after

@@ -3,7 +3,7 @@
 https://arxiv.org/abs/1712.00726
 """
 
-# ruff: noqa: PLR0913 - a detector is told every size
+# ruff: noqa: PLR0913 - a detector takes every size
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor

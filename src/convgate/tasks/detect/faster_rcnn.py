@@ -3,7 +3,7 @@
 https://arxiv.org/abs/1506.01497
 """
 
-# ruff: noqa: PLR0913 - a detector is told every size
+# ruff: noqa: PLR0913 - a detector takes every size
 from collections import OrderedDict
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Mask R-CNN: "Mask R-CNN", He et al. 2017. https://arxiv.org/abs/1703.06870."""
 
-# ruff: noqa: PLR0913 - a detector is told every size
+# ruff: noqa: PLR0913 - a detector takes every size
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
