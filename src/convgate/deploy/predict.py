@@ -121,8 +121,9 @@ def open_predictor(ref: str | Path, **options: Any) -> Predictor:
     path = Path(ref)
     opened = open_file(path)
     if opened is not None:
-        if any(options.values()):
-            raise InputError(f"{path}: holds its own weights; do without {' and '.join(options)}")
+        given = [name for name, value in options.items() if value]
+        if given:
+            raise InputError(f"{path}: holds its own weights; do without {' and '.join(given)}")
         return Predictor(*opened, str(path))
     return _ready(open_network(ref, **options), {})
 
