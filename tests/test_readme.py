@@ -31,5 +31,5 @@ def test_the_demo_runs_and_ends_with_a_table_and_a_page(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, timeout=290)
     assert ran.returncode == 0, ran.stderr
     for gate in ("none", "se", "eca", "ca", "ela_b", "ean", "seln"):
-        assert re.search(rf"^ {gate} +9\d\.\d\d", ran.stdout, re.M), ran.stdout
+        assert re.search(rf"^{gate} +9\d\.\d\d", ran.stdout, re.M), ran.stdout
     assert (out / "report.html").stat().st_size > 500_000  # the charts' code is inside
