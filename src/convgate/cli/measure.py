@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from convgate.networks import Network
 
 PLAIN = "convgate"
-Engine = Annotated[
-    str, typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino.")
-]
-Dtype = Annotated[
-    str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
-]
 Fold = Annotated[bool, typer.Option("--fold", help="Measure each network folded, too.")]
 Parts = Annotated[int, typer.Option(help="Parts of the batch that openvino runs at the same time.")]
 Protocol = Annotated[
@@ -57,8 +51,8 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     fold: Fold = False,
     batch: Annotated[int, typer.Option(help="Images in a forward pass.")] = 1,
     image_px: options.ImagePx = 0,
-    engine: Engine = "eager",
-    dtype: Dtype = "float32",
+    engine: options.Engine = "eager",
+    dtype: options.Dtype = "float32",
     parts: Parts = 1,
     device: options.Device = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads; torch's own number.")] = None,

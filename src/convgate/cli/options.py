@@ -48,6 +48,12 @@ ImagePx = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
+Engine = Annotated[
+    str, typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino.")
+]
+Dtype = Annotated[
+    str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or zip of the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out damaged pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]

@@ -65,13 +65,8 @@ def study(  # noqa: PLR0913 - one argument an option
     remeasure: Annotated[
         bool, typer.Option("--remeasure", help="Measure the latency again.")
     ] = False,
-    engine: Annotated[
-        str,
-        typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino."),
-    ] = "eager",
-    dtype: Annotated[
-        str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
-    ] = "float32",
+    engine: options.Engine = "eager",
+    dtype: options.Dtype = "float32",
     storage: Annotated[
         str | None, typer.Option(help="Address of another Optuna storage than OUT/study.db.")
     ] = None,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from convgate.cli import options
 from convgate.cli.main import app
-from convgate.cli.options import open_device
 from convgate.cli.output import progress
 
 
@@ -18,9 +18,7 @@ def table(  # noqa: PLR0913 - one argument an option
     device: Annotated[str, typer.Option(help="Where to time: cpu, cuda or cuda:1.")] = "cpu",
     batch: Annotated[int, typer.Option(help="Images in a timed forward pass.")] = 1,
     seconds: Annotated[float, typer.Option(help="Max seconds for a base and its rows.")] = 20.0,
-    engine: Annotated[
-        str, typer.Option(help="Engine used for timing: eager, compile, onnxruntime, openvino.")
-    ] = "eager",
+    engine: options.Engine = "eager",
     dtype: Annotated[
         str, typer.Option(help="Number type used for timing: float32, float16, bfloat16.")
     ] = "float32",
@@ -36,7 +34,7 @@ def table(  # noqa: PLR0913 - one argument an option
         Path | None, typer.Option(help="Draw accuracy over cost into an .svg, .png or .pdf.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    force: options.Force = False,
 ) -> None:
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
     from convgate.deploy.engines import EngineConfig
@@ -52,7 +50,7 @@ def table(  # noqa: PLR0913 - one argument an option
     if name == "ls":
         _show(render_list(form), out, force)
         return
-    open_device(device)
+    options.open_device(device)
     if plot is not None:
         check_plot(name, plot, force=force)
     with progress() as report:

@@ -24,17 +24,11 @@ from convgate.folding import fold, folded
 from convgate.measure.settings import DTYPES
 from convgate.networks.card import Card
 from convgate.networks.hub import save_hub
-from convgate.networks.labelled import (
-    Labelled,
-    accuracy,
-    in_training,
-    load_inputs,
-    open_labelled,
-    pictures_of,
-)
+from convgate.networks.labelled import Labelled, accuracy, load_inputs, open_labelled
 from convgate.networks.opening import Network, check_task, open_network
 from convgate.networks.preprocessing import Preprocessing
 from convgate.pictures.archives import open_tree
+from convgate.pictures.folders import in_training, pictures_in
 from convgate.storage import check_free, staging
 from convgate.tables import Readable, Table
 
@@ -210,7 +204,7 @@ def calibration_images(path: Path, images: Preprocessing) -> Tensor:
     Shape: (N, C, H, W).
     """
     tree = open_tree(path)
-    every = pictures_of(tree)
+    every = pictures_in(tree)
     files = [name for name in every if in_training(name)] or every
     if len(files) < MIN_CALIBRATION:
         raise InputError(

@@ -91,6 +91,11 @@ def save_hub(model: nn.Module, card: Card, folder: Path) -> None:
         part.replace(folder)
 
 
+def is_hub(path: Path) -> bool:
+    """Tell whether a path is a hub folder, ours or anybody's."""
+    return (path / CONFIG).is_file()
+
+
 def load_hub(folder: Path) -> tuple[nn.Module, Card]:
     """Build the network of a hub folder, ours or anybody's, in evaluation mode.
 

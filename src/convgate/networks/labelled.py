@@ -12,7 +12,8 @@ from convgate.networks.card import Card
 from convgate.networks.labels import described
 from convgate.networks.preprocessing import Preprocessing
 from convgate.pictures.archives import Tree, open_tree
-from convgate.pictures.decoding import EXTENSIONS, decode
+from convgate.pictures.decoding import decode
+from convgate.pictures.folders import in_training, pictures_in
 
 BATCH = 16
 
@@ -42,7 +43,7 @@ def open_labelled(path: Path, card: Card, option: str = "--validate") -> Labelle
     tree = open_tree(path)
     numbers = {described(name): number for number, name in enumerate(card.classes)}
     numbers |= {name: number for number, name in enumerate(card.classes)}
-    found = [(name, _label(name, numbers)) for name in pictures_of(tree)]
+    found = [(name, _label(name, numbers)) for name in pictures_in(tree)]
     held_out = [(name, label) for name, label in found if not in_training(name)]
     kept = [(name, label) for name, label in held_out if label is not None]
     if not kept:
@@ -71,16 +72,6 @@ def accuracy(
         among += int(best.any(1).sum())
     count = len(labelled.files)
     return {"top1": round(100 * first / count, 4), "top5": round(100 * among / count, 4)}
-
-
-def pictures_of(tree: Tree) -> list[str]:
-    """Return the picture files of a tree, sorted."""
-    return sorted(name for name in tree.files("") if name.lower().endswith(EXTENSIONS))
-
-
-def in_training(name: str) -> bool:
-    """Tell whether a folder above the class's is called train."""
-    return "train" in name.split("/")[:-2]
 
 
 def load_inputs(tree: Tree, names: list[str], images: Preprocessing) -> Tensor:

@@ -12,8 +12,8 @@ from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model, library_of
 from convgate.models.create import TORCHVISION
 from convgate.networks.build import build_network
-from convgate.networks.card import CONFIG, SUFFIXES, Card, load_network, weights_file
-from convgate.networks.hub import load_hub
+from convgate.networks.card import SUFFIXES, Card, load_network, weights_file
+from convgate.networks.hub import is_hub, load_hub
 from convgate.networks.labels import described, imagenet_classes, told_apart
 from convgate.networks.preprocessing import Preprocessing, noted_images
 from convgate.networks.specs import ModelSpec
@@ -144,7 +144,7 @@ def start_from(ref: str | Path) -> ModelSpec:
             raise InputError(f"{name}: there is no such file or folder")
         library_of(name)
         return ModelSpec(name=name)
-    hub = path.is_dir() and (path / CONFIG).is_file()
+    hub = is_hub(path)
     file = path / "model.safetensors" if hub else weights_file(path)
     card = load_hub(path)[1] if hub else load_network(file)[1]
     options = dict(card.options)
@@ -159,7 +159,7 @@ def start_from(ref: str | Path) -> ModelSpec:
 
 
 def _by_path(path: Path) -> Network:
-    if path.is_dir() and (path / CONFIG).is_file():
+    if is_hub(path):
         model, card = load_hub(path)
         return Network(model, card, str(path), card.name)
     file = weights_file(path)

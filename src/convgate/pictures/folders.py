@@ -62,19 +62,19 @@ def _everything(path: Path) -> tuple[Tree, list[str]]:
     if path.is_file() and not (is_zipfile(path) or path.suffix.lower() == ".zip"):
         return FolderTree(path.parent), [path.name]
     tree = open_tree(path)
-    return tree, _pictures(tree, "")
+    return tree, pictures_in(tree)
 
 
 def _of_split(names: list[str], split: str) -> list[str]:
     if split == "train":
-        return [name for name in names if _in_training(name)] or names
+        return [name for name in names if in_training(name)] or names
     if split == "val":
         below = [n for n in names if not set(VAL_NAMES).isdisjoint(PurePosixPath(n).parts[:-1])]
-        return below or [name for name in names if not _in_training(name)] or names
+        return below or [name for name in names if not in_training(name)] or names
     return names
 
 
-def _in_training(name: str) -> bool:
+def in_training(name: str) -> bool:
     """Tell whether a folder above the class's is called train; a class may be called so too."""
     return "train" in PurePosixPath(name).parts[:-2]
 
@@ -106,7 +106,7 @@ def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, List
 
 
 def _list_classes(tree: Tree, split: str) -> Listing:
-    listing = {name: _pictures(tree, f"{split}/{name}") for name in tree.folders(split)}
+    listing = {name: pictures_in(tree, f"{split}/{name}") for name in tree.folders(split)}
     if not listing:
         raise InputError(f"{tree.where}: {split} holds no class folder; {_EXPECTED}")
     empty = [name for name, files in listing.items() if not files]
@@ -118,7 +118,8 @@ def _list_classes(tree: Tree, split: str) -> Listing:
     return listing
 
 
-def _pictures(tree: Tree, folder: str) -> list[str]:
+def pictures_in(tree: Tree, folder: str = "") -> list[str]:
+    """Return the picture files below a folder of a tree ("" is the top), in order."""
     return [name for name in tree.files(folder) if name.lower().endswith(EXTENSIONS)]
 
 

@@ -26,9 +26,8 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
     options: dict[str, object] = dict(recipe.model.options)
     if recipe.task.name == "classify":
         options = {"num_classes": len(classes), **options}
-    if (
-        in_chans != 3 or "in_chans" in options
-    ):  # torchvision's builders take no other number, nor its name
+    # torchvision's builders take no other number, nor its name
+    if in_chans != 3 or "in_chans" in options:
         options["in_chans"] = in_chans
     return Card(
         task=recipe.task.name,
