@@ -1,6 +1,6 @@
 import pytest
 
-from convgate.errors import CorruptFile, InputError, suggest, unknown
+from convgate.errors import CorruptFile, InputError, printable, suggest, unknown
 
 
 def test_the_tree():
@@ -25,3 +25,19 @@ def test_unknown_names_the_kind_the_value_and_the_way_out():
     error = unknown("gate", "selm", ["seln"])
     assert isinstance(error, InputError)
     assert str(error) == "unknown gate 'selm'; did you mean 'seln'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Straße 4 – 鸟.jpg", "Straße 4 – 鸟.jpg"),
+        ("\x1b[31mred\x1b[0m.jpg", r"\x1b[31mred\x1b[0m.jpg"),
+        ("\x1b]0;title\x07.jpg", r"\x1b]0;title\x07.jpg"),
+        ("a\nconvgate: all is well", r"a\nconvgate: all is well"),
+        ("a\r\t\x9b\u202egpj.exe", r"a\r\t\x9b\u202egpj.exe"),  # \u202e writes from right to left
+        ("\udcff.jpg", r"\udcff.jpg"),  # a byte of a name that is no UTF-8
+    ],
+)
+def test_a_name_is_printed_without_what_moves_colours_or_hides(text, shown):
+    assert printable(text) == shown
+    assert str(CorruptFile(f"{text}: damaged")) == f"{shown}: damaged"

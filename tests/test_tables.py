@@ -49,6 +49,12 @@ def test_markdown_escapes_what_would_part_a_cell():
     )
 
 
+def test_what_would_colour_or_move_text_in_a_terminal_is_escaped():
+    text = Table(("a\x1b[1m",), [("\x1b[31mred\n\x07",)], title="x\ny", notes=("\r",)).text()
+    assert text.splitlines() == [r"x\ny", r"a\x1b[1m", "-" * 11, r"\x1b[31mred", r"\x07", r"\r"]
+    assert r"\x1b[31mred<br>" in Table(("a",), [("\x1b[31mred\n",)]).html()
+
+
 def test_html_is_escaped():
     page = Table(("<h>",), [("<script>\n&",)], title="<t>", notes=("<n>",)).html()
     assert "<caption>&lt;t&gt;</caption>" in page

@@ -12,7 +12,13 @@ LISTABLE = 40  # more names than this are not printed; the nearest one is, howev
 
 
 class InputError(ValueError):
-    """A value the caller can mend. The command line prints it as one sentence and exits with 2."""
+    """A value the caller can mend. The command line prints it as one sentence and exits with 2.
+
+    Its text is one line that can be printed, whatever the names of files in it hold.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
 
 
 class CorruptFile(InputError):
@@ -21,6 +27,13 @@ class CorruptFile(InputError):
 
 class Diverged(InputError):
     """A training run whose loss is no longer finite."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what moves, colours or hides written as an escape, as in "\x1b"."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

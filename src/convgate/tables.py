@@ -8,13 +8,18 @@ from html import escape
 from itertools import zip_longest
 from typing import Any
 
+from convgate.errors import printable
+
 WIDTH = 80
 _MIN_FOLDED = 12  # a text column is folded down to so many characters, not further
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. A line break in a cell parts it, as a number from its interval."""
+    """A table of text. A line break in a cell parts it, as a number from its interval.
+
+    Other characters that move, colour or hide text in a terminal are held as escapes.
+    """
 
     head: Sequence[str]  # one text a column
     rows: Sequence[Sequence[str]]  # as many cells as the head has
@@ -29,6 +34,10 @@ class Table:
                 f"a table of {len(self.head)} columns got the row {(wrong or [''])[0]!r} "
                 f"and the alignment {self.align!r}"
             )
+        object.__setattr__(self, "head", tuple(map(_printable_lines, self.head)))
+        object.__setattr__(self, "rows", [tuple(map(_printable_lines, row)) for row in self.rows])
+        object.__setattr__(self, "title", printable(self.title))
+        object.__setattr__(self, "notes", tuple(map(printable, self.notes)))
 
     @property
     def _align(self) -> str:
@@ -101,6 +110,10 @@ class Table:
         return f"<tr>{''.join(cells)}</tr>"
 
 
+def _printable_lines(cell: str) -> str:
+    return "\n".join(map(printable, cell.split("\n")))
+
+
 def _total(widths: Sequence[int], gap: int) -> int:
     return sum(widths) + gap * (len(widths) - 1)
 
@@ -160,7 +173,7 @@ def cell_text(value: object) -> str:
         return ", ".join(map(cell_text, value))
     if isinstance(value, Readable):
         return ", ".join(f"{f.name}={cell_text(getattr(value, f.name))}" for f in fields(value))
-    return str(value)
+    return printable(str(value))
 
 
 def short_number(number: float) -> str:

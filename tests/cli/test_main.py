@@ -63,6 +63,15 @@ def test_input_error_is_a_sentence_and_2(fail, kind):
     assert result.stdout == "began\n"
 
 
+def test_a_name_cannot_write_a_line_of_its_own(tmp_path, fail):
+    picture = tmp_path / "a\x1b[31m\nconvgate: all is well.png"
+    picture.write_bytes(b"no picture")
+    result = fail(InputError(f"{picture}: damaged"))
+    assert (
+        result.stderr == f"convgate: {tmp_path}/a\\x1b[31m\\nconvgate: all is well.png: damaged\n"
+    )
+
+
 def test_full_disk_is_a_sentence_and_2(fail):
     result = fail(OSError(errno.ENOSPC, "No space left on device", "out/last.ckpt"))
     assert result.exit_code == 2

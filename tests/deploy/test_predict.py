@@ -36,6 +36,13 @@ def test_a_run_predicts_and_every_picture_has_its_row(run, picture):
     assert str(found).count(picture.name) == 20
 
 
+def test_a_name_writes_nothing_but_itself(run, picture, tmp_path):
+    odd = picture.rename(tmp_path / "a\x1b[31m\nconvgate: all is well.png")
+    found = predict(run[0], odd)
+    assert found[0].image == str(odd)
+    assert r"a\x1b[31m\nconvgate: all is well.png" in str(found)
+
+
 def test_a_folder_and_an_archive_give_what_their_files_give(run, make_tree, make_zip):
     folder, _ = run
     tree = make_tree(train=1, val=2)

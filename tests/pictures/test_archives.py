@@ -2,12 +2,13 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import pytest
 
 from convgate.errors import CorruptFile, InputError
-from convgate.pictures.archives import FolderTree, ZipTree, open_tree
+from convgate.pictures.archives import FolderTree, ZipTree, open_tree, read_file
 
 
 def write_zip(path, names, method=zipfile.ZIP_STORED):
@@ -97,7 +98,7 @@ def test_an_archive_with_a_damaged_directory(tmp_path):
         open_tree(path)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_damaged_entry_is_named(tmp_path, method):
     path = write_zip(tmp_path / "a.zip", ["train/cat/1.jpg"], method)
     data = bytearray(path.read_bytes())
@@ -122,6 +123,51 @@ def test_an_entry_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
         open_tree(path).read("train/cat/1.jpg")
     with pytest.raises(CorruptFile, match=r"big.jpg: refused, over"):
         FolderTree(tmp_path).read("big.jpg")
+
+
+def test_unpacking_stops_where_the_directory_says_the_file_ends(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.jpg", bytes(64 << 20))
+    entry = bytearray(path.read_bytes())
+    size_at = entry.index(b"PK\x01\x02") + 24  # of the uncompressed file, in the directory
+    entry[size_at : size_at + 4] = (1000).to_bytes(4, "little")
+    path.write_bytes(entry)
+    tree = open_tree(path)
+    tracemalloc.start()
+    with pytest.raises(CorruptFile, match=r"a.zip/1.jpg: cannot be unpacked"):
+        tree.read("1.jpg")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 << 20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_cannot_be_unpacked_in_steps_is_refused(tmp_path, method):
+    path = write_zip(tmp_path / "a.zip", ["train/cat/1.jpg"], method)
+    with pytest.raises(InputError, match="packed by neither store nor deflate"):
+        open_tree(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "endless.jpg").symlink_to("/dev/zero")
+    (tmp_path / "real").write_bytes(b"pixels")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "real")
+    for name in ("pipe.jpg", "endless.jpg"):
+        with pytest.raises(CorruptFile, match=f"{name}: refused, it is no regular file"):
+            FolderTree(tmp_path).read(name)
+        with pytest.raises(CorruptFile, match=f"{name}: neither a folder nor"):
+            open_tree(tmp_path / name)
+    assert FolderTree(tmp_path).read("link.jpg") == b"pixels"
+
+
+def test_a_file_that_grows_while_it_is_read_stops_at_the_limit(tmp_path, monkeypatch):
+    (tmp_path / "1.jpg").write_bytes(bytes(20))
+    size = os.stat_result((0o100644, *[0] * 9))
+    monkeypatch.setattr("convgate.pictures.archives.Path.stat", lambda path: size)
+    with pytest.raises(CorruptFile, match=r"1.jpg: refused, over"):
+        read_file(tmp_path / "1.jpg", 10)
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path):

@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from convgate.errors import printable
+
 Rows = Sequence[dict[str, Any]]
 
 
@@ -29,8 +31,8 @@ def show(rows: Rows, as_json: bool) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key}={option}" for key, option in value.items())
-    return "" if value is None else str(value)
+        return "\n".join(printable(f"{key}={option}") for key, option in value.items())
+    return "" if value is None else printable(str(value))
 
 
 @contextmanager

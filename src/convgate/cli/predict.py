@@ -8,6 +8,7 @@ import typer
 
 from convgate.cli import options
 from convgate.cli.main import app, examples
+from convgate.errors import printable
 
 
 @app.command(
@@ -46,5 +47,5 @@ def predict(
     if as_json:
         typer.echo(json.dumps([prediction.to_dict() for prediction in found], indent=2))
         return
-    written = [str(prediction.drawing) for prediction in found if prediction.drawing]
+    written = [printable(str(prediction.drawing)) for prediction in found if prediction.drawing]
     typer.echo("\n".join([str(found), *written]))

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from convgate.deploy.runtimes import open_file
-from convgate.errors import InputError
+from convgate.errors import InputError, printable
 from convgate.networks.card import Card, check_learned
 from convgate.networks.labels import described
 from convgate.networks.opening import Network, open_network
@@ -87,7 +87,8 @@ class Prediction:
         found += [(name, f"{share:.1f} %", "") for name, share in (self.shares or {}).items()]
         found = found or [("nothing", "", "")]
         name = Path(self.image).name
-        return [(name if i == 0 else "", *row) for i, row in enumerate(found)]
+        rows = [(name if i == 0 else "", *row) for i, row in enumerate(found)]
+        return [tuple(map(printable, row)) for row in rows]
 
 
 class Predictions(tuple[Prediction, ...]):

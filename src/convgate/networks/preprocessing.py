@@ -15,6 +15,7 @@ from torch import Tensor
 
 from convgate.errors import CorruptFile, InputError
 from convgate.models.create import TORCHVISION
+from convgate.pictures.archives import read_file
 from convgate.pictures.decoding import decode, shrink, square, to_tensor
 
 
@@ -97,7 +98,7 @@ def read_picture(path: Path) -> Image.Image:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        return decode(path.read_bytes(), str(path))
+        return decode(read_file(path), str(path))
     except CorruptFile as error:  # its way out is meant for a whole set of pictures
         raise CorruptFile(f"{str(error).partition(';')[0]}; give another file") from None
 

@@ -1,6 +1,7 @@
 """Files below a folder or inside a zip archive, read in place; nothing is ever extracted."""
 
 import os
+import stat
 import zipfile
 from bisect import bisect_left
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Protocol
 from convgate.errors import CorruptFile, InputError
 
 MAX_FILE_BYTES = 1 << 28  # no picture within the pixel limit needs more
+_STEP_BYTES = 1 << 16  # unpacked at once
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks these alone in small steps
 
 
 class Tree(Protocol):
@@ -55,13 +58,25 @@ class FolderTree:
         return sorted(found)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
-        path, limit = self._root / name, limit or MAX_FILE_BYTES
-        try:
-            if path.stat().st_size > limit:
-                raise CorruptFile(f"{path}: refused, over {limit >> 20} MiB")
-            return path.read_bytes()
-        except OSError as problem:
-            raise CorruptFile(f"{path}: cannot be read ({problem.strerror})") from None
+        return read_file(self._root / name, limit or MAX_FILE_BYTES)
+
+
+def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        CorruptFile: for a pipe or a device, which may never end, and for what cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CorruptFile(f"{path}: refused, it is no regular file")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as problem:
+        raise CorruptFile(f"{path}: cannot be read ({problem.strerror})") from None
+    if len(content) > limit:
+        raise CorruptFile(f"{path}: refused, over {limit >> 20} MiB")
+    return content
 
 
 class ZipTree:
@@ -95,8 +110,14 @@ class ZipTree:
         folders = parts if info.is_dir() else parts[:-1]
         for depth, folder in enumerate(folders):
             self._folders.setdefault("/".join(folders[:depth]), set()).add(folder)
-        if not info.is_dir():
-            self._files.append(name)
+        if info.is_dir():
+            return
+        if info.compress_type not in _METHODS:
+            raise InputError(
+                f"{self.where}: {name} is packed by neither store nor deflate, the "
+                "methods that are read; pack the archive again"
+            )
+        self._files.append(name)
 
     def folders(self, parent: str) -> list[str]:
         return sorted(self._folders.get(parent, ()))
@@ -112,7 +133,8 @@ class ZipTree:
         if archive.getinfo(name).file_size > limit:
             raise CorruptFile(f"{self.where}/{name}: refused, over {limit >> 20} MiB")
         try:
-            return archive.read(name)
+            with archive.open(name) as file:  # in steps: it may hold more than the directory says
+                return b"".join(iter(lambda: file.read(_STEP_BYTES), b""))
         except Exception as problem:  # every compression method has errors of its own
             raise CorruptFile(f"{self.where}/{name}: cannot be unpacked ({problem})") from None
 
@@ -133,6 +155,6 @@ def open_tree(path: Path) -> Tree:
         return FolderTree(path)
     if not path.exists():
         raise InputError(f"{path}: no such folder or zip archive; give the path of the pictures")
-    if not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):
         raise CorruptFile(f"{path}: neither a folder nor a whole zip archive (cut short?)")
     return ZipTree(path)

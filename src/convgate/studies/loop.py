@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from convgate.errors import Diverged
+from convgate.errors import Diverged, printable
 from convgate.measure import environment
 from convgate.studies.grid import Cell, cell_recipe
 from convgate.studies.tables import duration
@@ -28,7 +28,7 @@ class Progress:
         self._waits = False
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, soft_wrap=True)
 
     def settled(self, cell: Cell, records: Sequence[CellRecord]) -> None:
         """Say what a cell came to, and how long the rest will take."""
