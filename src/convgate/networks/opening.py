@@ -201,7 +201,8 @@ def _origin(model: nn.Module, weights: Path | None, pretrained: bool) -> str:
         return "random"
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     tag = config.get("tag")
-    return f"{config['architecture']}.{tag} of timm" if tag else "the library's own"
+    source = config.get("file") or "timm"
+    return f"{config['architecture']}.{tag} of {source}" if tag else "the library's own"
 
 
 def _is_no_path(name: str) -> bool:
