@@ -9,12 +9,14 @@ sys.path.insert(0, str(DOCS))
 from gate_pages import gate_pages  # noqa: E402
 from layout_pages import layout_pages  # noqa: E402
 from paper_pages import paper_pages  # noqa: E402
+from recipe_pages import recipe_pages  # noqa: E402
 from verb_pages import verb_pages  # noqa: E402
 
 
 def main(arguments: list[str], docs: Path = DOCS) -> int:
     """Write or check the pages under ``docs``; return the exit code."""
-    texts = gate_pages() | verb_pages(docs) | paper_pages(docs) | layout_pages(docs)
+    texts = gate_pages() | verb_pages(docs) | paper_pages(docs) | recipe_pages()
+    texts |= layout_pages(docs)
     pages = {docs / path: text for path, text in texts.items()}
     stale = [p for p, text in pages.items() if not p.is_file() or p.read_text() != text]
     extra = [p for folder in ("gates", "verbs") for p in docs.glob(f"{folder}/*.md")]

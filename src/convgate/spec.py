@@ -153,7 +153,7 @@ def dump(spec: object) -> str:
 def _lines(table: Mapping[str, Any], at: str) -> list[str]:
     plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
     lines = ["", f"[{at}]"] if at else []
-    lines += [f"{_key(k)} = {_literal(v)}" for k, v in plain.items()]
+    lines += [f"{_key(k)} = {literal(v)}" for k, v in plain.items()]
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
             lines += _lines(value, f"{at}.{_key(key)}" if at else _key(key))
@@ -164,15 +164,16 @@ def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _text(key)
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """Return a value as TOML writes it on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_literal, value))}]"
+        return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, Mapping):  # in a list
-        return f"{{{', '.join(f'{_key(k)} = {_literal(v)}' for k, v in value.items())}}}"
+        return f"{{{', '.join(f'{_key(k)} = {literal(v)}' for k, v in value.items())}}}"
     return repr(value)
 
 

@@ -8,18 +8,18 @@ Task = Literal["classify", "detect", "segment"]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """What is learned: one class a picture, its objects, or the class of each pixel."""
+    """What is learned."""
 
-    name: Task = "classify"
+    name: Task = "classify"  # one class a picture, its objects, or the class of each pixel
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorSpec:
-    """What sits on the backbone: a detector or a segmenter by name, and its own options."""
+    """What sits on the backbone to find objects or to label pixels."""
 
-    name: str  # of `list_detectors()`, or of `list_segmenters()`
-    options: dict[str, object] = field(default_factory=dict)  # its own, such as ``min_size``
-    # of `create_backbone`, such as ``norm_outputs`` and ``frozen_stages``
+    name: str  # a detector or segmenter of `convgate ls detectors`
+    options: dict[str, object] = field(default_factory=dict)  # its options, of the same list
+    # how its maps are taken from the backbone: norm_outputs, frozen_stages, frozen_norms
     backbone: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -29,30 +29,26 @@ class DetectorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSpec:
-    """The gate to insert, and where.
+    """The gate to insert, and where; without this section there is none."""
 
-    ``replaces`` names a gate that the backbone already has (such as "se"), whose place is taken;
-    with the name "none" it is taken away.
-    """
-
-    name: str
-    at: str = "block_end"
-    stages: tuple[int, ...] | None = None
+    name: str  # a gate of `convgate ls gates`
+    at: str = "block_end"  # a site of `convgate ls sites`, or a pattern of module paths
+    stages: tuple[int, ...] | None = None  # stages that get it; left out, all; such as [3, 4]
+    # "paper" with its own first values, or "identity", which changes no output
     start: Literal["paper", "identity"] = "paper"
+    # attention that the backbone has already, whose place the gate takes, or which the name "none"
+    # takes away
     replaces: str | None = None
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)  # its own, of the same list
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A backbone by name (ours, timm's, or "torchvision/resnet50") and its own options.
+    """The backbone."""
 
-    ``weights`` is a file to start from; its head, of ``weights_classes`` classes, is replaced.
-    ``gates`` are those that the file's network has already.
-    """
-
-    name: str
+    name: str  # a network of `convgate ls models`: ours, timm's, or "torchvision/resnet50"
+    # a file of weights to start from, whose head is replaced, such as "run/weights.safetensors"
     weights: str | None = None
-    weights_classes: int = 1000
-    options: dict[str, object] = field(default_factory=dict)
-    gates: tuple[GateSpec, ...] = ()
+    weights_classes: int = 1000  # classes of the head in that file
+    options: dict[str, object] = field(default_factory=dict)  # arguments of the backbone itself
+    gates: tuple[GateSpec, ...] = ()  # gates that the network of the file has already

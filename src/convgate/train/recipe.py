@@ -25,18 +25,15 @@ OWN = "se"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training run.
-
-    ``source`` says where the values come from; ``note`` holds remarks on single keys, such as a
-    value that a paper leaves out or contradicts.
-    """
+    """One training run."""
 
     model: ModelSpec
     data: DataSpec
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     run: RunSpec
-    source: str = ""
+    source: str = ""  # where the values come from
+    # remarks on single keys, by key: what a paper leaves out or contradicts
     note: dict[str, str] = field(default_factory=dict)
     gate: GateSpec | None = None
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -103,12 +100,21 @@ def load_recipe(name: str | Path) -> Recipe:
     Raises:
         InputError: for an unknown name, or a file whose keys or values do not fit.
     """
-    path = Path(name)
-    if path.suffix == ".toml":
-        return spec.load(Recipe, path)
+    packaged = Path(name).suffix != ".toml"
+    return spec.load(Recipe, recipe_file(name), name=f"{name}.toml" if packaged else None)
+
+
+def recipe_file(name: str | Path) -> Path:
+    """Return where a recipe stands, given by its name or as a file.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if Path(name).suffix == ".toml":
+        return Path(name)
     if str(name) not in list_recipes():
         raise unknown("recipe", str(name), list_recipes())
-    return spec.load(Recipe, FOLDER / f"{name}.toml", name=f"{name}.toml")
+    return FOLDER / f"{name}.toml"
 
 
 def override(recipe: Recipe, *settings: str) -> Recipe:

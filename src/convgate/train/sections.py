@@ -15,26 +15,23 @@ def _require(holds: bool, rule: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """An optimiser of timm's, by its name there.
+    """An optimizer of timm's; a key that it does not have is not passed on."""
 
-    ``decay_all`` also decays biases and norms, which are otherwise left alone. ``layer_decay``
-    multiplies the rate of each layer of a classifier, or of a detector's backbone, once for every
-    layer above it; under a detector, ``backbone_scale`` multiplies the backbone's rate. A key that
-    an optimiser does not have is not passed on; ``options`` are its own.
-    """
-
-    name: str
-    lr: float
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    nesterov: bool = False
+    name: str  # timm's name for it: "sgd", "adamw", "rmsprop" and others
+    lr: float  # the highest rate of the run, that of one update of ``run.batch_size`` pictures
+    weight_decay: float = 0.0  # weight decay; of biases and norms only with ``decay_all``
+    momentum: float = 0.9  # momentum of "sgd", "rmsprop" and others like them
+    nesterov: bool = False  # let the momentum of "sgd" look one step ahead
+    # decay of the two running means of "adamw" and others like it
     betas: tuple[float, float] = (0.9, 0.999)
-    alpha: float = 0.9
-    eps: float = 1e-8
-    decay_all: bool = False
-    backbone_scale: float = 1.0
+    alpha: float = 0.9  # decay of the running mean of squares of "rmsprop"
+    eps: float = 1e-8  # added to a denominator of "adamw", "rmsprop" and others
+    decay_all: bool = False  # decay biases and the weights of norms as well
+    backbone_scale: float = 1.0  # the rate of the backbone below a detector, as a part of ``lr``
+    # factor on the rate of each layer of a classifier, or of a detector's backbone, once for every
+    # layer above it
     layer_decay: float = 1.0
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)  # further options, as timm has them
 
     def __post_init__(self) -> None:
         if self.name not in list_optimizers():
@@ -50,27 +47,24 @@ class OptimizerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """The rate over the run: a warm-up, linear if not said otherwise, then as ``name`` says.
+    """The rate over the run: a warm-up, linear if not said otherwise, then as ``name`` says."""
 
-    "cosine" falls to ``min_lr``, "poly" by (1 - t)^``power``, "step" by ``gamma`` at ``milestones``
-    or every ``step_epochs`` epochs; "yolox" warms up by the square, then falls along a cosine from
-    there, and the last ``closing_epochs`` stay at ``min_lr``: without mosaics, and with the loss
-    that YOLOX keeps for them. An epoch is one pass over the pictures, or
-    ``epoch_updates`` updates where the schedule is counted in those. The warm-up lasts
-    ``warmup_epochs``, or ``warmup_updates`` updates.
-    """
-
+    # "cosine" falls to ``min_lr``, "poly" by (1 - t)^``power``, "step" by ``gamma`` at
+    # ``milestones`` or every ``step_epochs``; "yolox" warms up by the square and falls along a
+    # cosine until it closes
     name: Literal["cosine", "step", "poly", "yolox"]
-    epochs: int
-    epoch_updates: int = 0
-    warmup_epochs: int = 0
-    warmup_updates: int = 0
-    warmup_lr: float = 0.0
-    min_lr: float = 0.0
-    milestones: tuple[int, ...] = ()
-    step_epochs: float = 0.0
-    gamma: float = 0.1
-    power: float = 1.0
+    epochs: int  # number of epochs; each ends with a score and a checkpoint
+    epoch_updates: int = 0  # updates that make an epoch; 0 for one pass over the pictures
+    warmup_epochs: int = 0  # epochs in which the rate rises from ``warmup_lr``
+    warmup_updates: int = 0  # the same, counted in updates; only one of the two may be set
+    warmup_lr: float = 0.0  # the rate at the first update of a warm-up
+    min_lr: float = 0.0  # the rate at which "cosine", "poly" and "yolox" end
+    milestones: tuple[int, ...] = ()  # epochs after which "step" multiplies the rate by ``gamma``
+    step_epochs: float = 0.0  # epochs between two steps, where there are no ``milestones``
+    gamma: float = 0.1  # factor on the rate at each step of "step"
+    power: float = 1.0  # exponent of "poly"
+    # last epochs of "yolox", at ``min_lr``: without mosaics, and with the loss that YOLOX keeps for
+    # them
     closing_epochs: int = 0
 
     def __post_init__(self) -> None:
@@ -93,21 +87,21 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """How the run is carried out.
+    """How the run is carried out."""
 
-    ``batch_size`` counts the images of one update, over all processes and accumulated passes.
-    """
-
-    batch_size: int
-    accumulate: int = 1
-    seed: int = 0
+    batch_size: int  # pictures of one update, over all processes and accumulated passes
+    accumulate: int = 1  # passes that make one update; raise it until a pass fits the memory
+    seed: int = 0  # what first weights, order and augmentation are drawn from
+    # number type of the passes; the weights stay float32
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    channels_last: bool = False
-    compile: bool = False
+    channels_last: bool = False  # keep maps as (N, H, W, C), which many processors are faster with
+    compile: bool = False  # train with torch.compile
+    # decay of a running mean of the weights, which is then what is scored and kept; 0 for none
     ema_decay: float = 0.0
+    # probability of leaving out the last block of a network that can; rising to it with depth
     drop_path: float = 0.0
-    clip_grad: float = 0.0
-    sync_batchnorm: bool = False
+    clip_grad: float = 0.0  # longest norm that all gradients together may have; 0 for any
+    sync_batchnorm: bool = False  # take batch statistics over all processes
 
     def __post_init__(self) -> None:
         _require(self.batch_size > 0, f"batch_size={self.batch_size} must be 1 or more")

@@ -19,13 +19,13 @@ CROPS = ("none", "pad", "resized")
 class DataSpec:
     """Which pictures, how many, and where they live."""
 
-    name: str  # one of ``DATASETS``, or for detection and segmentation of ``DETECTION_DATASETS``
+    name: str  # a set of `convgate ls data`; "folder" for pictures of your own
     # height and width of what the network sees, in pixels; in detection and segmentation the
     # longest side at which a picture is read, boxes and masks with it (a detector then resizes by
     # itself)
     image_px: int
     # an image-folder tree (``train/CLASS/*.jpg``, ``val/CLASS/*.jpg``), a zip of one, or the folder
-    # that holds a set's official layout; every set but ``digits`` needs it
+    # that holds a set's official layout; every set but "digits" needs it, such as "photos.zip"
     path: str | None = None
     # 0 for all training pictures, else the size of a subset (class-balanced, except in detection
     # and segmentation), the same one for every training seed
