@@ -79,7 +79,7 @@ def test_a_run_closes_without_mosaics_and_with_the_loss_of_the_codes(small, tmp_
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(small, tmp_path):
     recipe = small(
         "schedule.epochs=3", "gate.name=ela_s", "gate.at=backbone.ends.?,neck.fused.?",
-        "optimizer.backbone_scale=0.5", "run.accumulate=2", "schedule.warmup_updates=2",
+        "optimizer.lr_scale.backbone=0.5", "run.accumulate=2", "schedule.warmup_updates=2",
     )  # fmt: skip
     whole = fit(recipe, tmp_path / "whole", progress=False)
     with pytest.raises(KeyboardInterrupt):

@@ -1,12 +1,17 @@
+import math
+
 import pytest
 import torch
+from timm.optim import param_groups_layer_decay
 
 from convgate.errors import InputError
+from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.tasks.backbone import create_backbone
 from convgate.tasks.detect import create_detector
-from convgate.train.optim import create_optimizer, create_schedule, layer_scales
-from convgate.train.sections import OptimizerSpec, ScheduleSpec
+from convgate.train.groups import layer_scales
+from convgate.train.optim import base_rate, create_optimizer, create_schedule
+from convgate.train.sections import LrScale, OptimizerSpec, ScheduleSpec
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,9 @@ def test_a_network_of_other_stages_is_refused():
 def test_the_detector_comes_first_and_the_schedule_keeps_the_ratios():
     backbone = create_backbone("test_convnext")
     model = create_detector("retinanet", backbone, num_classes=1)
-    spec = OptimizerSpec(name="sgd", lr=1.0, weight_decay=0.1, layer_decay=0.5, backbone_scale=0.2)
+    spec = OptimizerSpec(
+        name="sgd", lr=1.0, weight_decay=0.1, layer_decay=0.5, lr_scale=LrScale(backbone=0.2)
+    )
     optimizer = create_optimizer(spec, model)
     assert optimizer.param_groups[0]["lr_scale"] == 1
     schedule = create_schedule(
@@ -79,7 +86,64 @@ def _layers(backbone):
     return 3 + -(-depth // 3)
 
 
-def test_without_a_detector():
-    spec = OptimizerSpec(name="sgd", lr=1.0, backbone_scale=0.5)
-    with pytest.raises(InputError, match="need a backbone below a detector"):
-        create_optimizer(spec, torch.nn.Conv2d(1, 1, 1))
+def scales_of(spec, model):
+    """Return the factor and the weight decay of each trained parameter, by its name."""
+    groups = create_optimizer(spec, model).param_groups
+    found = {id(p): (g["lr_scale"], g["weight_decay"]) for g in groups for p in g["params"]}
+    return {n: found[id(p)] for n, p in model.named_parameters() if p.requires_grad}
+
+
+def test_head_gates_and_backbone_have_rates_of_their_own():
+    model = create_model("resnet10t", num_classes=4)
+    insert(model, "se")
+    scale = LrScale(head=20.0, gates=10.0, backbone=0.5)
+    spec = OptimizerSpec(name="sgd", lr=1.0, weight_decay=0.1, lr_scale=scale)
+    found = scales_of(spec, model)
+    assert found["fc.weight"] == (20, 0.1) and found["fc.bias"] == (20, 0)
+    assert found["conv1.0.weight"] == (0.5, 0.1) and found["bn1.weight"] == (0.5, 0)
+    gates = {name: value for name, value in found.items() if ".gate." in name}
+    assert len(gates) == 4 * 5  # the blend's number, and two convolutions with biases
+    assert {scale for scale, _ in gates.values()} == {10}
+    rest = found.keys() - gates.keys() - {"fc.weight", "fc.bias"}
+    assert {found[name][0] for name in rest} == {0.5}
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_convnext", "tf_efficientnet_lite0"])
+def test_layers_below_the_head_are_timms_with_gates_or_without(name):
+    """A gate is new, whichever layer it stands behind: its rate is not decayed."""
+    with torch.device("meta"):
+        model = create_model(name, num_classes=4)
+    groups = param_groups_layer_decay(model, layer_decay=0.5)
+    timms = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    expected = {name: timms[id(p)] for name, p in model.named_parameters()}
+    assert min(expected.values()) < 0.1
+    insert(model, "eca")
+    spec = OptimizerSpec(name="sgd", lr=1.0, layer_decay=0.5, lr_scale=LrScale(gates=3.0))
+    found = {name: scale for name, (scale, _) in scales_of(spec, model).items()}
+    assert {name: found[name] for name in expected} == expected
+    assert {found[name] for name in found.keys() - expected.keys()} == {3}
+
+
+def test_the_rates_of_all_parts_follow_the_schedule():
+    model = create_model("resnet10t", num_classes=4)
+    spec = OptimizerSpec(name="sgd", lr=0.1, lr_scale=LrScale(head=20.0))
+    optimizer = create_optimizer(spec, model)
+    schedule = create_schedule(
+        ScheduleSpec(name="cosine", epochs=2, warmup_epochs=1), optimizer, updates_per_epoch=10
+    )
+    falling = 0.1 * (1 + math.cos(math.pi * 15 / 20)) / 2
+    for update, rate in ((5, 0.05), (15, falling)):  # in the warm-up, in the cosine
+        schedule.step_update(update)
+        assert base_rate(optimizer) == pytest.approx(rate)
+        rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+        assert rates[id(model.fc.weight)] == pytest.approx(20 * rate)
+        assert rates[id(model.conv1[0].weight)] == pytest.approx(rate)
+
+
+def test_networks_without_layers_or_head():
+    layers = OptimizerSpec(name="sgd", lr=1.0, layer_decay=0.5)
+    with pytest.raises(InputError, match="ResNet does not name its layers; use a network of timm"):
+        create_optimizer(layers, create_model("torchvision/resnet18"))
+    head = OptimizerSpec(name="sgd", lr=1.0, lr_scale=LrScale(head=2.0))
+    with pytest.raises(InputError, match="its head cannot be told from its backbone"):
+        create_optimizer(head, torch.nn.Conv2d(1, 1, 1))

@@ -2,11 +2,9 @@ import math
 
 import pytest
 import torch
-from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.models import create_model
 from convgate.train.optim import create_optimizer, create_schedule
 from convgate.train.sections import OptimizerSpec, ScheduleSpec
 
@@ -117,18 +115,6 @@ def test_the_least_rate_and_a_scaled_group():
 def test_a_warm_up_counted_in_updates():
     spec = ScheduleSpec(name="step", epochs=5, milestones=(4,), warmup_updates=5)
     assert rates(spec) == pytest.approx([t / 5 for t in range(5)] + [1.0] * 11 + [0.1] * 4)
-
-
-def test_a_classifier_has_timms_layers():
-    """Half the rate for every layer below the head, as timm's own groups have it."""
-    model = create_model("resnet8")
-    spec = OptimizerSpec(name="sgd", lr=1.0, weight_decay=0.1, layer_decay=0.5)
-    expected = param_groups_layer_decay(model, weight_decay=0.1, layer_decay=0.5)
-    scales = {id(p): g["lr_scale"] for g in expected for p in g["params"]}
-    groups = create_optimizer(spec, model).param_groups
-    found = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-    assert found == scales
-    assert found[id(model.fc.weight)] == 1 > found[id(model.conv1.weight)]
 
 
 def test_any_optimiser_of_timm_by_its_name_and_with_its_own_options():

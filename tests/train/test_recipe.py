@@ -233,7 +233,16 @@ def test_a_file_is_named_with_all_its_faults(tmp_path):
         ("detector.name=yolox", "[detector] is for the tasks detect and segment"),
         ("augment_objects.name=ssd", "[augment_objects] is for the tasks detect and segment"),
         ("data.name=coco", "data.name='coco' holds objects"),
-        ("optimizer.backbone_scale=0.5", "is for a backbone below a detector"),
+        (
+            "optimizer.lr_scale.head=0",
+            "optimizer.lr_scale.head=0.0 must be above 0; see [trainable]",
+        ),
+        ("optimizer.lr_scale.tail=1", "unknown key 'optimizer.lr_scale.tail'"),
+        ("trainable.parts=[]", "trainable.parts is empty; name at least one of head, gates"),
+        (
+            "trainable.parts=['heat']",
+            "'trainable.parts[0]' must be one of 'head', 'gates', 'norms'",
+        ),
         ("data.name=digit", "[data] unknown name 'digit'; did you mean 'digits'?"),
     ],
 )

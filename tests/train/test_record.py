@@ -31,7 +31,7 @@ def test_another_programs_result_is_named(tmp_path, text):
 
 
 def test_metrics_are_one_row_an_epoch(tmp_path):
-    write_metrics(tmp_path, [epoch(1), epoch(2)])
+    write_metrics(tmp_path, [epoch(1), epoch(2)], {})
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         "epoch,train_loss,top1,top5,val_loss,lr,images_per_s,seconds",
         "1,1.1,91.25,99.5,0.3333333333333333,0.001,1234.5,0.25",

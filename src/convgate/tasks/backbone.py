@@ -69,7 +69,7 @@ class Backbone(nn.Module):
         config = getattr(body, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", IMAGENET_DEFAULT_MEAN))
         self.std = tuple(config.get("std", IMAGENET_DEFAULT_STD))
-        self.still = freeze_stages(body, info, frozen_stages)
+        self.still = freeze_stages(body, frozen_stages)
         if frozen_norms:
             self.still += freeze_norms(body)
 
@@ -135,19 +135,13 @@ def create_backbone(
     return backbone
 
 
-def freeze_stages(body: nn.Module, info: Sequence[dict[str, Any]], count: int) -> list[str]:
+def freeze_stages(body: nn.Module, count: int) -> list[str]:
     """Stop the gradients of the first feature stages, and of all that the network has before them.
 
     Returns:
         The paths of the frozen modules, to be held in evaluation mode.
     """
-    if not 0 <= count <= len(info):
-        raise InputError(
-            f"frozen_stages={count}: {type(body).__name__} has {len(info)} feature stages"
-        )
-    if count == 0:
-        return []
-    tops = _up_to(body, info[count - 1]["module"].split("."))
+    tops = paths_up_to(body, count)
     for path in tops:
         body.get_submodule(path).requires_grad_(False)
     return [path for top in tops for path, _ in body.get_submodule(top).named_modules(prefix=top)]
@@ -168,9 +162,21 @@ def freeze_norms(body: nn.Module) -> list[str]:
     return paths
 
 
-def _up_to(body: nn.Module, steps: Sequence[str]) -> list[str]:
-    """Return the children before a module's path at every level, and the path itself."""
+def paths_up_to(body: nn.Module, stages: int) -> list[str]:
+    """Return the paths of the first feature stages and of all that the network has before them.
+
+    Raises:
+        InputError: if it has fewer, or none at all.
+    """
+    info = _feature_info(body)
+    if not 0 <= stages <= len(info):
+        raise InputError(
+            f"frozen_stages={stages}: {type(body).__name__} has {len(info)} feature stages"
+        )
     paths: list[str] = []
+    if stages == 0:
+        return paths
+    steps = info[stages - 1]["module"].split(".")
     above = ""
     for depth, step in enumerate(steps):
         names = list(body.get_submodule(above)._modules)

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from convgate.errors import Diverged
 from convgate.storage import LAST, STATE
+from convgate.train.optim import base_rate
 from convgate.train.record import EpochRecord, write_metrics
 
 OnEpoch = Callable[[EpochRecord], None]
@@ -97,6 +98,7 @@ class Recorder(Checkpoint):
         out: The folder of the run.
         guard: Knows the mean training loss.
         records: The epochs of an earlier, interrupted part of this run.
+        before: The scores before the first step, known from that part.
         state: What the checkpoint keeps besides Lightning's own state; plain values only.
         on_epoch: Called with each record once its checkpoint is on the disk.
     """
@@ -106,12 +108,14 @@ class Recorder(Checkpoint):
         out: Path,
         guard: LossGuard,
         records: Sequence[EpochRecord],
+        before: dict[str, float],
         state: dict[str, Any],
         on_epoch: Sequence[OnEpoch],
     ) -> None:
         self.out = out
         self.guard = guard
         self.records = list(records)
+        self.before = before
         self.state = state
         self.on_epoch = on_epoch
         self.images = 0
@@ -122,6 +126,9 @@ class Recorder(Checkpoint):
         if trainer.is_global_zero:
             folder = str(self.out / "tensorboard")
             self.writer = SummaryWriter(folder, purge_step=len(self.records) + 1)
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.before = pl_module.scores()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.images, self.started = 0, time.perf_counter()
@@ -154,7 +161,7 @@ class Recorder(Checkpoint):
         self.records.append(record)
         trainer.save_checkpoint(self.out / LAST)
         if self.writer is not None:
-            write_metrics(self.out, self.records)
+            write_metrics(self.out, self.records, self.before)
             for name, value in record.row().items():
                 self.writer.add_scalar(name, value, record.epoch)
             self.writer.flush()
@@ -166,7 +173,7 @@ class Recorder(Checkpoint):
         return EpochRecord(
             epoch=trainer.current_epoch + 1,
             train_loss=train_loss,
-            lr=float(self.rate),
+            lr=self.rate,
             images_per_s=self.images / (self.trained - self.started),
             seconds=time.perf_counter() - self.started,
             scores=pl_module.scores(),
@@ -175,12 +182,13 @@ class Recorder(Checkpoint):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        self.rate: float = optimizer.param_groups[0]["lr"]
+        self.rate = base_rate(optimizer)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint[STATE] = {**self.state, "records": [asdict(r) for r in self.records]}
+        records = [asdict(record) for record in self.records]
+        checkpoint[STATE] = {**self.state, "records": records, "before": self.before}
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.writer is not None:

@@ -81,7 +81,7 @@ def fit(
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / RECIPE, spec.dump(recipe))
         display = _display(progress, recipe)
-        return _finish(job, folder, _train(job, folder, display, on_epoch))
+        return _finish(job, folder, *_train(job, folder, display, on_epoch))
 
 
 def check_folder(recipe: Recipe, out: Path) -> None:
@@ -130,22 +130,25 @@ def _check_prolonged(stored: Recipe, recipe: Recipe, out: Path) -> None:
 
 def _train(
     job: Job, out: Path, display: Sequence[Lines], on_epoch: OnEpoch | None
-) -> Sequence[EpochRecord]:
+) -> tuple[Sequence[EpochRecord], dict[str, float]]:
+    """Train what is left to train; return all epochs, and the scores before the first step."""
     recipe, last = job.recipe, out / LAST
     earlier = load_checkpoint(last)[STATE] if last.is_file() else {}
     done = [EpochRecord(**record) for record in earlier.get("records", [])]
+    before = earlier.get("before", {})
     if len(done) >= recipe.schedule.epochs:
-        return done
+        return done, before
     if recipe.run.compile:
         job.model.compile()
     listeners = [*(shown.on_epoch for shown in display), *([on_epoch] if on_epoch else [])]
     guard = LossGuard(out)
-    recorder = Recorder(out, guard, done, {"recipe": spec.dump(recipe)}, listeners)
+    recorder = Recorder(out, guard, done, before, {"recipe": spec.dump(recipe)}, listeners)
     callbacks = [EpochSeed(recipe.run.seed), guard, *_ema(recipe), *display, recorder]
     loaders = (Epochs(job.data.train), job.data.val)
     resume = last if done else None
-    run_trainer(recipe.run, recipe.schedule.epochs, job.task(), loaders, callbacks, resume)
-    return recorder.records
+    epochs, task, first = recipe.schedule.epochs, job.task(), job.learned and not done
+    run_trainer(recipe.run, epochs, task, loaders, callbacks, resume, score_first=first)
+    return recorder.records, recorder.before
 
 
 def _ema(recipe: Recipe) -> list[WeightAveraging]:
@@ -163,13 +166,17 @@ def _display(progress: bool | None, recipe: Recipe) -> list[Lines]:
     return [Bar(epochs)] if progress or lines.console.is_terminal else [lines]
 
 
-def _finish(job: Job, out: Path, done: Sequence[EpochRecord]) -> RunResult:
+def _finish(
+    job: Job, out: Path, done: Sequence[EpochRecord], before: dict[str, float]
+) -> RunResult:
     """Write the weights and the result, from the last checkpoint alone."""
     scores, data = done[-1].scores, job.data
     result = RunResult(
         scores=scores,
         epochs=tuple(done),
+        before=before,
         params=sum(p.numel() for p in job.model.parameters()),
+        trained_params=sum(p.numel() for p in job.model.parameters() if p.requires_grad),
         classes=tuple(data.classes),
         train_images=data.train_images,
         val_images=data.val_images,
@@ -181,6 +188,6 @@ def _finish(job: Job, out: Path, done: Sequence[EpochRecord]) -> RunResult:
         portable = replace(job.recipe, data=replace(job.recipe.data, path=None))
         card = replace(job.card, scores=scores, recipe=spec.dump(portable))
         save_network(out / WEIGHTS, network_weights(load_checkpoint(out / LAST)), card)
-        write_metrics(out, done)
+        write_metrics(out, done, before)
         write_result(result)
     return result

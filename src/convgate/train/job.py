@@ -14,6 +14,7 @@ from convgate.train.classification import Classification
 from convgate.train.data.batches import TaskData
 from convgate.train.detection import Detection, Segmentation
 from convgate.train.optim import create_optimisation
+from convgate.train.parts import freeze
 from convgate.train.recipe import Recipe
 from convgate.train.task import Task
 
@@ -32,11 +33,15 @@ class Job:
     data: TaskData
     model: nn.Module
     card: Card
+    still: list[str]  # paths of the frozen modules, which stay in evaluation mode
+    learned: bool  # whether it is a classifier that starts from weights
 
     def task(self) -> Task:
         recipe, kind = self.recipe, TASKS[self.recipe.task.name]
         optimise = partial(create_optimisation, recipe, len(self.data.train))
-        return kind.create(recipe, self.model, len(self.data.classes), optimise)
+        task = kind.create(recipe, self.model, len(self.data.classes), optimise)
+        task.still = self.still
+        return task.train()
 
 
 def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
@@ -44,14 +49,17 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
     data = kind.open_data(recipe)
     images = kind.images(recipe, data)
     classes = tuple(data.classes)
+    starts = model is not None or recipe.model.weights is not None
+    learned = starts and recipe.task.name == "classify"
     if model is None:
         card = card_of(recipe, classes, images.input_size[0])
         model = network_of(recipe, card)
     else:
         _check_outputs(model, recipe, images.input_size, len(classes))
         card = replace(describe(model), classes=classes)
-    source = f"trained on {recipe.data.name}"
-    return Job(recipe, data, model, replace(card, images=images, weights=source))
+    card = replace(card, images=images, weights=f"trained on {recipe.data.name}")
+    still = freeze(model, recipe.trainable)
+    return Job(recipe, data, model, card, still, learned)
 
 
 def _check_outputs(

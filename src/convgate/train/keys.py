@@ -154,7 +154,7 @@ def _default(field: Any) -> str:
     if field.default is MISSING and field.default_factory is MISSING:
         return REQUIRED
     value = field.default_factory() if field.default is MISSING else field.default
-    return "" if value is None or is_dataclass(value) else literal(value)
+    return "" if value is None else literal(to_table(value) if is_dataclass(value) else value)
 
 
 def _record(hint: Any) -> type[Any] | None:
@@ -173,5 +173,6 @@ def _words(hint: Any) -> str:
         return "one of " + ", ".join(map(literal, inner))
     if origin is tuple:
         count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
-        return f"list of {count}{_MANY.get(inner[0], 'tables')}"
+        words = _words(inner[0]).removeprefix("one of ")
+        return f"list of {count}{_MANY.get(inner[0], 'tables' if words == 'table' else words)}"
     return _ONE.get(hint, "table")

@@ -1,13 +1,10 @@
-"""Optimiser and schedule of a recipe: timm's, but for YOLOX's schedule and a detector's groups.
+"""Optimiser and schedule of a recipe: timm's, but for YOLOX's schedule.
 
 YOLOX's schedule: "YOLOX: Exceeding YOLO Series in 2021", Ge et al. 2021,
-https://arxiv.org/abs/2107.08430. timm groups layers by each classifier's own depth; ConvNeXt's
-detectors count them otherwise, and a detector has parts that no classifier has.
+https://arxiv.org/abs/2107.08430.
 """
 
 import math
-import re
-from collections import defaultdict
 from typing import Any
 
 import torch
@@ -20,12 +17,9 @@ from timm.scheduler.step_lr import StepLRScheduler
 from torch import nn
 
 from convgate.errors import InputError
-from convgate.tasks.backbone import Backbone
+from convgate.train.groups import parameter_groups
 from convgate.train.recipe import Recipe
 from convgate.train.sections import OptimizerSpec, ScheduleSpec
-
-_STAGE = re.compile(r"(?:stages\.|layers\.|layer)(\d+)\.(?:(?:blocks\.)?(\d+)\.)?")
-_TOGETHER = 3  # blocks of the third stage that count as one layer
 
 
 def create_optimisation(
@@ -43,34 +37,21 @@ def create_optimisation(
 def create_optimizer(
     spec: OptimizerSpec, model: nn.Module, *, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """Build the optimiser; one-dimensional parameters keep their weight unless ``decay_all``.
-
-    Below a detector the backbone may have rates of its own.
-    """
+    """Build the optimiser over the groups of `parameter_groups`."""
     own: dict[str, dict[str, Any]] = {
         "adamw": {"fused": fused},
         "sgd": {"fused": fused, "nesterov": spec.nesterov},
         "rmsprop": {"alpha": spec.alpha},
     }
-    scaled = spec.layer_decay != 1 or spec.backbone_scale != 1
-    detects = any(isinstance(part, Backbone) for part in model.modules())
-    groups: list[dict[str, Any]] | None = None
-    if scaled and (detects or spec.backbone_scale != 1):
-        groups = scaled_groups(spec, model)
-    elif spec.decay_all and not scaled:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [{"params": trained, "weight_decay": spec.weight_decay}]
     try:
         return create_optimizer_v2(
-            model if groups is None else groups,
+            parameter_groups(spec, model),
             opt=spec.name,
             lr=spec.lr,
             weight_decay=spec.weight_decay,
             momentum=spec.momentum,
             betas=(spec.betas[0], spec.betas[1]),
             eps=spec.eps,
-            filter_bias_and_bn=not spec.decay_all,
-            layer_decay=spec.layer_decay if spec.layer_decay != 1 else None,
             **own.get(spec.name, {}) | spec.options,
         )
     except (TypeError, ValueError) as error:
@@ -79,65 +60,10 @@ def create_optimizer(
         ) from error
 
 
-def scaled_groups(spec: OptimizerSpec, model: nn.Module) -> list[dict[str, Any]]:
-    """Group by ``backbone_scale`` and ``layer_decay``, the detector's own parameters first.
-
-    The schedule multiplies its rate by each group's ``lr_scale``. Vectors are not decayed, unless
-    ``decay_all``.
-    """
-    found = [(name, part) for name, part in model.named_modules() if isinstance(part, Backbone)]
-    if len(found) != 1:
-        raise InputError(
-            "optimizer.layer_decay and backbone_scale need a backbone below a detector"
-        )
-    path, backbone = found[0]
-    body = f"{path}.body."
-    scales = layer_scales(backbone.body, spec.layer_decay) if spec.layer_decay != 1 else {}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        inside = name.startswith(body)
-        scale = scales.get(name.removeprefix(body), 1.0) * spec.backbone_scale if inside else 1.0
-        decayed = spec.decay_all or (parameter.ndim > 1 and not name.endswith(".bias"))
-        groups[scale, spec.weight_decay if decayed else 0.0].append(parameter)
-    return [
-        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
-        for (scale, decay), parameters in sorted(groups.items(), key=lambda item: -item[0][0])
-    ]
-
-
-def layer_scales(body: nn.Module, decay: float) -> dict[str, float]:
-    """Return each parameter's factor: ``decay`` to the power of the layers above it.
-
-    The stem is layer 0, stages 1 and 2 are layers 1 and 2, three blocks of stage 3 make a layer,
-    and stage 4 is the last below the detector; what leads into a stage belongs to its first layer.
-    Source: facebookresearch/ConvNeXt, object_detection: 6 layers for T, 12 for S and B.
-    """
-    places = {name: _place(name) for name, _ in body.named_parameters()}
-    first = min((stage for stage, _ in filter(None, places.values())), default=0)
-    placed = {name: (p[0] - first, p[1]) if p else None for name, p in places.items()}
-    stages = {place[0] for place in placed.values() if place}
-    if stages != {0, 1, 2, 3}:
-        raise InputError(
-            f"optimizer.layer_decay: {type(body).__name__} is not built of four stages; set it to 1"
-        )
-    depth = 1 + max(block for stage, block in filter(None, placed.values()) if stage == 2)
-    last = 3 + -(-depth // _TOGETHER)
-    return {name: decay ** (last + 1 - _layer(place, last)) for name, place in placed.items()}
-
-
-def _place(name: str) -> tuple[int, int] | None:
-    """Return stage and block of a parameter; None for one of the stem."""
-    match = _STAGE.match(name)
-    return (int(match[1]), int(match[2] or 0)) if match else None
-
-
-def _layer(place: tuple[int, int] | None, last: int) -> int:
-    if place is None:
-        return 0
-    stage, block = place
-    return last if stage == 3 else stage + 1 + (block // _TOGETHER if stage == 2 else 0)
+def base_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Return the rate of the schedule, which every group multiplies by its own factor."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"]) / float(group.get("lr_scale", 1.0))
 
 
 def create_schedule(

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from convgate.train.optim import base_rate
 from convgate.train.record import EpochRecord, format_scores
 
 REFRESH_S = 0.25
@@ -69,7 +70,7 @@ class Bar(Lines):
         now = time.perf_counter()
         if now - self.seen_at < REFRESH_S:
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = base_rate(trainer.optimizers[0])
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         speed = self.images / (now - self.seen_at)
         self.bar.update(

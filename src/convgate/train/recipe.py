@@ -15,7 +15,13 @@ from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 from convgate.storage import load_weights
 from convgate.train.annotated import ObjectAugmentSpec
 from convgate.train.data import DETECTION_DATASETS, AugmentSpec, DataSpec
-from convgate.train.sections import OptimizerSpec, RunSpec, ScheduleSpec, StudySpec
+from convgate.train.sections import (
+    OptimizerSpec,
+    RunSpec,
+    ScheduleSpec,
+    StudySpec,
+    TrainableSpec,
+)
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 OPTIONS = "gate.options."
@@ -32,6 +38,7 @@ class Recipe:
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     run: RunSpec
+    trainable: TrainableSpec = field(default_factory=TrainableSpec)
     source: str = ""  # where the values come from
     # remarks on single keys, by key: what a paper leaves out or contradicts
     note: dict[str, str] = field(default_factory=dict)
@@ -67,9 +74,6 @@ def _wrong_for_classes(recipe: Recipe) -> list[str]:
         ),
         f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in DETECTION_DATASETS,
         "schedule.closing_epochs is for the task detect": not recipe.schedule.closing_epochs,
-        "optimizer.backbone_scale is for a backbone below a detector": (
-            recipe.optimizer.backbone_scale == 1
-        ),
     }
     return [rule for rule, holds in rules.items() if not holds]
 
@@ -85,6 +89,10 @@ def _wrong_for_objects(recipe: Recipe) -> list[str]:
         ),
         "data.storage='memory' is for classification": data.storage != "memory",
         "run.compile is for classification": not recipe.run.compile,
+        "trainable.frozen_stages and frozen_statistics are for classification; use frozen_stages "
+        "and frozen_norms of [detector.backbone]": (
+            not (recipe.trainable.frozen_stages or recipe.trainable.frozen_statistics)
+        ),
     }
     return [rule for rule, holds in rules.items() if not holds]
 

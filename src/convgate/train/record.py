@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ class RunResult(Readable):
     skipped: int  # how many damaged pictures or faults of the data were left out
     seconds: float  # sums the epochs over all interruptions
     out: Path
+    trained_params: int = 0  # of ``params``; the others are frozen
+    # the scores before the first step, of a network that starts from weights
+    before: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -88,9 +91,15 @@ def _words(key: str, value: float) -> tuple[str, str]:
     return name, f"{value:.4f}" if key.endswith("loss") else f"{value:.2f} %"
 
 
-def write_metrics(out: Path, records: Sequence[EpochRecord]) -> None:
-    """Write all epochs to metrics.csv, so that a resumed run leaves one gapless table."""
-    write_csv(out / METRICS, [record.row() for record in records])
+def write_metrics(out: Path, records: Sequence[EpochRecord], before: dict[str, float]) -> None:
+    """Write all epochs to metrics.csv, so that a resumed run leaves one gapless table.
+
+    The scores before the first step, where there are some, are those of epoch 0.
+    """
+    rows: list[dict[str, Any]] = [record.row() for record in records]
+    if before:
+        rows.insert(0, dict.fromkeys(rows[0], "") | {"epoch": 0} | before)
+    write_csv(out / METRICS, rows)
 
 
 def write_result(result: RunResult) -> None:

@@ -1,5 +1,6 @@
 """The sections of a recipe, with the values that each may take."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,38 @@ from convgate.errors import InputError, unknown
 def _require(holds: bool, rule: str) -> None:
     if not holds:
         raise InputError(rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrScale:
+    """Factors on the rate, by part of the network."""
+
+    head: float = 1.0  # a classifier's last layer, or the whole detector on a backbone
+    gates: float = 1.0  # the gates that were inserted
+    backbone: float = 1.0  # all else
+
+    def __post_init__(self) -> None:
+        for part, factor in vars(self).items():
+            _require(0 < factor < math.inf, f"{part}={factor} must be above 0; see [trainable]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainableSpec:
+    """What is trained; the rest keeps its weights and statistics, and drops nothing out."""
+
+    # the parts that are trained; "norms" are those of the backbone, without the rest of it
+    parts: tuple[Literal["head", "gates", "norms", "backbone"], ...] = ("head", "gates", "backbone")
+    # so many feature stages of the backbone, and all before them, are not; gates there are
+    frozen_stages: int = 0
+    # keep the running statistics of the backbone's batch norms, also where these are trained
+    frozen_statistics: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.parts), "parts is empty; name at least one of head, gates, backbone")
+        stages = self.frozen_stages
+        _require(stages >= 0, f"frozen_stages={stages} must be 0 or more")
+        whole = stages == 0 or "backbone" in self.parts
+        _require(whole, f"frozen_stages={stages}: the whole backbone is frozen; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +60,10 @@ class OptimizerSpec:
     alpha: float = 0.9  # decay of the running mean of squares of "rmsprop"
     eps: float = 1e-8  # added to a denominator of "adamw", "rmsprop" and others
     decay_all: bool = False  # decay biases and the weights of norms as well
-    backbone_scale: float = 1.0  # the rate of the backbone below a detector, as a part of ``lr``
-    # factor on the rate of each layer of a classifier, or of a detector's backbone, once for every
-    # layer above it
+    # factors on the rate of "head", inserted "gates" and "backbone", such as { head = 20.0 }
+    lr_scale: LrScale = field(default_factory=LrScale)
+    # factor on the rate of each layer of the backbone, once for every layer above it; head and
+    # gates are new and keep their rate
     layer_decay: float = 1.0
     options: dict[str, object] = field(default_factory=dict)  # further options, as timm has them
 
@@ -38,11 +72,8 @@ class OptimizerSpec:
             raise unknown("optimizer", self.name, map(str, list_optimizers()))
         _require(self.lr > 0, f"lr={self.lr} must be above 0")
         _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
-        for key, scale in (
-            ("backbone_scale", self.backbone_scale),
-            ("layer_decay", self.layer_decay),
-        ):
-            _require(0 < scale <= 1, f"{key}={scale} must lie above 0 and up to 1")
+        rule = f"layer_decay={self.layer_decay} must lie above 0 and up to 1"
+        _require(0 < self.layer_decay <= 1, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

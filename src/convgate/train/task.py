@@ -33,6 +33,15 @@ class Task(LightningModule):
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
         self.optimise = optimise
+        self.still: list[str] = []
+        """The paths of the network's modules that stay in evaluation mode."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of all that is not frozen."""
+        super().train(mode)
+        for path in self.still:
+            self.model.get_submodule(path).training = False  # not eval(), which takes gates along
+        return self
 
     @classmethod
     def open_data(cls, recipe: Recipe, *, training: bool = True) -> TaskData:

@@ -80,14 +80,20 @@ def run_trainer(
     loaders: tuple[Epochs, Batches],
     callbacks: Sequence[Callback],
     resume: Path | None,
+    *,
+    score_first: bool = False,
 ) -> None:
-    """Train ``task`` for ``epochs`` epochs, from ``resume`` on where it is given."""
+    """Train ``task`` for ``epochs`` epochs, from ``resume`` on where it is given.
+
+    ``score_first`` validates before the first step, as Lightning's sanity check of all batches.
+    """
     trainer = _trainer(
         run,
         max_epochs=epochs,
         accumulate_grad_batches=run.accumulate,
         gradient_clip_val=run.clip_grad or None,
         callbacks=list(callbacks),
+        num_sanity_val_steps=-1 if score_first else 0,
         plugins=[AtomicCheckpointIO()],
         **_processes(),
     )
@@ -119,7 +125,6 @@ def _trainer(run: RunSpec, **options: Any) -> Trainer:
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
         use_distributed_sampler=False,
         **options,
     )
