@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 SECONDS = 5.0  # of timing, after the warm-up
-Gate = Annotated[str, typer.Option("--gate", help="Gate to insert: a name of `convgate ls gates`.")]
+Gate = Annotated[
+    str,
+    typer.Option(
+        "--gate",
+        callback=options.name_gates,
+        help="Gate to insert: a name of `convgate ls gates`, or a class of yours: my_gates:MyGate.",
+    ),
+]
 Replace = Annotated[
     str,
     typer.Option(

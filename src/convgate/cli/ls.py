@@ -8,6 +8,7 @@ from convgate.cli import options
 from convgate.cli.main import app, examples
 from convgate.cli.options import Json
 from convgate.cli.output import Rows, show
+from convgate.errors import InputError
 
 ls = typer.Typer(
     no_args_is_help=True,
@@ -22,16 +23,20 @@ def gates(as_json: Json = False) -> None:
     """Gates with their options and their parameters for 256 channels."""
     from convgate.gates import GATES
 
-    rows = [
-        {
-            "gate": name,
-            "what it does": (GATES.factory(name).__doc__ or "").partition("\n")[0],
-            "parameters": sum(p.numel() for p in GATES.create(name, 256).parameters()),
-            "options": GATES.options(name),
-        }
-        for name in GATES
-    ]
-    show(rows, as_json)
+    show([_gate_row(name) for name in GATES], as_json)
+
+
+def _gate_row(name: str) -> dict[str, Any]:
+    """Return what there is to say of a gate; of a broken one of another package, why."""
+    from convgate.gates import GATES
+
+    try:
+        text, options = GATES.factory(name).__doc__ or "", GATES.options(name)
+        count = sum(p.numel() for p in GATES.create(name, 256).parameters())
+    except InputError as error:
+        text, options, count = str(error), {}, None
+    first = text.partition("\n")[0]
+    return {"gate": name, "what it does": first, "parameters": count, "options": options}
 
 
 @ls.command(

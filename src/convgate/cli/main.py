@@ -4,6 +4,7 @@ A verb imports torch and what it needs inside its function, so that `--help` ans
 """
 
 import errno
+import importlib
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from convgate.cli.options import look_here
 from convgate.errors import InputError
 
 BAD_INPUT = 2
@@ -67,8 +69,22 @@ def convgate(
             "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
         ),
     ] = False,
+    gate_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate-module",
+            help="Import this module first: its gates may be in files and recipes. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Choose, insert, train, measure and ship cheap attention for ConvNets."""
+    for name in gate_module or ():
+        look_here()
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # any code may run in the module
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"--gate-module {name}: cannot be imported ({reason})") from error
 
 
 def examples(*commands: str) -> str:

@@ -143,8 +143,7 @@ def _with_gates(
     from convgate.insertion import insert
 
     for gate in gates:
-        if gate not in GATES:
-            raise unknown("gate", gate, GATES)
+        GATES.check(gate)
     labels = [network.label for network in networks]
     candidates: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}

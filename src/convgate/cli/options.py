@@ -1,5 +1,6 @@
 """Options that several verbs have: one name, one meaning, one reading."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +8,31 @@ from typing import Annotated, Any
 import typer
 
 from convgate.errors import InputError
+
+
+def split(listed: str | None) -> list[str]:
+    """Return the names in "se,seln"."""
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def name_gates(listed: str | None) -> str | None:
+    """Import the classes among gates that the command line names: "se,my_gates:MyGate"."""
+    outside = [name for name in split(listed) if ":" in name]
+    if outside:
+        from convgate.gates import GATES
+
+        look_here()
+        for name in outside:
+            GATES.load(name)
+    return listed
+
+
+def look_here() -> None:
+    """Let modules of the current folder be imported, after all others."""
+    here = str(Path.cwd())
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
+
 
 KINDS = "a name, a run's folder, a weights file of train or insert, or a hub folder"
 
@@ -22,7 +48,12 @@ Pretrained = Annotated[
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="Load this checkpoint into a network by name.")
 ]
-Gates = Annotated[str, typer.Option("--gate", help="Gate, or several with commas: se,seln.")]
+Gates = Annotated[
+    str,
+    typer.Option(
+        "--gate", callback=name_gates, help="Gate, or several with commas: se,my_gates:MyGate."
+    ),
+]
 At = Annotated[str, typer.Option("--at", help="Site, or pattern of module paths, for the gates.")]
 Stages = Annotated[str, typer.Option("--stages", help="Stages, as in 2,3; all by default.")]
 Start = Annotated[
@@ -58,11 +89,6 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder or zip of the 
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out damaged pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def split(listed: str | None) -> list[str]:
-    """Return the names in "se,seln"."""
-    return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
 def read_stages(text: str) -> tuple[int, ...] | None:

@@ -31,7 +31,10 @@ def study(  # noqa: PLR0913 - one argument an option
         ),
     ] = None,
     gate: Annotated[
-        str | None, typer.Option(help="Gates to compare, with commas: se,seln.")
+        str | None,
+        typer.Option(
+            callback=options.name_gates, help="Gates to compare, with commas: se,my_gates:MyGate."
+        ),
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="Sites to compare, with commas: block_end,spatial.")

@@ -31,7 +31,11 @@ def train(  # noqa: PLR0913 - one argument an option
     ] = "",
     weights: options.Weights = None,
     gate: Annotated[
-        str, typer.Option(help="Gate, in the place of the recipe's; none for no gate.")
+        str,
+        typer.Option(
+            callback=options.name_gates,
+            help="Gate, in the place of the recipe's; none for no gate.",
+        ),
     ] = "",
     at: options.At = "",
     stages: options.Stages = "",

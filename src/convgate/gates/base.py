@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.registry import Registry
-
-GATES: Registry["Gate"] = Registry("gate")
+from convgate.registry import OpenRegistry
 
 
 class Gate(nn.Module):
@@ -55,6 +53,9 @@ class Gate(nn.Module):
         return False
 
 
+GATES = OpenRegistry("gate", Gate, group="convgate.gates")
+
+
 def statistics_dtype(x: Tensor) -> torch.dtype:
     """The dtype to accumulate in: float32 for half precision, else the dtype of x."""
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
@@ -93,10 +94,11 @@ def check_batch(gate: str, values: int) -> None:
 
 
 def create_gate(name: str, channels: int, **options: object) -> Gate:
-    """Build a gate by its registered name.
+    """Build a gate by its name.
 
     Args:
-        name: One of `list_gates()`.
+        name: One of `list_gates()`, or "module:Class" for a gate of your own, whose module is
+            imported.
         channels: C of the tensor it will scale.
         options: The gate's own keyword options.
 
@@ -104,9 +106,10 @@ def create_gate(name: str, channels: int, **options: object) -> Gate:
         InputError: for an unknown name or option (with the nearest valid one), or for a
             channel count that the gate cannot take (with the way out).
     """
+    GATES.load(name)
     return GATES.create(name, channels, **options)
 
 
 def list_gates() -> list[str]:
-    """Return the names of all gates, sorted."""
+    """Return the names of all gates, those of installed packages among them, sorted."""
     return list(GATES)

@@ -12,7 +12,7 @@ import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from convgate.gates import Gate, PooledGate, create_gate
+from convgate.gates import GATES, Gate, PooledGate
 from convgate.kernels.choice import fastest
 from convgate.kernels.path import takes_fused
 from convgate.kernels.selnext_block import selnext_expand, selnext_project
@@ -45,7 +45,7 @@ class GatedMlp(nn.Module):
         if options.gate == "none":
             self.gate: nn.Module = nn.Identity()
         else:
-            self.gate = create_gate(options.gate, hidden, **options.gate_options)
+            self.gate = GATES.create(options.gate, hidden, **options.gate_options)
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import CorruptFile, InputError
+from convgate.gates import GATES
 from convgate.insertion import SITES, insert, inserted, remove, replace
 from convgate.models import create_model, load_weights
 from convgate.networks.card import Card
@@ -107,8 +108,9 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
     """Put a gate into a network, or take away what it replaces where its name is "none".
 
     Below a detector, a gate at a named site goes into the backbone; a path pattern names places of
-    the whole network.
+    the whole network. A gate of other code has to be imported already: files may name it.
     """
+    GATES.check(gate.name, "none")
     named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
     if named and any(isinstance(part, Backbone) for part in model.modules()):
         model = backbone_of(model).body

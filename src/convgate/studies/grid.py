@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
-from convgate.errors import InputError, unknown
-from convgate.gates import list_gates
+from convgate.errors import InputError
+from convgate.gates import GATES
 from convgate.networks.opening import start_from
 from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.train.recipe import Recipe, placed
@@ -127,8 +127,7 @@ def make_grid(models: Sequence[str], gates: Sequence[str], sites: Sequence[str])
 
 def _variants(model: str, gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
     for gate in gates:
-        if gate != BASE and gate not in list_gates():
-            raise unknown("gate", gate, [*list_gates(), BASE])
+        GATES.check(gate, BASE)
     gated = [Variant(model, gate, site) for site in unique(sites) for gate in unique(gates)]
     return [Variant(model), *(v for v in gated if not v.is_base)]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
-from convgate.errors import InputError, unknown
-from convgate.gates import list_gates
+from convgate.errors import InputError
+from convgate.gates import GATES
 from convgate.networks.specs import GateSpec
 from convgate.studies.grid import (
     BASE,
@@ -101,6 +101,8 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
     for key in ("gates", "models", "sites"):
         if key in given:
             given[key] = _names(key, given[key])
+    for gate in given.get("gates", ()):
+        GATES.load(gate)
     preset, axis = (given.pop(key, None) for key in ("preset", "sweep"))
     if preset is not None and (named := [key for key in GRID if key in given]):
         raise InputError(f"--preset {preset.name} brings its own {named[0]}; leave yours out")
@@ -161,8 +163,10 @@ def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpe
             f"budget={study.budget}: a multiple of the base's latency, which must be above 1"
         )
     for gate in study.options:
-        if gate not in list_gates():
-            raise InputError(f"study.options: {unknown('gate', gate, list_gates())}")
+        try:
+            GATES.check(gate)
+        except InputError as error:
+            raise InputError(f"study.options: {error}") from None
     return replace(study, models=study.models or (recipe.model.name,))
 
 

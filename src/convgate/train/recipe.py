@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from convgate import spec
 from convgate.errors import InputError, unknown
+from convgate.gates import GATES
 from convgate.insertion.surgery import STARTS
 from convgate.networks.card import KEY
 from convgate.networks.opening import start_from
@@ -232,6 +233,7 @@ def chosen(
         network = network if weights is None else _with_weights(network, Path(weights))
         recipe = replace(recipe, model=network, gate=None if network.gates else recipe.gate)
     if gate:
+        GATES.load(gate)
         here = replace(recipe.gate, name=gate, options={}) if recipe.gate else GateSpec(name=gate)
         recipe = replace(recipe, gate=None if gate == "none" else here)
     return replace(recipe, gate=placed(recipe.gate, **place))
