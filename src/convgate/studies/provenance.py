@@ -14,9 +14,9 @@ def data_pairs(result: StudyResult) -> Pairs:
     """Say how many images trained and judged the networks, and whether they are a part."""
     spec, schedule = result.recipe.data, result.recipe.schedule
     facts: dict[str, Any] = next((r.outcome for r in result.records if r.outcome), {})
-    training = f"{facts.get('train_images', 0):,} images"
-    if spec.train_count:
-        training += ", a subset with equal shares of the classes; the validation split is whole"
+    part = ", a subset with equal shares of the classes"
+    training = f"{facts.get('train_images', 0):,} images{part if spec.train_count else ''}"
+    validation = f"{facts.get('val_images', 0):,} images{part if spec.val_count else ''}"
     skipped = facts.get("skipped") or 0
     start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
     preset = result.recipe.note.get("study")
@@ -25,7 +25,7 @@ def data_pairs(result: StudyResult) -> Pairs:
         ("data", f"{spec.name}, {spec.image_px} x {spec.image_px} px"),
         ("classes", str(facts.get("classes", "-"))),
         ("training", training),
-        ("validation", f"{facts.get('val_images', 0):,} images"),
+        ("validation", validation),
         ("damaged, left out", str(skipped if isinstance(skipped, int) else len(skipped))),
         ("backbone", ", ".join(unique([row.variant.model for row in result.rows]))),
         ("gates start as", {"identity": "the identity"}.get(start, "their papers say")),

@@ -60,3 +60,14 @@ def test_the_photographs_themselves(opened):
         len(s.annotations) for b in (data.train, data.val) for s in b.source.images.items
     )
     assert annotations == 423
+
+
+def test_a_part_of_both_splits(make_pennfudan, opened):
+    """Of nine pictures every third is for validation."""
+    path = make_pennfudan()
+    whole = opened("pennfudan", path)
+    part = opened("pennfudan", path, train_count=3, val_count=1)
+    assert (whole.train_images, whole.val_images) == (6, 3)
+    assert (part.train_images, part.val_images) == (3, 1)
+    with pytest.raises(InputError, match="val_count is 4, but there are 3 validation pictures"):
+        opened("pennfudan", path, val_count=4)

@@ -129,6 +129,26 @@ def test_a_subset_is_balanced_and_the_same_for_every_seed():
     assert len(sums) == 1
 
 
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_part_of_the_validation_split(make_tree, make_zip, storage, zipped):
+    """Three of six pictures, one of each class, in the order of their names."""
+    tree = make_tree()
+    path = make_zip(tree) if zipped else tree
+    taken = [
+        validation(
+            open_data(folder(path, storage=storage, val_count=3), PLAIN, batch_size=2, seed=seed)
+        )
+        for seed in (0, 1)
+    ]
+    assert taken[0][1].tolist() == [0, 1, 2]
+    assert torch.equal(taken[0][0], taken[1][0])
+    whole, _ = validation(open_data(folder(path, storage=storage), PLAIN, batch_size=2, seed=0))
+    assert all(any(torch.equal(x, y) for y in whole) for x in taken[0][0])
+    with pytest.raises(InputError, match="val_count is 7, but there are 6 validation pictures"):
+        open_data(folder(path, val_count=7), PLAIN, batch_size=2, seed=0)
+
+
 def test_a_subset_reads_only_what_it_needs(make_tree):
     tree = make_tree(train=5)
     damaged = 0

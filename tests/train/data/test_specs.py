@@ -23,8 +23,17 @@ def test_a_misspelt_set_names_the_nearest():
 
 def test_all_problems_are_reported_together():
     with pytest.raises(InputError) as caught:
-        DataSpec(name="digits", image_px=0, train_count=-1, workers=-2, storage="disk")
-    for part in ("[data]", "image_px is 0", "train_count is -1", "workers is -2", "'disk'"):
+        DataSpec(
+            name="digits", image_px=0, train_count=-1, val_count=-2, workers=-2, storage="disk"
+        )
+    for part in (
+        "[data]",
+        "image_px is 0",
+        "train_count is -1",
+        "val_count is -2",
+        "workers is -2",
+        "'disk'",
+    ):
         assert part in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -89,10 +90,9 @@ def open_annotated(
         workers=spec.workers,
     )
     train, val = checked.get("training", train), checked["validation"]
+    train, val = _subset(train, spec, "train"), _subset(val, spec, "val")
     if not kinds.pixels and not any(item.annotations for item in val.items):
         raise InputError(f"{spec.path}: no validation picture has an object to be found")
-    if spec.train_count:
-        train = _subset(train, spec.train_count)
     train_batches, val_batches = _batches(train, val, spec, augment, kinds, plan)
     return TaskData(classes, train_batches, val_batches, len(train), len(val), faults)
 
@@ -104,10 +104,16 @@ def _read(tree: Tree, name: str, pixels: bool) -> Splits:
     return readers[name](tree)
 
 
-def _subset(images: AnnotatedImages, count: int) -> AnnotatedImages:
-    """Return ``count`` pictures, the same ones for every training seed."""
+def _subset(
+    images: AnnotatedImages, spec: DataSpec, split: Literal["train", "val"]
+) -> AnnotatedImages:
+    """Return as many pictures as the data asks for, the same ones for every training seed."""
+    count = spec.train_count if split == "train" else spec.val_count
+    if not count:
+        return images
     if count > len(images):
-        raise InputError(f"train_count is {count}, but there are {len(images)} training pictures")
+        words = "training" if split == "train" else "validation"
+        raise InputError(f"{split}_count is {count}, but there are {len(images)} {words} pictures")
     chosen = torch.randperm(len(images), generator=generator("subset"))[:count]
     return replace(images, items=[images.items[i] for i in sorted(chosen.tolist())])
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
-from convgate.pictures.labelled import balanced_subset
+from convgate.pictures.labelled import Pictures, balanced_subset
 from convgate.pictures.order import TrainOrder, ValOrder
 from convgate.train.data.batches import Batches, Finish, Normalise, TaskData
 from convgate.train.data.sets import PictureSet, open_set
@@ -43,8 +43,7 @@ def open_data(
     if augment.mixes and batch_size % 2:
         raise InputError(f"mixup and cutmix blend pairs: batch_size {batch_size} must be even")
     found = open_set(spec)
-    if spec.train_count:
-        found = _with_subset(found, spec.train_count)
+    found = replace(found, train=_training(found, spec), val=_validation(found, spec))
     opened = open_sources(found, spec, augment, seed)
     train_count, val_count = opened.counts
     order = TrainOrder(
@@ -67,11 +66,24 @@ def open_data(
     )
 
 
-def _with_subset(found: PictureSet, count: int) -> PictureSet:
-    low, high = len(found.classes), len(found.train)
+def _training(found: PictureSet, spec: DataSpec) -> Pictures:
+    low, high, count = len(found.classes), len(found.train), spec.train_count
+    if not count:
+        return found.train
     if not low <= count <= high:
         raise InputError(
             f"train_count is {count}, but must be between {low} (one picture a class) and {high} "
             "(all training pictures), or 0 for all"
         )
-    return replace(found, train=found.train.select(balanced_subset(found.train.labels, count)))
+    return found.train.select(balanced_subset(found.train.labels, count))
+
+
+def _validation(found: PictureSet, spec: DataSpec) -> Pictures:
+    if not spec.val_count:
+        return found.val
+    if spec.val_count > len(found.val):
+        raise InputError(
+            f"val_count is {spec.val_count}, but there are {len(found.val)} validation pictures; "
+            "take fewer, or 0 for all"
+        )
+    return found.val.select(balanced_subset(found.val.labels, spec.val_count))

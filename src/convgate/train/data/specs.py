@@ -30,6 +30,7 @@ class DataSpec:
     # 0 for all training pictures, else the size of a subset (class-balanced, except in detection
     # and segmentation), the same one for every training seed
     train_count: int = 0
+    val_count: int = 0  # the same for the validation pictures, also the same ones for every seed
     skip_bad: bool = False  # leave out and list damaged pictures and faulty annotations
     workers: int = 2  # threads that decode at the start, or processes that decode during training
     # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
@@ -42,6 +43,7 @@ class DataSpec:
             _choice("name", self.name, DATASETS + DETECTION_DATASETS),
             _at_least("image_px", self.image_px, 1),
             _at_least("train_count", self.train_count, 0),
+            _at_least("val_count", self.val_count, 0),
             _at_least("workers", self.workers, 0),
             _choice("storage", self.storage, STORAGES),
         )
