@@ -9,7 +9,10 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 
 DEVICE ?= cpu
 
-.PHONY: install demo check test test-slow test-cuda bench format clean
+# Which version of the site `make docs` builds: dev, or the number of a release.
+VERSION ?= dev
+
+.PHONY: install demo check test test-slow test-cuda bench docs format clean
 
 install: $(STAMP)
 
@@ -43,6 +46,12 @@ ifeq ($(DEVICE),cuda)
 else
 	$(BIN)/python -m benchmarks.run
 endif
+
+# Strict: a stale page, a warning, a dead link or a file from another host ends it.
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python docs/site_publish.py build/docs build/site $(VERSION)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

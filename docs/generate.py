@@ -6,6 +6,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
+from api_pages import api_pages  # noqa: E402
 from gate_pages import gate_pages  # noqa: E402
 from layout_pages import layout_pages  # noqa: E402
 from paper_pages import paper_pages  # noqa: E402
@@ -16,10 +17,10 @@ from verb_pages import verb_pages  # noqa: E402
 def main(arguments: list[str], docs: Path = DOCS) -> int:
     """Write or check the pages under ``docs``; return the exit code."""
     texts = gate_pages() | verb_pages(docs) | paper_pages(docs) | recipe_pages()
-    texts |= layout_pages(docs)
+    texts |= layout_pages(docs) | api_pages()
     pages = {docs / path: text for path, text in texts.items()}
     stale = [p for p, text in pages.items() if not p.is_file() or p.read_text() != text]
-    extra = [p for folder in ("gates", "verbs") for p in docs.glob(f"{folder}/*.md")]
+    extra = [p for folder in ("api", "gates", "verbs") for p in docs.glob(f"{folder}/*.md")]
     extra = sorted(p for p in extra if p not in pages)
     if "--check" in arguments:
         print("\n".join(f"stale: {p}" for p in stale + extra) or "all pages are up to date")
