@@ -13,8 +13,9 @@ INDEX = """# Gates
 
 Every gate scales its input, y = gate(x) * x, and is built by name:
 `convgate.create_gate("seln", 64)`. Inserted with `start="identity"` each leaves the network as it
-was: some by parameters of their own, at no cost, the others blended in by one learned number that
-starts at zero. A dash: the gate needs an option to take that width; its page says which.
+was: most by a last layer that starts at zero, and by a factor where the scale is not 1 then
+(2 sigmoid(0) = 1); the others blended in by one learned number that starts at zero. A dash: the
+gate needs an option to take that width; its page says which.
 [Adding a gate](../adding_a_gate.md) takes one file, one test and one import."""
 
 
@@ -74,7 +75,17 @@ def sizes(name: str) -> list[str]:
         gate = attempt(name, width)
         refused = isinstance(gate, str)
         cells.append("-" if refused else f"{sum(p.numel() for p in gate.parameters()):,}")
-    return [*cells, "its own parameters" if create_gate(name, 256).identity_() else "a blend"]
+    return [*cells, identity(name)]
+
+
+def identity(name: str) -> str:
+    """Say how a gate starts as the identity."""
+    constant = create_gate(name, 256).constant_()
+    if constant is None:
+        return "a blend"
+    return (
+        "its own parameters" if constant == 1 else f"its own parameters, times {1 / constant:.3g}"
+    )
 
 
 def attempt(name: str, width: int) -> Gate | str:

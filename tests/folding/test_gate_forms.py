@@ -8,13 +8,13 @@ from convgate.folding import fold, folded
 from convgate.folding.gate_forms import BLEND, EAN_AFFINE, STRIPS, AffineEAN
 from convgate.folding.gates import IDENTITY as STILL
 from convgate.gates import EAN, ECA, GCT, GRN, SE, SELN, EANCode, SimAM, create_gate
-from convgate.insertion import IdentityStart
+from convgate.insertion import Blend, Rescaled
 
 X = torch.randn(2, 16, 5, 6, dtype=torch.float64)
 
 
 def net(gate):
-    return nn.Sequential(nn.Conv2d(16, 16, 1), IdentityStart(gate))
+    return nn.Sequential(nn.Conv2d(16, 16, 1), Blend(gate))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ class Keeps(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.gate = nn.Conv2d(16, 16, 1), IdentityStart(SimAM(16))
+        self.conv, self.gate = nn.Conv2d(16, 16, 1), Blend(SimAM(16))
 
     def forward(self, x):
         y = self.conv(x)
@@ -66,10 +66,9 @@ def test_it_stays_where_its_input_would_change(scramble):
 
 
 @pytest.mark.parametrize("kind", [EAN, EANCode])
-@pytest.mark.parametrize("blended", [True, False])
-def test_equal(kind, blended, check, where):
-    gate = kind(16, groups=4)
-    net = nn.Sequential(nn.Conv2d(16, 16, 1), IdentityStart(gate) if blended else gate)
+@pytest.mark.parametrize("wrap", [lambda gate: gate, Blend, lambda gate: Rescaled(gate, 0.5)])
+def test_equal(kind, wrap, check, where):
+    net = nn.Sequential(nn.Conv2d(16, 16, 1), wrap(kind(16, groups=4)))
     _, report = check(net, X)
     assert where(report, EAN_AFFINE) == ["1"]
 
@@ -94,7 +93,7 @@ def test_not_for_another_gate(check, where):
 
 
 @pytest.mark.parametrize("name", ["ela", "ela_b", "ela_s"])
-@pytest.mark.parametrize("wrap", [lambda gate: gate, IdentityStart])
+@pytest.mark.parametrize("wrap", [lambda gate: gate, Blend, lambda gate: Rescaled(gate, 0.25)])
 def test_equal_strips(name, wrap, check, where):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 64, 1), wrap(create_gate(name, 64)))
     made, report = check(net, torch.randn(2, 3, 12, 9))

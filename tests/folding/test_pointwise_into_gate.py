@@ -7,7 +7,7 @@ from torch import nn
 from convgate.folding.pointwise_into_gate import IDENTITY
 from convgate.folding.squeeze import IDENTITY as SQUEEZE
 from convgate.gates import PooledGate, create_gate, list_gates
-from convgate.insertion import IdentityStart
+from convgate.insertion import Blend, start_as_identity
 
 OPTIONS = {"fca": {"frequencies": 8, "reduction": 4}}
 POOLED = {
@@ -50,11 +50,17 @@ def test_equal_without_biases_of_the_gate(name, check, where):
 
 @pytest.mark.parametrize("name", ENTERED)
 def test_equal_when_blended_in(name, check, where):
-    _, report = check(bottleneck(IdentityStart(fresh(name))), torch.randn(2, 3, 22, 23))
+    _, report = check(bottleneck(Blend(fresh(name))), torch.randn(2, 3, 22, 23))
     (place,) = where(
         report, IDENTITY
     )  # SELN takes the blend into its norm, so that no wrap is left
     assert place.removesuffix(".gate") == "3"
+
+
+@pytest.mark.parametrize("name", ["se", "ca"])
+def test_equal_when_rescaled(name, check, where):
+    _, report = check(bottleneck(start_as_identity(fresh(name))), torch.randn(2, 3, 22, 23))
+    assert where(report, IDENTITY) == ["3.gate"]
 
 
 @pytest.mark.parametrize("name", sorted(set(POOLED) - set(ENTERED)))

@@ -6,7 +6,7 @@ from torch import nn
 
 from convgate.folding.squeeze import IDENTITY, TOO_COSTLY
 from convgate.gates import PooledGate, create_gate, list_gates
-from convgate.insertion import IdentityStart
+from convgate.insertion import Blend
 
 OPTIONS = {"sa": {"groups": 4}, "sge": {"groups": 8}, "fca": {"frequencies": 8, "reduction": 4}}
 POOLED = [name for name in list_gates() if isinstance(create_gate(name, 128), PooledGate)]
@@ -36,7 +36,7 @@ def test_equal_for_every_gate_that_pools(name, check, where):
 
 @pytest.mark.parametrize("name", ["se", "ca"])
 def test_equal_when_blended_in(name, check, where):
-    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 128, 1), IdentityStart(gate(name)))
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 128, 1), Blend(gate(name)))
     _, report = check(net, torch.randn(2, 3, 22, 23))
     assert where(report, IDENTITY) == ["1"]
 

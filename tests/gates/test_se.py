@@ -49,26 +49,29 @@ def test_parameters_by_hand():
     assert sum(p.numel() for p in SE(64, bias=False).parameters()) == 2 * 64 * 4
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", ["sigmoid", "hard_sigmoid"])
+def test_a_last_layer_of_zero_gives_one_half(activation, bias):
+    gate, x = SE(12, activation=activation, bias=bias), torch.randn(SHAPE)
+    assert gate.constant_() == 0.5
+    assert torch.equal(gate(x), 0.5 * x)
+
+
 def test_identity_is_reached_by_the_linear_form_alone():
     x = torch.randn(SHAPE)
     gate = SE(12, activation="identity")
-    assert gate.identity_()
+    assert gate.constant_() == 1
     assert torch.equal(gate(x), x)
-    for other in (
-        SE(12),
-        SE(12, activation="tanh"),
-        SE(12, activation="hard_sigmoid"),
-        SE(12, activation="identity", bias=False),
-    ):
+    for other in (SE(12, activation="tanh"), SE(12, activation="identity", bias=False)):
         before = {name: value.clone() for name, value in other.state_dict().items()}
-        assert not other.identity_()
+        assert other.constant_() is None
         for name, value in other.state_dict().items():
             assert torch.equal(value, before[name])
 
 
 def test_the_first_step_can_leave_the_identity():
     gate = SE(12, reduction=2, activation="identity")
-    gate.identity_()
+    gate.constant_()
     gate(torch.randn(SHAPE)).square().sum().backward()
     assert gate.excite.weight.grad.abs().max() > 0
     assert gate.excite.bias.grad.abs().max() > 0

@@ -62,8 +62,8 @@ def test_every_parameter_of_a_gate_gets_a_gradient(gate, backbone, options):
     insert(net, gate, at="block_end", **options.get(gate, {}))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     reached: list[set[str]] = []
-    # The first step moves alpha, or the norm; EAN's own scale starts at zero as well and moves
-    # in the second; then everything has a gradient.
+    # The first step moves the last layer, or alpha; what alpha blends in may start at zero as well
+    # and move in the second; then everything has a gradient.
     for _ in range(3):
         optimizer.zero_grad()
         net(x).logsumexp(1).sum().backward()

@@ -23,7 +23,7 @@ def gated(request, backbone) -> nn.Module:
     net = backbone(name)
     insert(net, "se", at=at, start="identity")
     for _, gate, _ in inserted(net):
-        nn.init.constant_(gate.alpha, 0.5)
+        nn.init.normal_(gate.gate.excite.weight)
     return net
 
 

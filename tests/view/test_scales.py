@@ -10,7 +10,7 @@ from torchvision.ops import SqueezeExcitation
 
 from convgate.errors import InputError
 from convgate.gates import create_gate, list_gates
-from convgate.insertion import IdentityStart, insert
+from convgate.insertion import Blend, Rescaled, insert
 from convgate.models import create_model
 from convgate.view import find_gates, measure_scales
 from convgate.view.activations import run_watched, scale_of
@@ -109,7 +109,7 @@ def test_ean_is_summed_over_positions(look):
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_a_blended_gate_shows_the_scale_that_is_applied(look, alpha):
     """y = (1 + alpha (s - 1)) x: no output and no bias, so y / x is the scale."""
-    gate = IdentityStart(randomise(create_gate("se", 16, reduction=4))).eval()
+    gate = Blend(randomise(create_gate("se", 16, reduction=4))).eval()
     nn.init.constant_(gate.alpha, alpha)
     (layer,), x = look(gate)
     inner = gate.gate
@@ -120,11 +120,27 @@ def test_a_blended_gate_shows_the_scale_that_is_applied(look, alpha):
     torch.testing.assert_close(layer.mean_after.float(), applied.median(2).values.mean(0))
 
 
+def test_a_rescaled_gate_shows_the_scale_that_is_applied(look):
+    gate = Rescaled(randomise(create_gate("eca", 16, kernel_size=3)), 0.5)
+    (layer,), x = look(gate)
+    applied = (gate(x) / x).flatten(2).detach()  # the same number at every position
+    torch.testing.assert_close(layer.mean_after.float(), applied.median(2).values.mean(0))
+
+
+def test_each_of_two_factors_takes_the_root_of_the_gain(look):
+    inner = randomise(create_gate("ela", 16, num_groups=4))
+    torch.manual_seed(0)  # the same convolution
+    plain, _ = look(inner)
+    torch.manual_seed(0)
+    for doubled, own in zip(look(Rescaled(inner, 0.25))[0], plain, strict=True):
+        torch.testing.assert_close(doubled.mean_after, 2 * own.mean_after)
+
+
 @pytest.mark.parametrize("name", ["grn", "sa"])
 def test_a_blended_module_that_is_no_product(look, name):
     """GRN: y = x + alpha ((1 + gamma n) x + beta - x), whose factor of x is 1 + alpha gamma n."""
     options = {"groups": 4} if name == "sa" else {}
-    gate = IdentityStart(randomise(create_gate(name, 16, **options))).eval()
+    gate = Blend(randomise(create_gate(name, 16, **options))).eval()
     nn.init.constant_(gate.alpha, 0.3)
     torch.manual_seed(0)
     layers, x = look(gate)
@@ -143,7 +159,7 @@ def test_a_blended_module_that_is_no_product(look, name):
 
 
 def test_what_the_blend_switches_off_is_not_dead(look):
-    gate = IdentityStart(with_bias([-30.0, 30.0, 0.0, 1.0])).eval()
+    gate = Blend(with_bias([-30.0, 30.0, 0.0, 1.0])).eval()
     (layer,), _ = look(gate, 4)
     assert not layer.dead.any()  # every scale is 1
     assert layer.saturated.tolist() == [True, True, False, False]  # the activation is

@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from convgate.folding.net import Net, numel
 from convgate.gates import EAN, ELA, GRN, SE, SELN, Gate
 from convgate.gates.base import statistics_dtype
-from convgate.insertion import IdentityStart
+from convgate.insertion import Blend, Rescaled
 
 BLEND = "blend into the gate's last affine map"
 EAN_AFFINE = "EAN as one affine map before the sigmoid"
@@ -45,7 +45,7 @@ STRIPS = "affine of strips as a depthwise convolution"
 
 def fold_blends(net: Net) -> None:
     """Replace every blended gate that ends in an affine map by the gate with other numbers."""
-    for step, blended in net.steps(IdentityStart):
+    for step, blended in net.steps(Blend):
         gate = _blended(blended.gate, blended.alpha)
         if gate is not None:
             net.replace_module(step, gate)
@@ -77,7 +77,7 @@ def _fixed(value: Tensor) -> nn.Parameter:
 class AffineEAN(Gate):
     """EAN with its parameters folded into a slope and a shift for each channel.
 
-        s = sigmoid(a x + b),    a = slope / sqrt(var_hw(x) + eps),    b = shift - mean_hw(x) a
+        s = gain sigmoid(a x + b),    a = slope / sqrt(var_hw(x) + eps),    b = shift - mean_hw(x) a
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, H, W).
     Source: AAAI 2024, eq. 6-9, as in `EAN`.
@@ -86,9 +86,10 @@ class AffineEAN(Gate):
     slope: Tensor
     shift: Tensor
 
-    def __init__(self, gate: EAN) -> None:
+    def __init__(self, gate: EAN, gain: float = 1.0) -> None:
         super().__init__(gate.channels)
         self.eps = gate.eps
+        self.gain = gain
         weight = gate.alpha * gate.gamma * (gate.energy(gate.gamma) + gate.eps).rsqrt()
         shift = weight * gate.beta + gate.delta
         for name, value in (("slope", weight * gate.gamma), ("shift", shift)):
@@ -100,7 +101,8 @@ class AffineEAN(Gate):
         var, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
         a = self.slope.to(dtype) * (var + self.eps).rsqrt()
         b = self.shift.to(dtype) - mean * a
-        return torch.addcmul(b, wide, a).sigmoid_()
+        s = torch.addcmul(b, wide, a).sigmoid_()
+        return s if self.gain == 1 else s.mul_(self.gain)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gate(x).to(x.dtype).mul_(x)
@@ -111,8 +113,10 @@ def fold_ean(net: Net) -> None:
     for step, module in net.steps(nn.Module):
         if isinstance(module, EAN):
             net.replace_module(step, AffineEAN(module))
-        elif isinstance(module, IdentityStart) and isinstance(module.gate, EAN):
-            blended = IdentityStart(AffineEAN(module.gate))
+        elif isinstance(module, Rescaled) and isinstance(module.gate, EAN):
+            net.replace_module(step, AffineEAN(module.gate, module.gain))
+        elif isinstance(module, Blend) and isinstance(module.gate, EAN):
+            blended = Blend(AffineEAN(module.gate))
             blended.alpha = module.alpha
             net.replace_module(step, blended)
         else:

@@ -2,8 +2,9 @@
 
     gate(x) x = multiply(multiply(x, s), t)  with s, t = scales(pool(x)),   or multiply(x, gate(x))
 
-The steps compute what the gate did; the other folds exchange them with their neighbours. An
-`IdentityStart` with alpha = 0 is x itself: (1 + 0 (s - 1)) x = x for every finite s.
+The steps compute what the gate did; the other folds exchange them with their neighbours. Of a
+`Rescaled` gate the first factor takes the gain: (gain s) t = gain (s t). A `Blend` needs the whole
+scale; with alpha = 0 it is x itself: (1 + 0 (s - 1)) x = x for every finite s.
 """
 
 from functools import reduce
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from convgate.folding.net import Net, Step, numel, sole_user
 from convgate.folding.steps import multiply
 from convgate.gates import GRN, Gate, PooledGate
-from convgate.insertion import IdentityStart
+from convgate.insertion import Blend, IdentityStart, Rescaled
 
 IDENTITY = "gate that is still the identity"
 OWN_MAP = "its scale is a map of every position of its own input"
@@ -31,7 +32,7 @@ def blend(s: Tensor, alpha: Tensor) -> Tensor:
 def split_gates(net: Net) -> None:
     """Write every gate that scales whole channels, rows or columns as steps."""
     for step, module in net.steps(nn.Module):
-        if isinstance(module, IdentityStart) and not module.alpha.any() and _drop(net, step):
+        if isinstance(module, Blend) and not module.alpha.any() and _drop(net, step):
             continue
         gate = module.gate if isinstance(module, IdentityStart) else module
         if isinstance(gate, Gate):
@@ -70,11 +71,13 @@ def _split(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
 
 def _scales(net: Net, step: Step, module: nn.Module, gate: Gate) -> list[Step]:
     """Add the steps that give the scale of a gate, or its factors one by one."""
-    blended = module is not gate
-    owner = net.graph.get_attr(f"{step.target}.gate" if blended else str(step.target))
+    own = module is gate
+    owner = net.graph.get_attr(str(step.target) if own else f"{step.target}.gate")
     scales = _factors(net, owner, gate, step.args[0])
-    if not blended:
+    if own:
         return scales
+    if isinstance(module, Rescaled):
+        return [net.graph.call_function(torch.mul, (scales[0], module.gain)), *scales[1:]]
     alpha = net.graph.get_attr(f"{step.target}.alpha")
     whole = reduce(lambda s, t: net.graph.call_function(torch.mul, (s, t)), scales)
     return [net.graph.call_function(blend, (whole, alpha))]

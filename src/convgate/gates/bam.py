@@ -62,3 +62,8 @@ class BAM(Gate):
         z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)
         channel = self.excite(torch.relu(self.norm(self.squeeze(z))))[:, :, None, None]
         return 1 + torch.sigmoid(channel * self.spatial(x))
+
+    def constant_(self) -> float:
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+        return 1.5

@@ -44,13 +44,14 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(x).to(x.dtype)
 
-    def identity_(self) -> bool:
-        """Set the parameters so that y = x exactly while gradients still flow.
+    def constant_(self) -> float | None:
+        """Set the parameters so that y = c x exactly for every x, while gradients still flow.
 
         Returns:
-            False where no such parameters exist; `convgate.insertion.IdentityStart` then does it.
+            c, by which insertion divides to start as the identity; None where no such parameters
+            exist, and the gate stays as it is.
         """
-        return False
+        return None
 
 
 GATES = OpenRegistry("gate", Gate, group="convgate.gates")

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.gates.base import GATES, hidden_width
-from convgate.gates.pooled import PooledGate
-from convgate.kernels.strip_gate import strip_gate, strips
+from convgate.gates.pooled import StripGate
+from convgate.kernels.strip_gate import strips
 
 NORMS = ("batch", "group")
 
 
 @GATES.register("ca_gn", norm="group")
 @GATES.register("ca")
-class CA(PooledGate):
+class CA(StripGate):
     """Two gates, one a row and one a column, from the means along the other axis.
 
         f = hswish(norm(W1 [mean_w(x), mean_h(x)])),    (f_h, f_w) = split(f)
@@ -66,10 +66,6 @@ class CA(PooledGate):
         self.excite_h = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.excite_w = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        s_h, s_w = self.scales(*self.pool(x))
-        return strip_gate(x, s_h.squeeze(3), s_w.squeeze(2))
-
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         rows, columns = (strip.to(x.dtype) for strip in strips(x))
         return rows[:, :, :, None], columns[:, :, None, :]
@@ -82,6 +78,12 @@ class CA(PooledGate):
         a_h = torch.sigmoid(self.excite_h(f_h))
         a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
         return a_h, a_w
+
+    def constant_(self) -> float:
+        for layer in (self.excite_h, self.excite_w):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+        return 0.25
 
 
 def make_norm(norm: str, hidden: int, num_groups: int | None) -> nn.Module:

@@ -75,3 +75,10 @@ class CBAM(Gate):
                 check_batch(self.name, s.numel())
             s = self.norm(s)
         return torch.sigmoid(s)
+
+    def constant_(self) -> float:
+        last = self.spatial if self.norm is None else self.norm
+        for layer in (self.excite, last):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+        return 0.25

@@ -62,6 +62,11 @@ class EAN(Gate):
     def forward(self, x: Tensor) -> Tensor:
         return ean(x, *self._affine(x), self.eps)
 
+    def constant_(self) -> float:
+        nn.init.zeros_(self.alpha)
+        nn.init.zeros_(self.delta)
+        return 0.5
+
     def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the normalised x is multiplied by, and what is added: (C,) each."""
         dtype = statistics_dtype(x)

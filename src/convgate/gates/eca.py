@@ -54,3 +54,7 @@ class ECA(PooledGate):
         z = pooled[0].flatten(1)
         s = torch.sigmoid(self.conv(z[:, None]))  # (N, 1, C)
         return (s.squeeze(1)[:, :, None, None],)
+
+    def constant_(self) -> float:
+        nn.init.zeros_(self.conv.weight)
+        return 0.5

@@ -5,13 +5,12 @@ https://arxiv.org/abs/2403.01123
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES
 from convgate.gates.divisors import require_divisor
-from convgate.gates.pooled import PooledGate
-from convgate.kernels.strip_gate import strip_gate, strips
+from convgate.gates.pooled import StripGate
+from convgate.kernels.strip_gate import strips
 
 
 @GATES.register("ela")
@@ -19,7 +18,7 @@ from convgate.kernels.strip_gate import strip_gate, strips
 @GATES.register("ela_b", kernel_size=7, num_groups=16, group_width=1)
 @GATES.register("ela_s", kernel_size=5, num_groups=16, group_width=8)
 @GATES.register("ela_l", kernel_size=7, num_groups=16, group_width=8)
-class ELA(PooledGate):
+class ELA(StripGate):
     """One small convolution along each axis of the image, normalised by groups.
 
         s_h = sigmoid(GN(conv(mean_w(x)))),    s_w = sigmoid(GN(conv(mean_h(x))))
@@ -75,10 +74,6 @@ class ELA(PooledGate):
         )
         self.norm = nn.GroupNorm(num_groups, channels, eps=eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        s_h, s_w = self.scales(*self.pool(x))
-        return strip_gate(x, s_h.squeeze(3).to(x.dtype), s_w.squeeze(2).to(x.dtype))
-
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         rows, columns = strips(x)
         return rows[:, :, :, None], columns[:, :, None, :]
@@ -87,12 +82,17 @@ class ELA(PooledGate):
         rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
         return self._direction(rows, 2), self._direction(columns, 3)
 
+    def constant_(self) -> float:
+        nn.init.zeros_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
+        return 0.25
+
     def _direction(self, strip: Tensor, axis: int) -> Tensor:
         conv, dtype = self.conv, strip.dtype
         weight = conv.weight.to(dtype).unsqueeze(5 - axis)  # one tap on the axis of length 1
         half = conv.kernel_size[0] // 2
         padding = (half, 0) if axis == 2 else (0, half)
-        z = F.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
+        z = nn.functional.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
         return torch.sigmoid(self.normalised(z)).to(conv.weight.dtype)
 
     def normalised(self, z: Tensor) -> Tensor:

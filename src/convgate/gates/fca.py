@@ -81,6 +81,10 @@ class FCA(PooledGate):
         s = torch.sigmoid(F.linear(z, self.excite.weight.to(z.dtype)))
         return (s[:, :, None, None],)
 
+    def constant_(self) -> float:
+        nn.init.zeros_(self.excite.weight)
+        return 0.5
+
 
 def dct_basis(frequencies: int, size: int) -> Tensor:
     """Return the cosines D of the best frequencies, (frequencies, size, size)."""

@@ -56,8 +56,8 @@ class GCT(Gate):
         s = 1 + torch.tanh(e * (self.gamma / level) + self.beta)
         return s[:, :, None, None]
 
-    def identity_(self) -> bool:
+    def constant_(self) -> float:
         nn.init.ones_(self.alpha)
         nn.init.zeros_(self.gamma)
         nn.init.zeros_(self.beta)
-        return True
+        return 1.0

@@ -44,7 +44,7 @@ class GRN(Gate):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + self.beta[:, None, None].to(x.dtype)
 
-    def identity_(self) -> bool:
+    def constant_(self) -> float:
         nn.init.zeros_(self.gamma)
         nn.init.zeros_(self.beta)
-        return True
+        return 1.0

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convgate.gates.base import Gate, statistics_dtype
+from convgate.kernels.strip_gate import strip_gate
 
 
 class PooledGate(Gate):
@@ -40,6 +41,21 @@ class PooledGate(Gate):
 
     def gate(self, x: Tensor) -> Tensor:
         return reduce(torch.mul, self.scales(*self.pool(x)))
+
+    def multiply(self, x: Tensor, *scales: Tensor) -> Tensor:
+        """Return x times every factor of its scale."""
+        return x * reduce(torch.mul, scales).to(x.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.multiply(x, *self.scales(*self.pool(x)))
+
+
+class StripGate(PooledGate):
+    """A pooled gate of two factors, a number a row (N, C, H, 1) and a number a column."""
+
+    def multiply(self, x: Tensor, *scales: Tensor) -> Tensor:
+        rows, columns = (scale.to(x.dtype) for scale in scales)
+        return strip_gate(x, rows.squeeze(3), columns.squeeze(2))
 
 
 def mean_pool(x: Tensor) -> Tensor:

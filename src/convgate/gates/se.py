@@ -71,10 +71,12 @@ class SE(PooledGate):
         s = self.excite(torch.relu(self.squeeze(z)))
         return (ACTIVATIONS[self.activation](s)[:, :, None, None],)
 
-    def identity_(self) -> bool:
-        """Set s = 1, which only `activation="identity"` with biases can reach."""
-        if self.activation != "identity" or self.excite.bias is None:
-            return False
+    def constant_(self) -> float | None:
+        """Set s = act(0), or s = 1 by the bias of `identity`; a tanh would have no gradient."""
+        linear = self.activation == "identity"
+        if self.activation == "tanh" or (linear and self.excite.bias is None):
+            return None
         nn.init.zeros_(self.excite.weight)
-        nn.init.ones_(self.excite.bias)
-        return True
+        if self.excite.bias is not None:
+            nn.init.constant_(self.excite.bias, float(linear))
+        return 1.0 if linear else 0.5

@@ -49,3 +49,10 @@ class SRM(Gate):
         w_mean, w_std = self.weight.to(dtype)[:, :, None, None].unbind(1)
         z = w_mean * mean + w_std * (var + self.eps).sqrt()
         return torch.sigmoid(self.norm(z.to(self.norm.weight.dtype)))
+
+    def constant_(self) -> float:
+        """Set s = 1/2, as published; with a norm of weight zero the gate would never learn."""
+        nn.init.zeros_(self.weight)
+        nn.init.ones_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
+        return 0.5

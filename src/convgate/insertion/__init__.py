@@ -1,7 +1,7 @@
 """Attention into any backbone, without changing what it computes or what its weights are called."""
 
 from convgate.insertion.attach import Insertion, inserted
-from convgate.insertion.identity import IdentityStart, start_as_identity
+from convgate.insertion.identity import Blend, IdentityStart, Rescaled, start_as_identity
 from convgate.insertion.report import GateRow, InsertReport
 from convgate.insertion.rules import SITES
 from convgate.insertion.selection import find_sites
@@ -9,6 +9,6 @@ from convgate.insertion.sites import Site, list_sites
 from convgate.insertion.surgery import insert, remove, replace
 
 __all__ = [
-    "SITES", "GateRow", "IdentityStart", "InsertReport", "Insertion", "Site", "find_sites",
-    "insert", "inserted", "list_sites", "remove", "replace", "start_as_identity",
+    "SITES", "Blend", "GateRow", "IdentityStart", "InsertReport", "Insertion", "Rescaled", "Site",
+    "find_sites", "insert", "inserted", "list_sites", "remove", "replace", "start_as_identity",
 ]  # fmt: skip

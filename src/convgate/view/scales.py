@@ -127,8 +127,9 @@ def measure_scales(network: Network, batches: Iterable[Tensor]) -> list[LayerSca
     Known are this package's gates, inserted or a network's own, and the channel attention that
     timm's and torchvision's networks have at the sites "se".
 
-    The scale is the one that is applied. Inside `IdentityStart` that is 1 + alpha (s - 1) of the
-    gate's scale s; of a gate with two activations, each of the two factors is blended so. Where
+    The scale is the one that is applied: of a `Blend` 1 + alpha (s - 1) of the gate's scale s, of
+    a `Rescaled` gate s times its gain. Of a gate with two activations, each of the two factors is
+    blended so, or takes the root of the gain. Where
     the gate adds a shift (GRN), it is the factor of x; where it shuffles (SA), the sum of the
     weights 1 - alpha and alpha s, before the shuffle. A channel is dead by its applied scale, and
     saturated by its activation, which `before` goes into.
@@ -173,12 +174,13 @@ def _watched(gates: dict[str, nn.Module], found: dict[str, LayerScales]) -> Iter
             assert isinstance(gate, nn.Module)
             scale, calls = run_watched(lambda: scale_of(gate, args[0]))
             if not calls and isinstance(gate, Gate):
-                values = _applied(module, by_channel(scale.float()))
+                values = _applied(module, by_channel(scale.float()), 1)
                 _layer(found, path, None).add(values, values, values)
             for number, call in enumerate(calls, 1):
                 name = path if len(calls) == 1 else f"{path} ({number})"
                 after = _after(gate, scale, call, alone=len(calls) == 1)
-                _layer(found, name, call.kind).add(call.before, _applied(module, after), call.after)
+                after = _applied(module, after, len(calls))
+                _layer(found, name, call.kind).add(call.before, after, call.after)
 
         return hook
 
@@ -198,10 +200,8 @@ def _after(gate: nn.Module, scale: Tensor, call: ActivationCall, *, alone: bool)
     return values if values.shape == call.after.shape else call.after
 
 
-def _applied(module: nn.Module, scale: Tensor) -> Tensor:
-    if not isinstance(module, IdentityStart):
-        return scale
-    return 1 + module.alpha.detach().float() * (scale - 1)
+def _applied(module: nn.Module, scale: Tensor, factors: int) -> Tensor:
+    return module.applied(scale, factors) if isinstance(module, IdentityStart) else scale
 
 
 def _spread(values: Tensor) -> str:
