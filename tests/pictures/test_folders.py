@@ -178,3 +178,36 @@ def test_what_holds_no_picture_is_said(tmp_path):
     (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(CorruptFile, match="neither a folder nor a whole zip archive"):
         find_pictures(tmp_path / "torn.zip")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_share_of_each_class_is_held_out_where_there_is_no_split(make_tree, make_zip, wrapped):
+    """A fifth of eleven pictures is two; the two splits are all pictures, each once."""
+    tree = make_tree(train=11) / "train"
+    tree = open_tree(make_zip(tree) if wrapped else tree)
+    train, val = read_listing(tree, val_share=0.2)
+    assert [(name, len(files)) for name, files in val.items()] == [
+        ("cat", 2),
+        ("dog", 2),
+        ("fox", 2),
+    ]
+    for name in train:
+        both = sorted(train[name] + val[name])
+        assert len(both) == 11 == len(set(both))
+        assert train[name] == sorted(train[name])
+    assert read_listing(tree, val_share=0.2) == (train, val)
+    assert {val["cat"][0][-7:], val["cat"][1][-7:]} != {val["dog"][0][-7:], val["dog"][1][-7:]}
+
+
+def test_a_share_is_held_out_of_train_alone_but_never_beside_val(make_tree):
+    tree = make_tree(train=5)
+    train, val = read_listing(open_tree(tree), val_share=0.5)
+    assert [len(files) for files in (train["cat"], val["cat"])] == [5, 2]
+    shutil.rmtree(tree / "val")
+    train, val = read_listing(open_tree(tree), val_share=0.01)
+    assert [len(files) for files in (train["cat"], val["cat"])] == [4, 1]
+    assert all(name.startswith("train/cat/") for name in val["cat"])
+    for picture in sorted((tree / "train" / "dog").iterdir())[1:]:
+        picture.unlink()
+    with pytest.raises(InputError, match="class 'dog' has one picture, and none can be held out"):
+        read_listing(open_tree(tree), val_share=0.5)

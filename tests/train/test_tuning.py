@@ -10,6 +10,7 @@ from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.networks import open_network
 from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
+from convgate.train.classification import Classification
 from convgate.train.data import open_data
 from convgate.train.fit import fit
 from convgate.train.record import METRICS, read_result
@@ -138,3 +139,27 @@ def test_two_processes_share_a_partial_run(tiny, tmp_path):
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-6)
     start = network().state_dict()
     assert torch.equal(weights[1]["conv1.weight"], start["conv1.weight"])
+
+
+def test_an_average_that_warms_up_forgets_the_start(tiny, tmp_path, monkeypatch):
+    """The mean after u updates is w_u + d (mean - w_u), d = min(0.5, (1 + u) / (10 + u))."""
+    seen = []
+    step = Classification.on_train_batch_end
+
+    def noted(self, *args):
+        seen.append(self.model.fc.bias.detach().double().clone())
+        return step(self, *args)
+
+    monkeypatch.setattr(Classification, "on_train_batch_end", noted)
+    recipe = tiny(*SHORT, "run.ema_decay=0.5", "run.ema_warmup=true")
+    fit(recipe, tmp_path, progress=False)
+    assert len(seen) == 10
+    mean = seen[0]
+    for u, weights in enumerate(seen[1:], 1):
+        mean = weights + min(0.5, (1 + u) / (10 + u)) * (mean - weights)
+    found = load_weights(tmp_path / WEIGHTS)[0]["fc.bias"].double()
+    torch.testing.assert_close(found, mean, rtol=0, atol=1e-6)
+    plain = seen[0]
+    for weights in seen[1:]:
+        plain = weights + 0.5 * (plain - weights)
+    assert not torch.allclose(found, plain, rtol=0, atol=1e-4)

@@ -11,10 +11,12 @@ from convgate.errors import InputError, unknown
 from convgate.pictures.archives import FolderTree, Tree, open_tree
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.pictures.labelled import FilePictures, decode_all
+from convgate.pictures.order import generator
 
 VAL_NAMES = ("val", "validation", "valid", "test")
 _EXPECTED = (
-    "expected train/CLASS/*.jpg and val/CLASS/*.jpg (val may also be called validation or test)"
+    "expected train/CLASS/*.jpg and val/CLASS/*.jpg (val may also be called validation or test), "
+    "or set data.val_share to hold out a part of CLASS/*.jpg"
 )
 Listing = dict[str, list[str]]  # class -> its files
 
@@ -86,16 +88,28 @@ def _without_damaged(pictures: FilePictures) -> FilePictures:
     return pictures.select(good)
 
 
-def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, Listing]:
-    """Return the training and the validation files of an image-folder tree."""
-    top = _find_splits(tree, official)
+def read_listing(
+    tree: Tree, official: str | None = None, val_share: float = 0.0
+) -> tuple[Listing, Listing]:
+    """Return the training and the validation files of an image-folder tree.
+
+    Args:
+        tree: train/CLASS/... and val/CLASS/...; with ``val_share``, also train/CLASS/... alone or
+            CLASS/... alone.
+        official: The folder of a set's own layout, to name it in an error.
+        val_share: Share of each class that is held out where there is no validation folder, always
+            the same pictures.
+    """
+    top = _find_splits(tree, official, always=val_share > 0)
     found = tree.folders(top)
     val_name = next((name for name in VAL_NAMES if name in found), None)
+    if val_share and val_name is None:
+        return _hold_out(tree, f"{top}/train" if "train" in found else top, val_share)
     if "train" not in found or val_name is None:
         missing = "validation" if "train" in found else "training"
         raise InputError(f"{tree.where}: no {missing} folder; {_EXPECTED}")
-    train = _list_classes(tree, f"{top}/train".lstrip("/"))
-    val = _list_classes(tree, f"{top}/{val_name}".lstrip("/"))
+    train = _list_classes(tree, f"{top}/train")
+    val = _list_classes(tree, f"{top}/{val_name}")
     extra = sorted(set(val) - set(train))
     if extra:
         raise InputError(
@@ -105,15 +119,33 @@ def read_listing(tree: Tree, official: str | None = None) -> tuple[Listing, List
     return train, val
 
 
+def _hold_out(tree: Tree, top: str, share: float) -> tuple[Listing, Listing]:
+    """Part each class, drawn by its name: at least one picture for each split."""
+    train, val = {}, {}
+    for name, files in _list_classes(tree, top).items():
+        if len(files) < 2:
+            raise InputError(
+                f"{tree.where}: class {name!r} has one picture, and none can be held out; add some"
+            )
+        count = min(max(round(share * len(files)), 1), len(files) - 1)
+        order = torch.randperm(len(files), generator=generator("held out", name)).tolist()
+        held = set(order[:count])
+        train[name] = [file for i, file in enumerate(files) if i not in held]
+        val[name] = [file for i, file in enumerate(files) if i in held]
+    return train, val
+
+
 def _list_classes(tree: Tree, split: str) -> Listing:
-    listing = {name: pictures_in(tree, f"{split}/{name}") for name in tree.folders(split)}
+    split = split.lstrip("/")
+    folders = {name: f"{split}/{name}".lstrip("/") for name in tree.folders(split)}
+    listing = {name: pictures_in(tree, folder) for name, folder in folders.items()}
     if not listing:
-        raise InputError(f"{tree.where}: {split} holds no class folder; {_EXPECTED}")
+        raise InputError(f"{tree.where}: {split or 'it'} holds no class folder; {_EXPECTED}")
     empty = [name for name, files in listing.items() if not files]
     if empty:
         raise InputError(
-            f"{tree.where}: {split} has no picture in class {', '.join(map(repr, empty))}; add "
-            "pictures or remove the folder"
+            f"{tree.where}: {split or 'it'} has no picture in class "
+            f"{', '.join(map(repr, empty))}; add pictures or remove the folder"
         )
     return listing
 
@@ -123,8 +155,11 @@ def pictures_in(tree: Tree, folder: str = "") -> list[str]:
     return [name for name in tree.files(folder) if name.lower().endswith(EXTENSIONS)]
 
 
-def _find_splits(tree: Tree, official: str | None) -> str:
-    """Return the folder that holds the splits: the top, or an only folder below it."""
+def _find_splits(tree: Tree, official: str | None, *, always: bool) -> str:
+    """Return the folder that holds the splits: the top, or an only folder below it.
+
+    Where there are no splits, ``always`` returns the folder that has several others or none.
+    """
     top = ""
     for _ in range(3):
         found = tree.folders(top)
@@ -133,5 +168,7 @@ def _find_splits(tree: Tree, official: str | None) -> str:
         if len(found) != 1:
             break
         top = f"{top}/{found[0]}".lstrip("/")
+    if always:
+        return top
     other = f", or the official folder {official}" if official else ""
     raise InputError(f"{tree.where}: no folder named train in it; {_EXPECTED}{other}")

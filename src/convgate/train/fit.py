@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convgate import spec
@@ -152,10 +154,18 @@ def _train(
 
 
 def _ema(recipe: Recipe) -> list[WeightAveraging]:
-    decay = recipe.run.ema_decay
-    if not decay:
+    run = recipe.run
+    if not run.ema_decay:
         return []
-    return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(decay))]  # type: ignore[no-untyped-call]
+    return [WeightAveraging(multi_avg_fn=partial(_average, run.ema_decay, run.ema_warmup))]
+
+
+def _average(
+    decay: float, rising: bool, averaged: Any, current: Any, updates: Tensor | int
+) -> None:
+    """Move the averaged tensors towards the current ones, in place."""
+    now = min(decay, (1 + int(updates)) / (10 + int(updates))) if rising else decay
+    get_ema_multi_avg_fn(now)(averaged, current, updates)  # type: ignore[no-untyped-call]
 
 
 def _display(progress: bool | None, recipe: Recipe) -> list[Lines]:

@@ -129,6 +129,9 @@ class RunSpec:
     compile: bool = False  # train with torch.compile
     # decay of a running mean of the weights, which is then what is scored and kept; 0 for none
     ema_decay: float = 0.0
+    # let that decay rise with the updates u as (1 + u) / (10 + u) up to ``ema_decay``, so that the
+    # mean of a short run forgets where it started
+    ema_warmup: bool = False
     # probability of leaving out the last block of a network that can; rising to it with depth
     drop_path: float = 0.0
     clip_grad: float = 0.0  # longest norm that all gradients together may have; 0 for any

@@ -128,7 +128,7 @@ def open_set(spec: DataSpec) -> PictureSet:
     if official is not None:
         classes, train, val = official
         return PictureSet(classes, 3, train, val)
-    return _from_tree(open_tree(path), OFFICIAL_FOLDERS.get(spec.name))
+    return _from_tree(open_tree(path), spec)
 
 
 def _digits() -> PictureSet:
@@ -154,8 +154,8 @@ def _digits() -> PictureSet:
     )
 
 
-def _from_tree(tree: Tree, official: str | None) -> PictureSet:
-    train, val = read_listing(tree, official)
+def _from_tree(tree: Tree, spec: DataSpec) -> PictureSet:
+    train, val = read_listing(tree, OFFICIAL_FOLDERS.get(spec.name), spec.val_share)
     return PictureSet(tuple(train), 3, _files(tree, train, train), _files(tree, val, train))
 
 

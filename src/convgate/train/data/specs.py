@@ -31,6 +31,9 @@ class DataSpec:
     # and segmentation), the same one for every training seed
     train_count: int = 0
     val_count: int = 0  # the same for the validation pictures, also the same ones for every seed
+    # share of each class that is held out for validation where a folder has no val, or neither
+    # train nor val; always the same pictures, such as 0.2
+    val_share: float = 0.0
     skip_bad: bool = False  # leave out and list damaged pictures and faulty annotations
     workers: int = 2  # threads that decode at the start, or processes that decode during training
     # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
@@ -44,6 +47,7 @@ class DataSpec:
             _at_least("image_px", self.image_px, 1),
             _at_least("train_count", self.train_count, 0),
             _at_least("val_count", self.val_count, 0),
+            _within("val_share", self.val_share, 0.9),
             _at_least("workers", self.workers, 0),
             _choice("storage", self.storage, STORAGES),
         )
