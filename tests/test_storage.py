@@ -1,4 +1,7 @@
+import contextlib
 import errno
+import json
+from functools import partial, partialmethod
 
 import pytest
 import torch
@@ -7,8 +10,10 @@ from convgate.errors import CorruptFile, InputError
 from convgate.storage import (
     load_checkpoint,
     load_weights,
+    publish,
     replacing,
     save_weights,
+    staging,
 )
 from convgate.train.trainer import AtomicCheckpointIO
 
@@ -27,6 +32,49 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / ".file.part").mkdir()
+    with pytest.raises(OSError) as caught, replacing(tmp_path / "file"):
+        pass
+    assert caught.value.filename == str(tmp_path / "file")
+    with pytest.raises(OSError) as caught, staging(tmp_path / "folder") as part:
+        (part / "none" / "deep").mkdir()
+    assert caught.value.filename == str(tmp_path / "folder")
+    with pytest.raises(OSError) as caught, staging(tmp_path / "folder"):
+        (tmp_path / "none").read_bytes()
+    assert caught.value.filename == str(tmp_path / "none")
+
+
+def pair(folder, word):
+    folder.mkdir(exist_ok=True)
+    for suffix in ("bin", "xml"):
+        (folder / f"net.{suffix}").write_text(word)
+    return folder / "net.bin", folder / "net.xml"
+
+
+def test_files_that_belong_together_are_never_of_two_writes(tmp_path, monkeypatch):
+    """Die at each step of a replacement, and look at what stands there then."""
+    real = {name: getattr(type(tmp_path), name) for name in ("replace", "unlink")}
+    seen = []
+    for dies_at in range(4):
+        staged, places = pair(tmp_path / "staged", "new"), pair(tmp_path / "out", "old")
+        steps = iter(range(4))
+
+        def step(name, path, *rest, steps=steps, dies_at=dies_at, **how):
+            if next(steps) == dies_at:
+                raise KeyboardInterrupt
+            return real[name](path, *rest, **how)
+
+        for name in real:
+            monkeypatch.setattr(type(tmp_path), name, partialmethod(partial(step, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            publish(dict(zip(staged, places, strict=True)))
+        monkeypatch.undo()
+        seen.append({p.name: p.read_text() for p in places if p.exists()})
+    old, new = ({"net.bin": word, "net.xml": word} for word in ("old", "new"))
+    assert seen == [old, {"net.bin": "old"}, {"net.bin": "new"}, new]
 
 
 class FullFile:
@@ -74,6 +122,22 @@ def test_weights_carry_their_metadata_and_shared_tensors(tmp_path):
     assert metadata["recipe"] == "x = 'ü'"
     assert read.keys() == weights.keys()
     assert all(torch.equal(read[name], tensor) for name, tensor in weights.items())
+
+
+def test_equal_content_is_equal_bytes(tmp_path):
+    path, weights = tmp_path / "w.safetensors", {"b": torch.zeros(3), "a": torch.ones(2, 2)}
+    metadata = {"format": "pt", "convgate": "{}", "z": "ü", "y": "2"}
+    written = set()
+    for order in (metadata, dict(reversed(metadata.items()))):
+        for _ in range(10):
+            save_weights(path, weights, order)
+            written.add(path.read_bytes())
+    assert len(written) == 1
+    (text,) = written
+    header = int.from_bytes(text[:8], "little")
+    assert header % 8 == 0 and list(json.loads(text[8 : 8 + header])["__metadata__"]) == sorted(
+        metadata
+    )
 
 
 def test_weights_that_are_absent_damaged_or_foreign_are_named(tmp_path):

@@ -5,10 +5,11 @@ Every file is written beside its place, flushed to the disk, and then renamed ov
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,15 +33,26 @@ _PREFIX = "model."
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` when the block ends without an error."""
     part = path.with_name(f".{path.name}.part")
+    with _named(path, part):
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named(path: Path, part: Path) -> Iterator[None]:
+    """Let an error of the system name the file that was asked for, not the one on its way."""
     try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(error.filename).is_relative_to(part):
             error.filename = str(path)
         raise
 
@@ -82,10 +94,20 @@ def network_weights(state: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file; tensors that share memory are written once each."""
+    """Write a safetensors file, the same bytes for the same content.
+
+    Tensors that share memory are written once each.
+    """
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    written = memoryview(safetensors.torch.save(own, metadata))
+    start = 8 + int.from_bytes(written[:8], "little")  # of the numbers, behind the header's length
+    header = json.loads(bytes(written[8:start]))
+    header["__metadata__"] = dict(sorted(metadata.items()))  # else in another order every time
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
     with replacing(path) as file:
-        file.write(safetensors.torch.save(own, metadata))
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(written[start:])
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,11 +129,33 @@ def staging(target: Path) -> Iterator[Path]:
         raise InputError(f"{target}: there is no folder {target.parent}; create it")
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
-        yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _named(target, part):
+        part.mkdir()
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def publish(files: Mapping[Path, Path]) -> None:
+    """Give files that belong together their names: staged file -> its place, the main one last.
+
+    The old main file goes first. A process that dies in between leaves no main file, never an old
+    one beside what belongs to the new one.
+    """
+    for staged in files:
+        flush(staged)
+    *_, main = files.values()
+    if len(files) > 1:
+        main.unlink(missing_ok=True)
+    for staged, place in files.items():
+        staged.replace(place)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file that somebody else has written is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def check_free(path: Path, force: bool = False) -> None:

@@ -85,6 +85,20 @@ def test_control_c_is_a_sentence_and_130(fail):
     assert result.stderr.startswith("convgate: stopped; ")
 
 
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.EDQUOT, "your share of the disk is used up at out/x; free some of it and run"),
+        (errno.EFBIG, "the limit on a file's size is reached at out/x; raise it (ulimit -f) and"),
+        (errno.EACCES, "out/x: cannot be read or written (as the system says); choose another"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence_and_2(fail, number, sentence):
+    result = fail(OSError(number, "as the system says", "out/x"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"convgate: {sentence}")
+
+
 def test_our_own_mistakes_keep_their_trace(fail):
     result = fail(ValueError("a bug"))
     assert isinstance(result.exception, ValueError)

@@ -27,6 +27,14 @@ def test_timm_builds_every_family_of_ours_from_its_folder(family, tmp_path):
     }
 
 
+def test_everyone_may_read_the_weights_who_may_read_a_new_file(small, tmp_path):
+    about, model = small()
+    save_hub(model, about, tmp_path / "hub")
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "hub").iterdir()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
 def test_timms_own_tools_read_the_folder(family, tmp_path):
     about, model = family
     save_hub(model, about, tmp_path / "hub")

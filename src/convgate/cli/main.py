@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from convgate.cli.options import look_here
-from convgate.errors import InputError
+from convgate.errors import InputError, printable
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -28,20 +28,37 @@ class Verbs(TyperGroup):
         except InputError as error:
             raise complain(str(error), BAD_INPUT) from error
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            place = f" at {error.filename}" if error.filename else ""
-            sentence = f"the disk is full{place}; free some space and run the same command again"
-            raise complain(sentence, BAD_INPUT) from error
+            raise complain(_of_system(error), BAD_INPUT) from error
         except KeyboardInterrupt as error:
             sentence = "stopped; the same command continues a study or training where it was"
             raise complain(sentence, INTERRUPTED) from error
 
 
+_NO_ROOM = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("your share of the disk is used up", "free some of it"),
+    errno.EFBIG: ("the limit on a file's size is reached", "raise it (ulimit -f)"),
+}
+
+
+def _of_system(error: OSError) -> str:
+    """Say what the system could not do, and where; an error that names no file is our mistake."""
+    if error.errno in _NO_ROOM:
+        reason, way = _NO_ROOM[error.errno]
+        place = f" at {error.filename}" if error.filename else ""
+        return f"{reason}{place}; {way} and run the same command again"
+    if error.filename is None:
+        raise error
+    return (
+        f"{error.filename}: cannot be read or written ({error.strerror}); choose another place, or "
+        "see that it is there and open to you"
+    )
+
+
 def complain(sentence: str, code: int) -> typer.Exit:
     """Print one sentence on standard error; return what ends the command with ``code``."""
     sys.stdout.flush()
-    typer.echo(f"convgate: {sentence}", err=True)
+    typer.echo(f"convgate: {printable(sentence)}", err=True)
     return typer.Exit(code)
 
 

@@ -29,7 +29,7 @@ from convgate.networks.opening import Network, check_task, open_network
 from convgate.networks.preprocessing import Preprocessing
 from convgate.pictures.archives import open_tree
 from convgate.pictures.folders import in_training, pictures_in
-from convgate.storage import check_free, staging
+from convgate.storage import check_free, publish, staging
 from convgate.tables import Readable, Table
 
 HUB = "hub"
@@ -156,8 +156,7 @@ def export(
         run, _ = file.read(staged, threads)
         shown = inputs_to_compare(x, fixed_size=fixed)
         difference = verify(card.name, run, opened.model, shown, DTYPES.get(dtype, torch.int8))
-        for written in file.files(staged):
-            written.replace(path.with_name(written.name))
+        publish(dict(zip(file.files(staged), file.files(path), strict=True)))
     return Exported(
         files=file.files(path),
         card=card,

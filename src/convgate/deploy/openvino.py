@@ -120,9 +120,20 @@ def check_capable(core: Any, dtype: str) -> None:
 def write_openvino(graph: Any, card: str, path: Path, dtype: str) -> None:
     """Write an `openvino.Model` with its card, weights in float16 where ``dtype`` says so."""
     graph.set_rt_info(card, KEY)
-    need("openvino", "format 'openvino'").save_model(
-        graph, path, compress_to_fp16=dtype == "float16"
-    )
+    openvino = need("openvino", "format 'openvino'")
+    try:
+        openvino.save_model(graph, path, compress_to_fp16=dtype == "float16")
+    except RuntimeError as error:  # "iostream error", whatever the system said
+        for suffix in (".bin", ".xml"):
+            _write_more(path.with_suffix(suffix))
+        raise InputError(f"{path}: OpenVINO could not write it ({error})") from error
+
+
+def _write_more(path: Path) -> None:
+    """Add a megabyte to a file, for the system's own error where it takes none."""
+    with path.open("ab", buffering=0) as file:
+        for _ in range(16):
+            file.write(bytes(1 << 16))
 
 
 def read_openvino(path: Path, threads: int) -> tuple[Forward, str | None]:

@@ -5,6 +5,10 @@ A gated network is one more name of timm's, `convgate_gated`, so that its loader
 
 import copy
 import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from convgate.networks.build import add_gate
 from convgate.networks.card import CONFIG, KEY, Card, read_card
 from convgate.networks.preprocessing import of_timm
 from convgate.networks.specs import GateSpec
-from convgate.storage import check_new_folder, staging
+from convgate.storage import check_new_folder, flush, staging
 
 GATED = "convgate_gated"
 
@@ -80,15 +84,32 @@ def save_hub(model: nn.Module, card: Card, folder: Path) -> None:
         entries: dict[str, Any] = {KEY: spec.to_table(card)}
         if card.classes:
             entries["label_names"] = list(card.classes)
-        save_for_hf(
-            twin,
-            str(part),
-            model_config=entries,
-            model_args=_arguments(card),
-            safe_serialization=True,
-        )
+        with _system_errors(folder):
+            save_for_hf(
+                twin,
+                str(part),
+                model_config=entries,
+                model_args=_arguments(card),
+                safe_serialization=True,
+            )
         _check_same(model, part, card)
+        for path in part.iterdir():  # the weights come readable for their owner alone
+            path.chmod((part / CONFIG).stat().st_mode)
+            flush(path)
         part.replace(folder)
+
+
+@contextmanager
+def _system_errors(folder: Path) -> Iterator[None]:
+    """Give the system's own error where safetensors wraps it in a text."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(folder)) from None
 
 
 def is_hub(path: Path) -> bool:

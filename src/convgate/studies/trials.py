@@ -9,6 +9,7 @@ because SQLite alone lets two readers take the same waiting trial.
 import contextlib
 import errno
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ class Trials:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
-        with self.change_lock, _full_disk_named(self.folder):
+        with self.change_lock, _system_errors(self.folder):
             yield
 
 
@@ -206,8 +207,7 @@ def _open_study(url: str, folder: Path) -> optuna.Study:
             storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True
         )
     except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
-        if "disk is full" in str(error):
-            raise OSError(errno.ENOSPC, "no space left", str(folder / "study.db")) from None
+        _raise_of_system(error, folder)
         raise CorruptFile(
             f"{url}: not a study that this version can read ({str(error).splitlines()[0]});"
             " give another folder to --out"
@@ -215,14 +215,31 @@ def _open_study(url: str, folder: Path) -> optuna.Study:
 
 
 @contextlib.contextmanager
-def _full_disk_named(folder: Path) -> Iterator[None]:
-    """Turn the storage's own word for a full disk into the system's."""
+def _system_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-        if "disk is full" in f"{error} {error.__cause__}":
-            raise OSError(errno.ENOSPC, "no space left", str(folder / "study.db")) from error
+        _raise_of_system(error, folder)
         raise
+
+
+_SYSTEM_ERRORS = {
+    sqlite3.SQLITE_FULL: (errno.ENOSPC, "no space left"),
+    sqlite3.SQLITE_IOERR: (errno.EIO, "the disk or a limit refused it"),
+    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "it cannot be opened"),
+    sqlite3.SQLITE_READONLY: (errno.EROFS, "it can only be read"),
+}
+"""SQLite's word for what the system refused -> the system's."""
+
+
+def _raise_of_system(error: BaseException, folder: Path) -> None:
+    """Raise the system's error that the storage's own stands for, if it does for one."""
+    found: BaseException | None = error
+    while found is not None:
+        code = getattr(found, "sqlite_errorcode", 0) & 0xFF  # the rest of it goes into detail
+        if code in _SYSTEM_ERRORS:
+            raise OSError(*_SYSTEM_ERRORS[code], str(folder / "study.db")) from error
+        found = found.__cause__ or found.__context__
 
 
 def _check_spec(folder: Path, cell: Cell, trial: FrozenTrial, wanted: VariantSpec) -> None:
