@@ -11,12 +11,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from convgate.errors import CorruptFile, InputError
+from convgate.insertion import insert
 from convgate.models import (
     SELNeXt,
+    create_model,
     from_authors,
     load_checkpoint_file,
     load_weights,
 )
+from convgate.models.create import classes_in
 
 DEPTHS, DIMS = (1, 1, 2, 1), (8, 16, 24, 32)
 
@@ -243,3 +246,57 @@ def test_another_networks_weights_are_refused(tmp_path, published):
         InputError, match=r"head.fc.weight is \(7, 32\) and the model's is \(5, 32\)"
     ):
         load_weights(model(), path)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "sentence"),
+    [
+        (
+            "se",
+            None,
+            "has the unknown 'layer1.0.bn2.gate.excite.bias' and 11 more; it is of a network with",
+        ),
+        (
+            None,
+            "se",
+            "lacks 'layer1.0.bn2.gate.excite.bias' and 11 more; it is of the network without",
+        ),
+        ("se", "eca", "it is not one of this ResNetCifar: name the network that it was made from"),
+    ],
+)
+def test_gates_on_one_side_alone(tmp_path, theirs, ours, sentence):
+    nets = [create_model("resnet8") for _ in range(2)]
+    for net, gate in zip(nets, (theirs, ours), strict=True):
+        if gate:
+            insert(net, gate, start="paper")
+    path = tmp_path / "weights.pth"
+    torch.save(nets[0].state_dict(), path)
+    before = {key: value.clone() for key, value in nets[1].state_dict().items()}
+    with pytest.raises(InputError, match=sentence) as caught:
+        load_weights(nets[1], path)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(value, before[key]) for key, value in nets[1].state_dict().items())
+
+
+def test_another_number_of_classes_names_the_way_out(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(create_model("resnet8", num_classes=7).state_dict(), path)
+    with pytest.raises(InputError, match=r"build the model with num_classes=7, if this is its"):
+        create_model("resnet8", checkpoint_path=path)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "torchvision/resnet18", "torchvision/squeezenet1_1"])
+@pytest.mark.parametrize("classes", [7, 1000])
+def test_the_classes_of_a_checkpoint(tmp_path, name, classes):
+    path = tmp_path / "weights.pth"
+    torch.save(create_model(name, num_classes=classes).state_dict(), path)
+    assert classes_in(path, name, {}) == classes
+
+
+def test_the_classes_of_another_networks_checkpoint_are_not_known(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(create_model("resnet8", in_chans=1, num_classes=7).state_dict(), path)
+    assert classes_in(path, "resnet8", {"in_chans": 1}) == 7
+    halved = {k: v[: len(v) // 2] if v.ndim else v for k, v in torch.load(path).items()}
+    torch.save(halved, path)
+    assert classes_in(path, "resnet8", {"in_chans": 1}) is None

@@ -71,7 +71,8 @@ def test_a_study_of_a_file_keeps_its_gates_in_the_base(recipe, tmp_path):
     plan = make_plan(recipe, {"gates": ["eca"], "sites": ["spatial"], "models": [str(file)]})
     base, gated = plan.networks.values()
     assert (base.gate, base.model.gates, base.model.weights) == (None, gates, str(file))
-    assert gated.model == base.model and gated.gate == GateSpec(name="eca", at="spatial")
+    assert gated.model == base.model
+    assert gated.gate == GateSpec(name="eca", at="spatial", start="identity")  # has weights
     check_variants(plan.recipe, plan.networks)
     by_name = make_plan(recipe, {"gates": ["eca"], "models": ["resnet8"], "weights": file})
     assert next(iter(by_name.networks.values())).model == base.model

@@ -143,14 +143,16 @@ def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
     """A path pattern is the caller's text; so is the name of a weights file."""
     card = Card(model="resnet8", options={"num_classes": 10})
     file = tmp_path / '"><img src=x onerror=alert(1)>.safetensors'
-    save_network(file, build_network(card).state_dict(), card)
+    plain = tmp_path / "plain.safetensors"
+    for path in (file, plain):
+        save_network(path, build_network(card).state_dict(), card)
     result = run_study(
         recipe,
         tmp_path / "study",
         steps=fake,
         gates=["se"],
         sites=[EVIL, "plain|pipe"],
-        models=["resnet8", str(file)],
+        models=[str(plain), str(file)],
         seeds=2,
         progress=False,
     )

@@ -141,7 +141,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"has the unknown 'stages.3.blocks.1"):
         small().load(path)
     save_file(create_model("selnext_atto", depths=(1, 1, 1, 1), stem_stride=1).state_dict(), path)
-    with pytest.raises(InputError, match=r"has another shape of 'stem.0.weight'"):
+    with pytest.raises(InputError, match=r"stem.0.weight is"):
         small().load(path)
     save_file({"stem.0.bias": torch.zeros(16)}, path)
     with pytest.raises(InputError, match="lacks"):

@@ -81,7 +81,7 @@ def test_wrong_words(settings, said):
 @pytest.mark.parametrize(
     ("name", "gate"),
     [
-        ("resnet10t", ("gate.name=eca",)),
+        ("resnet10t", ("gate.name=eca", "gate.start=paper")),
         ("mobilenetv3_small_050", ("gate.name=seln", "gate.replaces=se")),
     ],
 )

@@ -295,7 +295,7 @@ def test_settings_change_single_keys():
 def test_choices_of_the_command_line():
     recipe = load_recipe("cifar100/ean")
     seln = chosen(recipe, gate="seln", at="stage_end", data="here", model="resnet20", skip_bad=True)
-    assert seln.gate == GateSpec(name="seln", at="stage_end")
+    assert seln.gate == GateSpec(name="seln", at="stage_end", start="paper")  # the recipe's start
     assert (seln.data.path, seln.data.skip_bad, seln.model.name) == ("here", True, "resnet20")
     assert chosen(recipe, gate="none").gate is None
     assert chosen(recipe) == recipe

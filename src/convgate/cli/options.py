@@ -59,6 +59,14 @@ Stages = Annotated[str, typer.Option("--stages", help="Stages, as in 2,3; all by
 Start = Annotated[
     str, typer.Option("--start", help="How gates start: identity (changes no output) or paper.")
 ]
+RecipeStart = Annotated[
+    str,
+    typer.Option(
+        "--start",
+        help="How gates start: identity (changes no output) or paper; by default identity in "
+        "networks that start from weights, and paper in others.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

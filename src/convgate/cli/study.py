@@ -17,6 +17,7 @@ FILES = ("report.html", "report.md", "results.csv")
     epilog=examples(
         "convgate study digits/demo --gate se,seln --out demo",
         "convgate study digits/demo --model run --gate eca,ela --at spatial --out more",
+        "convgate study my.toml --model resnet18,resnet34 --pretrained --gate eca --out two",
         "convgate study --preset ean.2 --data cifar100 --out ean2",
     )
 )
@@ -40,11 +41,12 @@ def study(  # noqa: PLR0913 - one argument an option
         str | None, typer.Option(help="Sites to compare, with commas: block_end,spatial.")
     ] = None,
     stages: options.Stages = "",
-    start: options.Start = "",
+    start: options.RecipeStart = "",
     seeds: Annotated[int | None, typer.Option(help="Runs of each variant.")] = None,
     model: Annotated[
         str | None, typer.Option(help=f"Networks to compare on, with commas, each {options.KINDS}.")
     ] = None,
+    pretrained: options.Pretrained = False,
     weights: options.Weights = None,
     preset: Annotated[
         str | None, typer.Option(help="Train the rows of a printed table, such as ean.2.")
@@ -53,7 +55,11 @@ def study(  # noqa: PLR0913 - one argument an option
         str | None, typer.Option(help="Only these rows of the preset: 'resnet56*,wrn*'.")
     ] = None,
     sweep: Annotated[
-        str | None, typer.Option(help="Compare values of an option: gate.options.groups=1,2,4.")
+        str | None,
+        typer.Option(
+            help="Compare values of an option: gate.options.groups=1,2,4, "
+            "or gate.start=identity,paper."
+        ),
     ] = None,
     data: options.Data = None,
     budget: Annotated[
@@ -91,6 +97,7 @@ def study(  # noqa: PLR0913 - one argument an option
         stages=options.read_stages(stages),
         start=start or None,
         models=_names(model),
+        pretrained=pretrained or None,
         weights=weights,
         seeds=seeds,
         budget=budget,

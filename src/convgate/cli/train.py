@@ -15,6 +15,7 @@ from convgate.errors import InputError
     epilog=examples(
         "convgate train digits/demo --gate seln --out run",
         "convgate train digits/demo --model run --gate eca --at spatial --out more",
+        "convgate train my.toml --model tf_efficientnet_lite0.pypi_in1k --pretrained --out run",
         "convgate train my.toml --set optimizer.lr=0.01 --data photos --out run",
     )
 )
@@ -29,6 +30,7 @@ def train(  # noqa: PLR0913 - one argument an option
     model: Annotated[
         str, typer.Option(help=f"Network to start from, in the recipe's place: {options.KINDS}.")
     ] = "",
+    pretrained: options.Pretrained = False,
     weights: options.Weights = None,
     gate: Annotated[
         str,
@@ -39,7 +41,7 @@ def train(  # noqa: PLR0913 - one argument an option
     ] = "",
     at: options.At = "",
     stages: options.Stages = "",
-    start: options.Start = "",
+    start: options.RecipeStart = "",
     settings: options.Settings = None,
     data: options.Data = None,
     skip_bad: options.SkipBad = False,
@@ -57,6 +59,7 @@ def train(  # noqa: PLR0913 - one argument an option
         load_recipe(recipe),
         data=data,
         model=model,
+        pretrained=pretrained,
         weights=weights,
         gate=gate,
         at=at,

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ ROLES = (
     ("head.norm", "norm"),
     ("head.fc", "head"),
 )
+GATE = re.compile(r"(^|\.)(input_)?gate\.")  # where `convgate.insertion` puts one
 LEAF = r"(?P<leaf>\.weight|\.bias)"
 WRAPPERS = ("model_ema", "state_dict_ema", "model", "state_dict")
 
@@ -109,31 +110,74 @@ def checkpoint_filter_fn(weights: Mapping[str, Any], model: nn.Module) -> Weight
     return from_authors(_unwrap(weights, Path("given to timm"), ema=True))
 
 
-def load_weights(model: nn.Module, path: str | Path, *, ema: bool = True) -> None:
-    """Load a checkpoint into ``model``, every tensor of it; published SELNeXt keys are renamed."""
+def read_weights(path: str | Path, *, ema: bool = True) -> Weights:
+    """Read a checkpoint as `load_checkpoint_file` does; published SELNeXt keys are renamed."""
     weights = load_checkpoint_file(path, ema=ema)
     if any(key.startswith("downsample_layers.") for key in weights):
-        weights = from_authors(weights)
-    _check_fit(weights, model, path)
+        return from_authors(weights)
+    return weights
+
+
+def load_weights(model: nn.Module, path: str | Path, *, ema: bool = True) -> None:
+    """Load a checkpoint into ``model``, every tensor of it; published SELNeXt keys are renamed."""
+    weights = read_weights(path, ema=ema)
+    own = model.state_dict()
+    check_fit(path, model, weights, lacks=own.keys() - weights.keys())
     model.load_state_dict(weights)
 
 
-def _check_fit(weights: Weights, model: nn.Module, path: str | Path) -> None:
-    own = model.state_dict()
-    faults = {"lacks": own.keys() - weights.keys(), "has the unknown": weights.keys() - own.keys()}
+def check_fit(
+    path: str | Path,
+    model: nn.Module,
+    weights: Weights,
+    *,
+    lacks: Collection[str],
+    spare: Collection[str] = (),
+) -> None:
+    """Ask that a checkpoint is one of this network.
+
+    Args:
+        path: Names it.
+        model: The network.
+        weights: What it holds.
+        lacks: The keys that it should hold, and does not.
+        spare: The keys that it may hold beside the network's own.
+
+    Raises:
+        InputError: naming the first difference and the way out.
+    """
+    own, kind = model.state_dict(), type(model).__name__
+    more = weights.keys() - own.keys() - set(spare)
+    faults = {"lacks": lacks, "has the unknown": more}
     for verb, keys in faults.items():
         if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            others = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise InputError(
-                f"checkpoint {path}: {verb} {min(keys)!r}{more}; "
-                f"it is not one of this {type(model).__name__}"
+                f"checkpoint {path}: {verb} {min(keys)!r}{others}; {_way_out(lacks, more, kind)}"
             )
-    for key, value in own.items():
-        if value.shape != weights[key].shape:
-            raise InputError(
-                f"checkpoint {path}: {key} is {tuple(weights[key].shape)} and the model's is "
-                f"{tuple(value.shape)}; build the model as the checkpoint's was"
-            )
+    for key in own.keys() & weights.keys():
+        if own[key].shape != weights[key].shape:
+            raise InputError(f"checkpoint {path}: {_unlike(key, weights[key], own[key])}")
+
+
+def _way_out(lacks: Collection[str], more: Collection[str], kind: str) -> str:
+    if more and all(map(GATE.search, more)) and not lacks:
+        return (
+            f"it is of a network with gates, and this {kind} has none such: insert them first, or "
+            "open the file that convgate wrote by its own path, which brings them"
+        )
+    if lacks and all(map(GATE.search, lacks)) and not more:
+        return f"it is of the network without gates: load it before they are inserted into {kind}"
+    return f"it is not one of this {kind}: name the network that it was made from"
+
+
+def _unlike(key: str, theirs: Tensor, own: Tensor) -> str:
+    head = theirs.shape[1:] == own.shape[1:] and theirs.ndim > 0
+    way = f"build the model with num_classes={len(theirs)}, if this is its classifier"
+    return (
+        f"{key} is {tuple(theirs.shape)} and the model's is {tuple(own.shape)}; "
+        f"{way if head else 'build the model as the checkpoint was built'}"
+    )
 
 
 def _rule(old: str, new: str) -> Callable[[str], str | None]:

@@ -1,12 +1,13 @@
 """Build a network by name: ours, timm's, or torchvision's."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 import torchvision
 from torch import nn
 
@@ -20,9 +21,11 @@ import convgate.models.selnext
 import convgate.models.shufflenet_cifar
 import convgate.models.wide_resnet  # noqa: F401  all register their names in timm
 from convgate.errors import InputError, unknown
-from convgate.models.checkpoint import load_weights
+from convgate.models.checkpoint import load_weights, read_weights
 
 TORCHVISION = "torchvision/"
+IMAGENET = 1000  # classes
+MOST_IN_A_HEAD = 4  # tensors: weight and bias of a classifier, and of one in the middle
 
 
 def create_model(
@@ -46,6 +49,24 @@ def create_model(
     if checkpoint_path is not None:
         load_weights(model, checkpoint_path)
     return model
+
+
+def classes_in(path: str | Path, name: str, options: Mapping[str, Any]) -> int | None:
+    """Return the classes of a checkpoint's classifier; None where it differs in more than that.
+
+    Args:
+        path: The checkpoint.
+        name: The network that it is of, as for `create_model`.
+        options: What that was built with.
+    """
+    with torch.device("meta"):
+        own = create_model(name, **{**options, "num_classes": IMAGENET}).state_dict()
+    weights = read_weights(path)
+    other = [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
+    counts = {len(weights[k]) for k in other if own[k].shape[1:] == weights[k].shape[1:]}
+    if len(other) > MOST_IN_A_HEAD or len(counts) > 1:
+        return None
+    return counts.pop() if counts else IMAGENET
 
 
 def list_models(pattern: str = "", *, pretrained: bool = False) -> list[str]:

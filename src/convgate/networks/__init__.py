@@ -11,8 +11,8 @@ from convgate.networks.opening import (
     open_network,
     open_networks,
     resized,
-    start_from,
 )
+from convgate.networks.origin import start_from
 from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 

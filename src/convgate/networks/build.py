@@ -1,5 +1,7 @@
 """Build a network from its description: backbone, gates, detector, weights to start from."""
 
+import logging
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -10,11 +12,15 @@ from convgate.errors import CorruptFile, InputError
 from convgate.gates import GATES
 from convgate.insertion import SITES, insert, inserted, remove, replace
 from convgate.models import create_model, load_weights
+from convgate.models.checkpoint import read_weights
+from convgate.models.create import TORCHVISION, classes_in
 from convgate.networks.card import Card
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec
 from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.segment import create_segmenter
+
+_told: set[str] = set()
 
 
 def build_network(
@@ -43,20 +49,61 @@ def build_network(
 def _classifier(
     card: Card, options: dict[str, Any], start: ModelSpec, synchronised: bool
 ) -> nn.Module:
-    classes = options.get("num_classes")
+    own = dict(options)  # of the network that the weights are of
     if start.weights is not None:
-        options["num_classes"] = start.weights_classes
-    model: Any = _convert(create_model(card.model, **options), synchronised)
+        classes = classes_in(start.weights, card.model, options)
+        own["num_classes"] = classes or start.weights_classes
+    elif start.pretrained and card.model.startswith(TORCHVISION):
+        own.pop("num_classes", None)
+    model = _convert(create_model(card.model, pretrained=start.pretrained, **own), synchronised)
     for gate in start.gates:
         add_gate(model, gate)
     if start.weights is not None:
         load_weights(model, start.weights)
-        if not hasattr(model, "reset_classifier"):
-            raise InputError(f"model.weights: {card.model} cannot change its head; use timm's form")
-        model.reset_classifier(classes)
-    for gate in card.gates[len(start.gates) :]:
-        add_gate(model, gate)
+    if own != options:
+        model = _with_head(model, card, options, start.gates)
+    _add_gates(model, card, start)
     return model
+
+
+def _with_head(
+    model: Any, card: Card, options: dict[str, Any], gates: Sequence[GateSpec]
+) -> nn.Module:
+    """Return the network with a new head for the classes in ``options``."""
+    if hasattr(model, "reset_classifier"):
+        model.reset_classifier(options.get("num_classes"))
+        return model
+    fresh = create_model(card.model, **options)
+    for gate in gates:
+        add_gate(fresh, gate)
+    head, body = fresh.state_dict(), model.state_dict()
+    fresh.load_state_dict(
+        {key: body[key] if body[key].shape == value.shape else value for key, value in head.items()}
+    )
+    return fresh
+
+
+def _add_gates(model: nn.Module, card: Card, start: ModelSpec) -> None:
+    """Put in the gates that come to those of the file that the network starts from."""
+    for gate in card.gates[len(start.gates) :]:
+        before = set(model.state_dict())
+        add_gate(model, gate.settled(learned=start.is_learned))
+        if start.is_learned and gate.start == "paper" and not gate.replaces:
+            _tell_of_paper(gate.name, start, set(model.state_dict()) - before)
+
+
+def _tell_of_paper(gate: str, start: ModelSpec, keys: Collection[str]) -> None:
+    """Say once that a gate changes a learned network, unless the file has the gate's weights."""
+    own = {key.removeprefix("backbone.body.") for key in keys}
+    if start.weights is not None and own & read_weights(start.weights).keys():
+        return
+    text = (
+        f"{gate} starts as its paper says in a network with learned weights, and changes what it "
+        "computes before the first step; start = identity keeps that as it is"
+    )
+    if text not in _told:
+        _told.add(text)
+        logging.getLogger("convgate").warning(text)
 
 
 def _detector(
@@ -64,6 +111,8 @@ def _detector(
 ) -> nn.Module:
     if card.detector is None:
         raise InputError(f"the task is {card.task}, and nothing says which detector to use")
+    if start.pretrained:
+        options = options | {"pretrained": True}
     model = assemble_detector(
         card.task, card.model, options, card.detector, num_classes=len(card.classes)
     )
@@ -74,8 +123,7 @@ def _detector(
     gates = card.gates[len(start.gates) :]
     if start.weights is not None and any(gate.replaces for gate in gates):
         loaded = _loads_before(backbone_of(model), start.weights)
-    for gate in gates:
-        add_gate(model, gate)
+    _add_gates(model, card, start)
     if start.weights is not None and not loaded:
         backbone_of(model).load(start.weights)
     return model
@@ -114,7 +162,8 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
     named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
     if named and any(isinstance(part, Backbone) for part in model.modules()):
         model = backbone_of(model).body
-    options: dict[str, Any] = {"stages": gate.stages, "start": gate.start, **gate.options}
+    start = gate.settled(learned=False).start
+    options: dict[str, Any] = {"stages": gate.stages, "start": start, **gate.options}
     if gate.name == "none" and gate.replaces is not None:
         remove(model, gate.replaces)
     elif gate.replaces is not None:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import CorruptFile, InputError
-from convgate.models import create_model, library_of
-from convgate.models.create import TORCHVISION
+from convgate.models import create_model
+from convgate.models.create import classes_in
 from convgate.networks.build import build_network
-from convgate.networks.card import SUFFIXES, Card, load_network, weights_file
+from convgate.networks.card import RANDOM, Card, load_network, weights_file
 from convgate.networks.hub import is_hub, load_hub
 from convgate.networks.labels import described, imagenet_classes, told_apart
+from convgate.networks.origin import is_name, library_weights
 from convgate.networks.preprocessing import Preprocessing, noted_images
-from convgate.networks.specs import ModelSpec
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +101,7 @@ def open_network(
     name, path = str(ref), Path(ref)
     if image_px < 0:
         raise InputError(f"image_px={image_px} leaves no image; give at least 1")
-    if _is_name(name):
+    if is_name(name):
         network = _by_name(name, None if weights is None else Path(weights), pretrained)
     elif weights is not None or pretrained:
         raise InputError(f"{name}: has its own weights; do without --weights and --pretrained")
@@ -121,7 +121,7 @@ def open_networks(refs: Sequence[str], **options: Any) -> list[Network]:
     twice = next((ref for ref in refs if list(refs).count(ref) > 1), None)
     if twice is not None:
         raise InputError(f"model {twice!r} is given twice; give each model once")
-    names = [ref for ref in refs if _is_name(ref)] or refs
+    names = [ref for ref in refs if is_name(ref)] or refs
     own = {key: value for key, value in options.items() if key not in ("pretrained", "weights")}
     networks = [open_network(ref, **(options if ref in names else own)) for ref in refs]
     labels = told_apart([network.label for network in networks], refs)
@@ -134,28 +134,6 @@ def check_task(network: Network, task: str, what: str) -> None:
         raise InputError(
             f"{network.ref}: is made to {network.card.task}, and {what} takes networks that {task}"
         )
-
-
-def start_from(ref: str | Path) -> ModelSpec:
-    """Return how a recipe starts from a network: its name, or the weights and gates of its file."""
-    name, path = str(ref), Path(ref)
-    if _is_name(name):
-        if _looks_like_a_path(name):
-            raise InputError(f"{name}: there is no such file or folder")
-        library_of(name)
-        return ModelSpec(name=name)
-    hub = is_hub(path)
-    file = path / "model.safetensors" if hub else weights_file(path)
-    card = load_hub(path)[1] if hub else load_network(file)[1]
-    options = dict(card.options)
-    outputs = options.pop("num_classes", None) or len(card.classes) or 1000
-    return ModelSpec(
-        name=card.model,
-        options=options,
-        weights=str(file),
-        weights_classes=int(str(outputs)),
-        gates=card.gates,
-    )
 
 
 def _by_path(path: Path) -> Network:
@@ -178,53 +156,31 @@ def _by_path(path: Path) -> Network:
 
 
 def _by_name(name: str, weights: Path | None, pretrained: bool) -> Network:
-    if _looks_like_a_path(name):
-        raise InputError(f"{name}: there is no such file or folder")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the same random weights every time
-        model = create_model(name, pretrained=pretrained, checkpoint_path=weights)
+        options = {} if weights is None else _classes_of(weights, name)
+        model = create_model(name, pretrained=pretrained, checkpoint_path=weights, **options)
     outputs = getattr(model, "num_classes", None)  # torchvision's networks have 1000
     card = Card(
         model=name,
         options={} if outputs is None else {"num_classes": outputs},
-        weights=_origin(model, weights, pretrained),
+        weights=_origin(name, weights, pretrained),
         classes=imagenet_classes(model, name) if weights or pretrained else (),
         images=noted_images(model, name),
     )
     return Network(model, card, name, name)
 
 
-def _origin(model: nn.Module, weights: Path | None, pretrained: bool) -> str:
+def _classes_of(weights: Path, name: str) -> dict[str, int]:
+    """Return the option that gives a network as many outputs as its checkpoint has."""
+    count = classes_in(weights, name, {})
+    return {} if count is None else {"num_classes": count}
+
+
+def _origin(name: str, weights: Path | None, pretrained: bool) -> str:
     if weights is not None:
         return weights.name
-    if not pretrained:
-        return "random"
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    tag = config.get("tag")
-    source = config.get("file") or "timm"
-    return f"{config['architecture']}.{tag} of {source}" if tag else "the library's own"
-
-
-def _is_no_path(name: str) -> bool:
-    """Tell whether a text has nothing of a path: "./resnet50" is a folder, "resnet50" a name."""
-    return name.startswith(TORCHVISION) or not ("/" in name or "\\" in name)
-
-
-def _is_name(ref: str) -> bool:
-    return not Path(ref).exists() or (_is_no_path(ref) and _is_known(ref))
-
-
-def _is_known(name: str) -> bool:
-    try:
-        library_of(name)
-    except InputError:
-        return False
-    return True
-
-
-def _looks_like_a_path(name: str) -> bool:
-    suffix = Path(name).suffix.lower()
-    return not _is_no_path(name) or name.startswith((".", "~")) or suffix in SUFFIXES
+    return library_weights(name) if pretrained else RANDOM
 
 
 def resized(network: Network, image_px: int) -> Network:

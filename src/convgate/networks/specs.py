@@ -1,7 +1,9 @@
 """What makes a network, as recipes and cards spell it: task, backbone, gates, detector."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from convgate.errors import InputError
 
 Task = Literal["classify", "detect", "segment"]
 
@@ -34,12 +36,19 @@ class GateSpec:
     name: str  # a gate of `convgate ls gates`
     at: str = "block_end"  # a site of `convgate ls sites`, or a pattern of module paths
     stages: tuple[int, ...] | None = None  # stages that get it; left out, all; such as [3, 4]
-    # "paper" with its own first values, or "identity", which changes no output
-    start: Literal["paper", "identity"] = "paper"
+    # "paper" with its own first values, "identity", which changes no output, or "depends":
+    # "identity" where the network starts from weights, "paper" elsewhere and in place of another
+    start: Literal["depends", "identity", "paper"] = "depends"
     # attention that the backbone has already, whose place the gate takes, or which the name "none"
     # takes away
     replaces: str | None = None
     options: dict[str, object] = field(default_factory=dict)  # its own, of the same list
+
+    def settled(self, *, learned: bool) -> Self:
+        """Return the gate with the start that it has in a network with learned weights or not."""
+        if self.start != "depends":
+            return self
+        return replace(self, start="identity" if learned and not self.replaces else "paper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +56,23 @@ class ModelSpec:
     """The backbone."""
 
     name: str  # a network of `convgate ls models`: ours, timm's, or "torchvision/resnet50"
-    # a file of weights to start from, whose head is replaced, such as "run/weights.safetensors"
+    # start from its library's weights, which a name may choose by a tag of theirs, as in
+    # "resnet50.a1_in1k"; a head of another number of classes is replaced
+    pretrained: bool = False
+    # a file of weights to start from, whose head of another number of classes is replaced, such as
+    # "run/weights.safetensors"
     weights: str | None = None
-    weights_classes: int = 1000  # classes of the head in that file
+    weights_classes: int = 1000  # classes of the head in that file, where it does not tell them
     options: dict[str, object] = field(default_factory=dict)  # arguments of the backbone itself
     gates: tuple[GateSpec, ...] = ()  # gates that the network of the file has already
+
+    def __post_init__(self) -> None:
+        if self.pretrained and self.weights is not None:
+            raise InputError(
+                f"{self.name}: pretrained and weights={self.weights!r} are both given; keep one"
+            )
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it starts from weights."""
+        return self.pretrained or self.weights is not None

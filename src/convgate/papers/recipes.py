@@ -92,7 +92,7 @@ def same_network(build: PaperBuild, recipe: Recipe) -> bool:
     ours, theirs = (build.model, build.options), (recipe.model.name, recipe.model.options)
     return (
         _plain(ours) == _plain(theirs)
-        and _gate(build.gate) == _gate(recipe.gate)
+        and _gate(build.gate) == _gate(recipe.gate, learned=recipe.model.is_learned)
         and (build.task, _layers(build.detector)) == (recipe.task.name, _layers(recipe.detector))
     )
 
@@ -128,14 +128,15 @@ def _data_of(recipe: str) -> str:
     return load_recipe(recipe).data.name if recipe else ""
 
 
-def _gate(gate: GateSpec | None) -> object:
+def _gate(gate: GateSpec | None, *, learned: bool = False) -> object:
     if gate is None or (gate.name == "none" and gate.replaces is None):
         return None
     place = ("replaces", gate.replaces) if gate.replaces else ("at", *sorted(gate.at.split(",")))
     known = gate.name in GATES
     kind = GATES.factory(gate.name) if known else gate.name
     options = {**(GATES.options(gate.name) if known else {}), **gate.options}
-    return kind, place, _plain(gate.stages), gate.start, _plain(options)
+    start = gate.settled(learned=learned).start
+    return kind, place, _plain(gate.stages), start, _plain(options)
 
 
 def _layers(detector: DetectorSpec | None) -> object:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from convgate.errors import InputError
 from convgate.gates import GATES
-from convgate.networks.opening import start_from
+from convgate.networks.origin import another
 from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.train.recipe import Recipe, placed
 
@@ -142,8 +142,7 @@ def grid_spec(recipe: Recipe, variant: Variant, options: Mapping[str, object]) -
     Stages and start come from the recipe's own [gate] section where it has one. At the site
     "se" the gate takes the place of the channel attention that the backbone has.
     """
-    own = variant.model == recipe.model.name
-    model = recipe.model if own else start_from(variant.model)
+    model = another(recipe.model, variant.model)
     if variant.is_base:
         return VariantSpec(model=model)
     gate = replace(

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 
 from convgate.errors import InputError
 from convgate.gates import GATES
+from convgate.networks.origin import check_all_learned
 from convgate.networks.specs import GateSpec
 from convgate.studies.grid import (
     BASE,
@@ -33,6 +34,8 @@ from convgate.train.recipe import (
 from convgate.train.sections import StudySpec
 
 GRID = ("gates", "models", "sites", "weights", "stages", "start")
+START = "gate.start"
+"""The axis that compares how gates start."""
 
 
 class VariantSource(Protocol):
@@ -54,13 +57,16 @@ class Choices(TypedDict, total=False):
         models: Networks by name, or files and folders whose weights and gates are the base's own.
         sites: Site names or module path patterns.
         stages: Where the gates sit; all stages by default.
-        start: Whether the gates start as the "identity", or as their "paper" says.
+        start: Whether the gates start as the "identity", or as their "paper" says; by default the
+            identity in networks that start from weights, and the paper's elsewhere.
+        pretrained: Networks by name start from their library's weights.
         weights: A checkpoint that the one network by name starts from.
         seeds: How many seeds.
         budget: The latency a gate may cost, as a multiple of its backbone's.
         preset: Rows of a printed table (`convgate.papers.open_preset`), which are the variants in
             place of gates, models and sites.
-        sweep: An option of the gates and its values, as in "gate.options.groups=1,2,4".
+        sweep: An option of the gates and its values, as in "gate.options.groups=1,2,4", or their
+            starts, as in "gate.start=identity,paper".
         settings: Single keys of the recipe to change, as in "schedule.epochs=5", and options of
             every gate, as in "reduction=8".
         data: Another path of the data.
@@ -72,6 +78,7 @@ class Choices(TypedDict, total=False):
     sites: Sequence[str] | None
     stages: Sequence[int] | None
     start: str | None
+    pretrained: bool | None
     weights: str | Path | None
     seeds: int | None
     budget: float | None
@@ -109,7 +116,7 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
     settings, options = gate_settings(given.pop("settings", ()))
     place: Any = {key: given.pop(key) for key in ("stages", "start") if key in given}
     changes: dict[str, Any] = {
-        key: given.pop(key) for key in ("data", "skip_bad", "weights") if key in given
+        key: given.pop(key) for key in ("data", "skip_bad", "pretrained", "weights") if key in given
     }
     if "weights" in changes:
         changes["model"] = _only(given.get("models", ()))
@@ -123,6 +130,8 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
     networks = {v: _placed(network, place, options) for v, network in networks.items()}
     if axis is not None:
         networks = sweep(networks, axis)
+    check_all_learned(network.model for network in networks.values())
+    networks = {v: _settled(network) for v, network in networks.items()}
     return StudyPlan(recipe, networks, study.seeds, study.budget)
 
 
@@ -152,6 +161,13 @@ def _placed(network: VariantSpec, place: Place, options: Mapping[str, object]) -
         return network
     gate = replace(gate, options={**gate.options, **options})
     return replace(network, gate=placed(gate, **place))
+
+
+def _settled(network: VariantSpec) -> VariantSpec:
+    gate = network.gate
+    if gate is None:
+        return network
+    return replace(network, gate=gate.settled(learned=network.model.is_learned))
 
 
 def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpec:
@@ -204,7 +220,10 @@ def sweep(networks: Mapping[Variant, VariantSpec], axis: str) -> dict[Variant, V
             swept[variant] = network
             continue
         for value in values:
-            gate = replace(network.gate, options=network.gate.options | {option: value})
+            if axis.startswith(START):
+                gate = placed(network.gate, start=str(value))
+            else:
+                gate = replace(network.gate, options=network.gate.options | {option: value})
             swept[replace(variant, setting=f"{option}={value}")] = replace(network, gate=gate)
     if swept.keys() == networks.keys():
         raise InputError(f"--sweep {axis}: no network of the study has a gate; name one")
@@ -214,8 +233,14 @@ def sweep(networks: Mapping[Variant, VariantSpec], axis: str) -> dict[Variant, V
 def _read_axis(axis: str) -> tuple[str, list[object]]:
     key, equals, text = axis.partition("=")
     option = key.strip().removeprefix(OPTIONS)
-    if not equals or not key.strip().startswith(OPTIONS) or not option.isidentifier():
-        raise InputError(f"--sweep {axis!r}: write an option as in {OPTIONS}groups=1,2,4")
+    known = key.strip().startswith(OPTIONS) and option.isidentifier()
+    if key.strip() == START:
+        option = "start"
+    elif not equals or not known:
+        raise InputError(
+            f"--sweep {axis!r}: write an option as in {OPTIONS}groups=1,2,4, or {START}=identity,"
+            "paper"
+        )
     try:
         values = tomllib.loads(f"values = [{text}]")["values"]
     except tomllib.TOMLDecodeError:  # bare words are texts

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.insertion import inserted
-from convgate.models import create_model, from_authors, load_checkpoint_file
+from convgate.models import create_model
+from convgate.models.checkpoint import check_fit, read_weights
 
 NORM_EPS = 1e-6
 # A window that shrinks to a small training image would lose its shift for good.
@@ -189,24 +190,12 @@ def body_weights(
     body: nn.Module, dropped: Collection[str], path: str | Path, *, ema: bool = True
 ) -> dict[str, Tensor]:
     """Read a classifier's checkpoint and return what of it belongs to the body."""
-    weights = load_checkpoint_file(path, ema=ema)
-    if any(key.startswith("downsample_layers.") for key in weights):
-        weights = from_authors(weights)
+    weights = read_weights(path, ema=ema)
     own = body.state_dict()
     gates = tuple(f"{gate}." for gate, _, _ in inserted(body))
     shared = own.keys() & weights.keys()
-    faults = {
-        "lacks": [key for key in own.keys() - shared if not key.startswith(gates)],
-        "has the unknown": weights.keys() - shared - set(dropped),
-        "has another shape of": [k for k in shared if own[k].shape != weights[k].shape],
-    }
-    for verb, keys in faults.items():
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise InputError(
-                f"checkpoint {path}: {verb} {min(keys)!r}{more}; "
-                f"it is not one of this {type(body).__name__}"
-            )
+    lacks = [key for key in own.keys() - shared if not key.startswith(gates)]
+    check_fit(path, body, weights, lacks=lacks, spare=dropped)
     return {key: weights[key] for key in shared}
 
 

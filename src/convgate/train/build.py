@@ -29,11 +29,12 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
     # torchvision's builders take no other number, nor its name
     if in_chans != 3 or "in_chans" in options:
         options["in_chans"] = in_chans
+    own = [recipe.gate.settled(learned=recipe.model.is_learned)] if recipe.gate else []
     return Card(
         task=recipe.task.name,
         model=recipe.model.name,
         options=options,
-        gates=(*recipe.model.gates, *([recipe.gate] if recipe.gate else [])),
+        gates=(*recipe.model.gates, *own),
         detector=recipe.detector,
         classes=classes,
     )

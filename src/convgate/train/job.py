@@ -49,7 +49,7 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
     data = kind.open_data(recipe)
     images = kind.images(recipe, data)
     classes = tuple(data.classes)
-    starts = model is not None or recipe.model.weights is not None
+    starts = model is not None or recipe.model.is_learned
     learned = starts and recipe.task.name == "classify"
     if model is None:
         card = card_of(recipe, classes, images.input_size[0])

@@ -10,10 +10,8 @@ from convgate import spec
 from convgate.errors import InputError, unknown
 from convgate.gates import GATES
 from convgate.insertion.surgery import STARTS
-from convgate.networks.card import KEY
-from convgate.networks.opening import start_from
+from convgate.networks.origin import another
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
-from convgate.storage import load_weights
 from convgate.train.annotated import ObjectAugmentSpec
 from convgate.train.data import DETECTION_DATASETS, AugmentSpec, DataSpec
 from convgate.train.sections import (
@@ -61,6 +59,8 @@ class Recipe:
         table = spec.to_table(replace(self, source="", note={}, study=None))
         for key in ("path", "workers", "storage"):
             table["data"].pop(key, None)
+        if self.gate is not None:
+            table["gate"]["start"] = self.gate.settled(learned=self.model.is_learned).start
         return table
 
 
@@ -209,6 +209,7 @@ def chosen(
     *,
     data: str | Path | None = None,
     model: str = "",
+    pretrained: bool = False,
     weights: str | Path | None = None,
     gate: str = "",
     skip_bad: bool = False,
@@ -217,20 +218,20 @@ def chosen(
     """Return the recipe with other data, network, gate or place; what is empty or None stays.
 
     The network is a name, or a file or folder whose weights and gates are where training starts;
-    the recipe's own gate is then left out. ``weights`` are loaded into a network by name, the
-    recipe's own where none is given. A new gate takes its paper's own options; "none" takes
-    the gate away.
+    the recipe's own gate is then left out. ``weights``, or with ``pretrained`` those of its
+    library, are loaded into a network by name, the recipe's own where none is given. A new gate
+    takes its paper's own options; "none" takes the gate away.
 
     Raises:
-        InputError: for a network or file that is not there, or a place without a gate.
+        InputError: for a network or file that is not there, weights that are given twice or lost,
+            or a place without a gate.
     """
     if data is not None:
         recipe = replace(recipe, data=replace(recipe.data, path=str(data)))
     if skip_bad:
         recipe = replace(recipe, data=replace(recipe.data, skip_bad=True))
-    if model or weights is not None:
-        network = start_from(model) if model else recipe.model
-        network = network if weights is None else _with_weights(network, Path(weights))
+    if model or pretrained or weights is not None:
+        network = another(recipe.model, model, pretrained=pretrained, weights=weights)
         recipe = replace(recipe, model=network, gate=None if network.gates else recipe.gate)
     if gate:
         GATES.load(gate)
@@ -255,19 +256,3 @@ def placed(gate: GateSpec | None, **place: Unpack[Place]) -> GateSpec | None:
     if "at" in given:
         given["replaces"] = OWN if given["at"] == OWN else None
     return replace(gate, **given)
-
-
-def _with_weights(network: ModelSpec, file: Path) -> ModelSpec:
-    """Let a network by name start from a file, whose own gates and classes are kept."""
-    if network.weights is not None:
-        raise InputError(
-            f"{network.name}: starts from {network.weights} already; do without --weights"
-        )
-    if not file.is_file():
-        raise InputError(f"--weights {file}: there is no such file")
-    if file.suffix != ".safetensors" or KEY not in load_weights(file)[1]:
-        return replace(network, weights=str(file))
-    found = start_from(file)
-    if found.name != network.name:
-        raise InputError(f"--weights {file}: holds {found.name}, not {network.name}")
-    return found
