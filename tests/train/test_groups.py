@@ -102,7 +102,7 @@ def test_head_gates_and_backbone_have_rates_of_their_own():
     assert found["fc.weight"] == (20, 0.1) and found["fc.bias"] == (20, 0)
     assert found["conv1.0.weight"] == (0.5, 0.1) and found["bn1.weight"] == (0.5, 0)
     gates = {name: value for name, value in found.items() if ".gate." in name}
-    assert len(gates) == 4 * 5  # the blend's number, and two convolutions with biases
+    assert len(gates) == 4 * 4  # two convolutions with biases
     assert {scale for scale, _ in gates.values()} == {10}
     rest = found.keys() - gates.keys() - {"fc.weight", "fc.bias"}
     assert {found[name][0] for name in rest} == {0.5}
