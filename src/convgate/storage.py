@@ -22,6 +22,7 @@ from convgate.errors import CorruptFile, InputError
 
 LAST = "last.ckpt"
 WEIGHTS = "weights.safetensors"
+ADAPTER = "adapter.safetensors"
 RECIPE = "recipe.toml"
 RESULT = "result.json"
 STATE = "convgate"

@@ -138,6 +138,32 @@ def test_a_detector_from_the_command_line(pedestrians, tmp_path):
     assert none.exit_code == 0 and "nothing" in none.stdout, none.output
 
 
+def test_an_adapter_is_trained_scored_seen_and_exported(tmp_path):
+    whole, tuned = tmp_path / "whole", tmp_path / "tuned"
+    once = ("--set", "schedule.epochs=1", "--set", "schedule.warmup_epochs=0")
+    assert convgate("train", "digits/demo", "--out", whole, *SMALL, *once).exit_code == 0
+    base = ("--weights", whole / "weights.safetensors")
+    parts = ("--set", 'trainable.parts=["head", "gates", "norms"]')
+    words = ("train", "digits/demo", "--out", tuned, "--gate", "eca", *SMALL, *once, *parts)
+    trained = convgate(*words, *base)
+    assert trained.exit_code == 0, trained.output
+    adapter = tuned / "adapter.safetensors"
+    assert trained.stdout.splitlines()[1:] == [str(tuned / "weights.safetensors"), str(adapter)]
+    scores = [convgate("eval", *ref, "--json") for ref in ((adapter, *base), (tuned,))]
+    first, second = (json.loads(score.stdout)["scores"] for score in scores)
+    assert first == second
+    Image.new("L", (8, 8), 90).save(tmp_path / "photo.png")
+    seen = convgate("predict", tmp_path / "photo.png", "--model", adapter, *base, "--json")
+    assert seen.exit_code == 0, seen.output
+    out = ("--format", "hub", "--out", tmp_path / "hub")
+    assert convgate("export", adapter, *base, *out).exit_code == 0
+    again = convgate("predict", tmp_path / "photo.png", "--model", tmp_path / "hub", "--json")
+    classes = [json.loads(found.stdout)[0]["classes"][0]["label"] for found in (seen, again)]
+    assert classes[0] == classes[1]
+    refused = convgate("predict", tmp_path / "photo.png", "--model", adapter)
+    assert refused.exit_code == 2 and "give them with --weights FILE" in refused.stderr
+
+
 def test_a_network_that_is_not_there():
     refused = convgate("predict", "a.png", "--model", "net.onnx")
     assert refused.exit_code == 2 and "there is no such file or folder" in refused.stderr

@@ -34,7 +34,7 @@ def look_here() -> None:
         sys.path.append(here)
 
 
-KINDS = "a name, a run's folder, a weights file of train or insert, or a hub folder"
+KINDS = "a name, a run's folder, a weights or adapter file, or a hub folder"
 
 Model = Annotated[str, typer.Argument(help=f"The network: {KINDS}.")]
 Models = Annotated[list[str], typer.Argument(help=f"The networks, each {KINDS}.")]
@@ -46,7 +46,10 @@ Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="Load the library's weights into a network by name.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", help="Load this checkpoint into a network by name.")
+    Path | None,
+    typer.Option(
+        "--weights", help="Load this checkpoint into a network by name, or below an adapter."
+    ),
 ]
 Gates = Annotated[
     str,

@@ -48,7 +48,7 @@ def train(  # noqa: PLR0913 - one argument an option
     as_json: options.Json = False,
 ) -> None:
     """Train a recipe, or continue its run."""
-    from convgate.storage import WEIGHTS
+    from convgate.storage import ADAPTER, WEIGHTS
     from convgate.train.fit import fit
     from convgate.train.recipe import chosen, load_recipe, override
     from convgate.train.trainer import process
@@ -71,4 +71,5 @@ def train(  # noqa: PLR0913 - one argument an option
     result = fit(run, out)
     if process().rank == 0:  # one of several processes speaks
         found = result.to_dict() | {"out": str(out)}
-        typer.echo(json.dumps(found, indent=2) if as_json else f"{result.line}\n{out / WEIGHTS}")
+        files = [str(out / name) for name in (WEIGHTS, ADAPTER) if (out / name).is_file()]
+        typer.echo(json.dumps(found, indent=2) if as_json else "\n".join([result.line, *files]))

@@ -15,7 +15,7 @@ from torch import Tensor
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
 from convgate.networks.preprocessing import Preprocessing
-from convgate.networks.specs import DetectorSpec, GateSpec, Task
+from convgate.networks.specs import BaseSpec, DetectorSpec, GateSpec, Task
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.storage import LAST, WEIGHTS, load_weights, save_weights
 
@@ -52,6 +52,7 @@ class Card:
     model: str = ""  # the backbone's name; empty for a network that somebody built himself
     options: dict[str, object] = field(default_factory=dict)  # what the backbone was built with
     gates: tuple[GateSpec, ...] = ()  # the gates in it, in the order in which they came
+    base: BaseSpec | None = None  # what an adapter needs; None where the weights are whole
     detector: DetectorSpec | None = None  # what sits on the backbone; None for a classifier
     classes: tuple[str, ...] = ()  # names in the order of the outputs; empty: not known
     weights: str = RANDOM  # where the numbers come from: a run, a file, the library, or "random"

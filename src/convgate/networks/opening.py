@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convgate.errors import CorruptFile, InputError
 from convgate.models import create_model
 from convgate.models.create import classes_in
+from convgate.networks.adapter import apply_adapter
 from convgate.networks.build import build_network
 from convgate.networks.card import RANDOM, Card, load_network, weights_file
 from convgate.networks.hub import is_hub, load_hub
@@ -87,9 +88,11 @@ def open_network(
 
     Args:
         ref: A name of `list_models()`, also with a weights tag or as "torchvision/NAME"; the folder
-            of a finished run; a .safetensors file that `train` or `insert` wrote; a hub folder.
+            of a finished run; a .safetensors file that `train` or `insert` wrote; an adapter's, to
+            which the weights that it was trained on are added; a hub folder.
         pretrained: For a name: fetch the library's default weights.
-        weights: For a name: a checkpoint to load.
+        weights: For a name: a checkpoint to load. For an adapter: a file with the weights that it
+            was trained on, in the place of the library's.
         image_px: Height and width of its images; its own where 0.
         device: Where it runs.
 
@@ -103,10 +106,8 @@ def open_network(
         raise InputError(f"image_px={image_px} leaves no image; give at least 1")
     if is_name(name):
         network = _by_name(name, None if weights is None else Path(weights), pretrained)
-    elif weights is not None or pretrained:
-        raise InputError(f"{name}: has its own weights; do without --weights and --pretrained")
     else:
-        network = _by_path(path)
+        network = _by_path(path, weights, pretrained)
     network.model.to(device).eval()
     return resized(network, image_px) if image_px else network
 
@@ -136,12 +137,17 @@ def check_task(network: Network, task: str, what: str) -> None:
         )
 
 
-def _by_path(path: Path) -> Network:
+def _by_path(path: Path, base: str | Path | None, pretrained: bool) -> Network:
     if is_hub(path):
+        _check_whole(path, base, pretrained)
         model, card = load_hub(path)
         return Network(model, card, str(path), card.name)
     file = weights_file(path)
     weights, card = load_network(file)
+    if card.base is not None:
+        model, card = apply_adapter(path, weights, card, base)
+        return Network(model, card, str(path), card.name)
+    _check_whole(path, base, pretrained)
     if not card.model:
         raise InputError(
             f"{path}: holds the weights of a network that its owner built in Python; open it there"
@@ -153,6 +159,11 @@ def _by_path(path: Path) -> Network:
         reason = " ".join(str(error).split())[:200]
         raise CorruptFile(f"{file}: does not fit its own description ({reason})") from None
     return Network(model, card, str(path), card.name)
+
+
+def _check_whole(path: Path, base: str | Path | None, pretrained: bool) -> None:
+    if base is not None or pretrained:
+        raise InputError(f"{path}: has its own weights; do without --weights and --pretrained")
 
 
 def _by_name(name: str, weights: Path | None, pretrained: bool) -> Network:

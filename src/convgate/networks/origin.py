@@ -62,6 +62,10 @@ def start_from(ref: str | Path, *, pretrained: bool = False) -> ModelSpec:
     hub = is_hub(path)
     file = path / "model.safetensors" if hub else weights_file(path)
     card = load_hub(path)[1] if hub else load_network(file)[1]
+    if card.base is not None:
+        raise InputError(
+            f"{path}: is an adapter, and training starts from a whole network; export it first"
+        )
     options = dict(card.options)
     outputs = options.pop("num_classes", None) or len(card.classes) or 1000
     return ModelSpec(

@@ -76,3 +76,12 @@ class ModelSpec:
     def is_learned(self) -> bool:
         """Whether it starts from weights."""
         return self.pretrained or self.weights is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSpec:
+    """What an adapter needs: the weights that it was trained on."""
+
+    weights: str  # in a few words
+    pretrained: bool  # whether the library has them under the network's name
+    fingerprint: str  # SHA-256 of the tensors that the adapter does not hold

@@ -12,8 +12,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convgate import spec
 from convgate.errors import InputError
+from convgate.networks.adapter import save_adapter
 from convgate.networks.card import save_network
 from convgate.storage import (
+    ADAPTER,
     LAST,
     RECIPE,
     RESULT,
@@ -25,6 +27,7 @@ from convgate.storage import (
 )
 from convgate.train.callbacks import EpochSeed, LossGuard, OnEpoch, Recorder
 from convgate.train.job import Job, open_job
+from convgate.train.parts import trained_tensors
 from convgate.train.progress import Bar, Lines
 from convgate.train.recipe import Recipe
 from convgate.train.record import (
@@ -37,7 +40,7 @@ from convgate.train.record import (
 )
 from convgate.train.trainer import Epochs, process, quiet, run_trainer
 
-_WRITTEN = (LAST, RESULT, WEIGHTS, METRICS, "tensorboard")
+_WRITTEN = (LAST, RESULT, WEIGHTS, ADAPTER, METRICS, "tensorboard")
 _LENGTH = {"schedule.epochs", "schedule.warmup_epochs", "schedule.closing_epochs"}
 
 
@@ -60,7 +63,8 @@ def fit(
     Args:
         recipe: The run.
         out: Gets recipe.toml, last.ckpt, metrics.csv, tensorboard/, and at the end
-            weights.safetensors and result.json.
+            weights.safetensors and result.json; also adapter.safetensors, without what was frozen,
+            where a whole pretrained backbone was.
         model: A classifier that you built, gates and all, to train in the place of the recipe's
             model and gate; its weights are where it starts.
         progress: True for a bar, False for silence, None for a bar on a terminal and one line an
@@ -197,7 +201,11 @@ def _finish(
     if process().rank == 0:
         portable = replace(job.recipe, data=replace(job.recipe.data, path=None))
         card = replace(job.card, scores=scores, recipe=spec.dump(portable))
-        save_network(out / WEIGHTS, network_weights(load_checkpoint(out / LAST)), card)
+        weights = network_weights(load_checkpoint(out / LAST))
+        save_network(out / WEIGHTS, weights, card)
+        if job.base is not None:
+            own = trained_tensors(job.model, job.recipe.trainable)
+            save_adapter(out / ADAPTER, weights, card, own, job.base)
         write_metrics(out, done, before)
         write_result(result)
     return result

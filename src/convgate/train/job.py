@@ -9,6 +9,7 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.networks.build import describe
 from convgate.networks.card import Card
+from convgate.networks.specs import ModelSpec
 from convgate.train.build import card_of, network_of
 from convgate.train.classification import Classification
 from convgate.train.data.batches import TaskData
@@ -35,6 +36,7 @@ class Job:
     card: Card
     still: list[str]  # paths of the frozen modules, which stay in evaluation mode
     learned: bool  # whether it is a classifier that starts from weights
+    base: ModelSpec | None  # what an adapter of it needs; None where the backbone is trained, too
 
     def task(self) -> Task:
         recipe, kind = self.recipe, TASKS[self.recipe.task.name]
@@ -51,6 +53,7 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
     classes = tuple(data.classes)
     starts = model is not None or recipe.model.is_learned
     learned = starts and recipe.task.name == "classify"
+    adapts = learned and model is None and "backbone" not in recipe.trainable.parts
     if model is None:
         card = card_of(recipe, classes, images.input_size[0])
         model = network_of(recipe, card)
@@ -59,7 +62,7 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
         card = replace(describe(model), classes=classes)
     card = replace(card, images=images, weights=f"trained on {recipe.data.name}")
     still = freeze(model, recipe.trainable)
-    return Job(recipe, data, model, card, still, learned)
+    return Job(recipe, data, model, card, still, learned, recipe.model if adapts else None)
 
 
 def _check_outputs(

@@ -114,3 +114,10 @@ def _around(path: str, heads: tuple[str, ...]) -> bool:
 def _above(path: str) -> Iterator[str]:
     while path := path.rpartition(".")[0]:
         yield path
+
+
+def trained_tensors(model: nn.Module, spec: TrainableSpec) -> set[str]:
+    """Return the names of the weights and statistics of the trained parts."""
+    parts = Parts(model)
+    names = model.state_dict()
+    return {name for name in names if parts.of(name.rpartition(".")[0]) in spec.parts}
