@@ -1,8 +1,9 @@
 """Tutorials and how-tos do what they say: their commands and lines of Python run as written there.
 
-A block of `bash` or `python` runs in the order of the page, in one empty folder that has the page's
-data (below). A block is left out only under a line `<!-- excerpt: why -->`. Every command of every
-page, run or not, has to be one that the command line knows.
+A block of `bash` or `python` runs in the order of the page, in one folder with a few pictures
+(below); one of `toml` whose first line names a file is written to it. A block is left out only
+under a line `<!-- excerpt: why -->`. Every command of every page, run or not, has to be one that
+the command line knows.
 """
 
 import os
@@ -58,7 +59,11 @@ def place(tmp_path):
 
 
 def execute(folder, language, text):
-    """Run a block; return what it printed."""
+    """Run a block, or write the file that it holds; return what it printed."""
+    if language == "toml" and (named := re.match(r"# (\w+\.toml)\n", text)):
+        (folder / named[1]).write_text(text)
+    if language not in RUN:
+        return ""
     command = ["bash", "-euc", text] if language == "bash" else [sys.executable, "-c", text]
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     ran = subprocess.run(
@@ -73,14 +78,14 @@ def execute(folder, language, text):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs(page, place):
     for excerpt, language, text in blocks(page):
-        if language in RUN and not excerpt:
+        if not excerpt:
             execute(place, language, text)
 
 
 @pytest.mark.slow
 def test_bare_onnxruntime_says_what_convgate_says(place):
     page = DOCS / "how_to/onnxruntime.md"
-    said = [execute(place, language, text) for _, language, text in blocks(page) if language in RUN]
+    said = [execute(place, *block[1:]) for block in blocks(page) if not block[0]]
     found = execute(place, "bash", "convgate predict photo.png --model net.onnx")
     name, share = said[-1].split()[:2]
     line = next(line for line in found.splitlines() if "photo.png" in line)
