@@ -199,11 +199,16 @@ def test_all_are_measured_together(things, settled):
 
 
 def test_a_study_compares_them_all(things, pictures, tmp_path, settled):
-    kinds = ("timm", "torchvision", "run", "inserted", "hub")
-    model = ",".join(str(things[kind]) for kind in kinds)
-    done = convgate(*words_of("study", model, pictures, tmp_path), "--json")
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    assert len(json.loads(done.stdout)["rows"]) == len(kinds)
+    """Those that start from random weights together, and those that start from learned ones."""
+    for kinds in (("timm", "torchvision"), ("run", "inserted", "hub")):
+        model = ",".join(str(things[kind]) for kind in kinds)
+        done = convgate(*words_of("study", model, pictures, tmp_path / kinds[0]), "--json")
+        assert done.exit_code == 0, done.output + repr(done.exception)
+        assert len(json.loads(done.stdout)["rows"]) == len(kinds)
+    both = f"{things['timm']},{things['run']}"
+    assert_told(
+        convgate(*words_of("study", both, pictures, tmp_path)), "from random weights beside"
+    )
 
 
 @pytest.mark.parametrize("kind", OTHERS)

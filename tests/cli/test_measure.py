@@ -109,8 +109,8 @@ def test_stages_and_start():
     done = measure("resnet8", *words, "--json", *FAST)
     assert done.exit_code == 0, done.output
     cost = {name: m["cost"]["params"] for name, m in json.loads(done.output)["models"].items()}
-    # One gate of 64 channels, and the one number that blends it in.
-    assert cost["resnet8 + se"] - cost["resnet8"] == 2 * 64 * 4 + 64 + 4 + 1
+    # One gate of 64 channels, which starts as the identity without another number.
+    assert cost["resnet8 + se"] - cost["resnet8"] == 2 * 64 * 4 + 64 + 4
 
 
 @pytest.mark.parametrize(

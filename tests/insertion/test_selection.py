@@ -71,13 +71,24 @@ def test_what_the_parts_say_is_what_runs(pattern, host, channels, layout, net):
 @pytest.mark.parametrize(
     ("path", "channels", "layout"), [("mix", 16, "NCHW"), ("mix.act", 24, "NHWC")]
 )
-def test_an_example_tells_the_rest(path, channels, layout, net):
-    with pytest.raises(
-        InputError, match=rf"channels of {path} \(\w+\) are not known; pass example"
-    ):
-        find_sites(net, path)
+def test_the_trace_tells_what_the_parts_do_not(path, channels, layout, net):
+    (site,) = find_sites(net, path)
+    assert (site.path, site.channels, site.layout) == (path, channels, layout)
     (site,) = find_sites(net, path, example_input=torch.randn(2, 3, 12, 12))
-    assert (site.channels, site.layout, site.shape) == (channels, layout, (2, channels, 12, 12))
+    assert (site.channels, site.layout, site.shape) == (channels, layout, (1, channels, 12, 12))
+
+
+def test_a_network_that_does_not_run_asks_for_an_example():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.conv(x) + y
+
+    with pytest.raises(InputError, match=r"Two cannot be traced \(.*'y'\); give example_input"):
+        find_sites(Two(), "conv")
 
 
 @pytest.mark.parametrize(
@@ -85,13 +96,28 @@ def test_an_example_tells_the_rest(path, channels, layout, net):
     [
         ("relu", 12, "relu runs 2 times"),
         ("fc", 12, r"fc gives \(1, 5\) and a gate needs"),
-        ("mix", 16, "channel axis cannot be told"),
+        ("fc:input", 12, r"fc takes \(1, 16\) and a gate needs"),
         ("mixx*", 12, "nearest path is 'mix'"),
     ],
 )
 def test_what_cannot_carry_a_gate(pattern, size, sentence, net):
     with pytest.raises(InputError, match=sentence):
         find_sites(net, pattern, example_input=torch.randn(1, 3, size, size))
+
+
+def test_the_input_of_a_module(net):
+    """Where GCT's authors have it: before the convolution."""
+    (site,) = find_sites(net, "second.0:input")
+    assert (site.path, site.where, site.channels) == ("second.0", "input", 8)
+    (site,) = find_sites(net, "second:input")
+    assert (site.path, site.where) == ("second.0", "input")
+    x = torch.randn(2, 3, 12, 12)
+    before = net(x)
+    insert(net, "gct", at="second:input", start="paper")
+    seen: list[torch.Tensor] = []
+    net.second[0].input_gate.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    assert torch.equal(net(x), before)  # GCT starts as the identity by itself
+    assert seen[0].shape == (2, 8, 12, 12)
 
 
 def test_a_pattern_meets_one_module_once(net):
@@ -131,13 +157,13 @@ def resnet18():
 def test_several_sites_at_once(resnet18):
     found = [(site.name, site.path) for site in find_sites(resnet18, "stem_end, stage_end")]
     ends = [("stage_end", f"layer{i}.1") for i in (1, 2, 3, 4)]
-    assert found == [("stem_end", "maxpool"), *ends]
+    assert found == [("stem_end", "relu"), *ends]
 
 
 def test_stages_choose_among_all_of_them(resnet18):
     found = find_sites(resnet18, "stem_end,stage_end", stages=(0, 2))
     assert [(site.name, site.path) for site in found] == [
-        ("stem_end", "maxpool"),
+        ("stem_end", "relu"),
         ("stage_end", "layer2.1"),
     ]
 

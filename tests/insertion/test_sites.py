@@ -58,8 +58,9 @@ def test_mobilenet_v2(name):
     assert sum(hidden[1:]) == 7104
     assert widths(name, "block_end") == widths_in[1:]
     stages = [s.stage for s in list_sites(build(name)) if s.name == "block_end"]
-    assert stages == [i for i, (_, _, n) in enumerate(rows, 1) for _ in range(n)]
-    assert widths(name, "stage_end") == [c for _, c, _ in rows]
+    sizes = [1, 2, 3, 4, 4, 5, 5]  # 112, 56, 28, 14 and 7 px: a stage each
+    assert stages == [size for size, (_, _, n) in zip(sizes, rows, strict=True) for _ in range(n)]
+    assert widths(name, "stage_end") == [16, 24, 32, 96, 320]
     assert widths(name, "stem_end") == [32]
     assert widths(name, "se") == []
 
@@ -70,13 +71,13 @@ def test_mobilenet_v3_large(name):
     expanded = [64, 72, 72, 120, 120, 240, 200, 184, 184, 480, 672, 672, 960, 960]
     assert widths(name, "expanded") == expanded
     assert widths(name, "spatial") == [16, *expanded]
-    assert widths(name, "stage_end") == [16, 24, 40, 80, 112, 160]
+    assert widths(name, "stage_end") == [16, 24, 40, 112, 160]
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "torchvision/efficientnet_b0"])
 def test_efficientnet_b0(name):
     rows = [(16, 1), (24, 2), (40, 2), (80, 3), (112, 3), (192, 4), (320, 1)]
-    assert widths(name, "stage_end") == [c for c, _ in rows]
+    assert widths(name, "stage_end") == [16, 24, 40, 112, 320]
     assert widths(name, "block_end") == [c for c, n in rows for _ in range(n)]
     assert len(widths(name, "se")) == 16
     assert len(widths(name, "expanded")) == 15
@@ -128,7 +129,7 @@ def test_mobilenext(name):
     assert (len(outputs), sum(outputs)) == (18, 8336)
     first = [32, 96, *[192] * 3, *[288] * 3, *[384] * 3, *[576] * 4, *[960] * 2, 960]
     assert widths(name, "spatial") == widths(name, "spatial_raw") == first
-    assert widths(name, "stage_end") == [96, 144, 192, 288, 384, 576, 960, 1280]
+    assert widths(name, "stage_end") == [144, 192, 384, 1280]
     assert widths(name, "stem_end") == [32]
     # In the 15 blocks with both, by pattern: after the first, and after the last.
     patterns = [find_sites(build(name), at) for at in ("*.act1", "*.bn4")]
@@ -141,8 +142,8 @@ def test_hornet_tiny(name):
     blocks = {64: 2, 128: 3, 256: 18, 512: 2}
     assert Counter(widths(name, "hidden")) == {4 * c: n for c, n in blocks.items()}
     assert Counter(widths(name, "block_end")) == Counter(widths(name, "spatial")) == blocks
-    mixed = {64 + 32: 2, 128 + 64 + 32: 3, 256 + 128 + 64 + 32: 18, 512 + 256 + 128 + 64 + 32: 2}
-    assert Counter(widths(name, "spatial_raw")) == mixed
+    # The recursive gated convolution as a whole, before the projection after it.
+    assert Counter(widths(name, "spatial_raw")) == Counter(widths(name, "mixer_end")) == blocks
     assert widths(name, "stage_end") == list(blocks)
     assert widths(name, "stem_end") == [64]
 
@@ -214,8 +215,8 @@ def test_the_backbone_inside_another_network_has_its_sites():
     net = nn.Module()
     net.body = build("torchvision/resnet18")
     paths = [site.path for site in list_sites(net) if site.name in ("stem_end", "stage_end")]
-    assert paths == ["body.maxpool", *(f"body.layer{i}.1" for i in (1, 2, 3, 4))]
+    assert paths == ["body.relu", *(f"body.layer{i}.1" for i in (1, 2, 3, 4))]
 
 
-def test_an_unknown_network_has_no_sites():
-    assert list_sites(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())) == []
+def test_a_network_without_blocks_has_no_sites():
+    assert list_sites(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())) == []

@@ -105,7 +105,7 @@ def test_a_tied_stem_is_one_module_in_two_places():
     insert(net, "se", at="stem_end,stage_end", start="paper")
     places = len(list(inserted(net)))
     tie_stem(net)
-    assert net.maxpool.input_gate is net.layer1[1].gate
+    assert net.relu.gate is net.layer1[1].gate
     assert len(list(inserted(net))) == places - 1
     plain = create_model("torchvision/resnet18", num_classes=2)
     insert(plain, "se", at="stem_end", start="paper")

@@ -123,15 +123,15 @@ def test_gates_keep_their_values_and_gated_weights_need_gates(tmp_path):
 
     gated = small()
     insert(gated, "se", at="spatial", start="paper", reduction=4)
-    before = gated.body.stages[0].blocks[0].norm.gate.excite.weight.clone()
+    before = gated.body.stages[0].blocks[0].mlp.fc1.input_gate.excite.weight.clone()
     gated.load(tmp_path / "plain.safetensors")
-    assert torch.equal(gated.body.stages[0].blocks[0].norm.gate.excite.weight, before)
+    assert torch.equal(gated.body.stages[0].blocks[0].mlp.fc1.input_gate.excite.weight, before)
     gated.load(tmp_path / "gated.safetensors")
     assert torch.equal(
-        gated.body.stages[0].blocks[0].norm.gate.excite.weight,
-        plain.stages[0].blocks[0].norm.gate.excite.weight,
+        gated.body.stages[0].blocks[0].mlp.fc1.input_gate.excite.weight,
+        plain.stages[0].blocks[0].mlp.fc1.input_gate.excite.weight,
     )
-    with pytest.raises(InputError, match=r"has the unknown 'stages.0.blocks.0.norm.gate"):
+    with pytest.raises(InputError, match=r"has the unknown 'stages.0.blocks.0.mlp.fc1.input_gate"):
         small().load(tmp_path / "gated.safetensors")
 
 

@@ -37,7 +37,7 @@ def captured(model, paths, x):
             (2, 2, 6, 2)) for b in range(n)], False),
         ("resnet20", "block", [f"layer{s}.{b}" for s in (1, 2, 3) for b in range(3)], False),
         ("torchvision/mobilenet_v2", "expansion", None, False),
-        ("mobilevit_xs", "stage", None, False),
+        ("mobilevit_xs", "expansion", None, False),
     ],
 )  # fmt: skip
 def test_each_block_is_looked_at_where_it_says(network, pixels, name, where, paths, last):

@@ -312,10 +312,11 @@ def test_inserted_gates_are_found_once_however_they_start(network, pixels, start
     insert(model, "eca", start=start)
     net = network(model, 16)
     before = net.model(net.normalise(pixels))
+    hooks = [len(m._forward_pre_hooks) for m in model.modules()]
     found = measure_scales(net, [pixels])
     assert [layer.layer for layer in found] == [f"layer{i}.0.bn2.gate" for i in (1, 2, 3)]
     assert torch.equal(net.model(net.normalise(pixels)), before)
-    assert not any(m._forward_pre_hooks for m in model.modules())
+    assert [len(m._forward_pre_hooks) for m in model.modules()] == hooks
 
 
 def test_rows_hold_each_channel(look):

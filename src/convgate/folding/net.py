@@ -11,7 +11,7 @@ from convgate.errors import InputError
 from convgate.folding.report import Fold, Kept
 from convgate.gates import Gate
 from convgate.insertion import IdentityStart, inserted
-from convgate.insertion.attach import HOOKS, unhook
+from convgate.insertion.hooks import HOOKS, unhook
 
 Step = fx.Node
 READS = ("call_module", "get_attr")

@@ -19,7 +19,7 @@ from convgate.folding.report import FoldReport
 from convgate.folding.residual import fuse_residual_sums
 from convgate.folding.scale_into_conv import SIDES, Side, scale_weights
 from convgate.folding.squeeze import squeeze_first
-from convgate.insertion.module_tree import noted_size
+from convgate.insertion.trace import noted_size
 from convgate.measure.parity import FOLD_TOLERANCE, relative_difference
 from convgate.measure.settings import rounding_to_tf32
 

@@ -3,9 +3,8 @@
 from convgate.insertion.attach import Insertion, inserted
 from convgate.insertion.identity import Blend, IdentityStart, Rescaled, start_as_identity
 from convgate.insertion.report import GateRow, InsertReport
-from convgate.insertion.rules import SITES
 from convgate.insertion.selection import find_sites
-from convgate.insertion.sites import Site, list_sites
+from convgate.insertion.sites import SITES, Site, list_sites
 from convgate.insertion.surgery import insert, remove, replace
 
 __all__ = [

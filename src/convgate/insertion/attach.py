@@ -1,17 +1,14 @@
-"""Put a gate on a module, find the gates of a network, take them off.
-
-A gate is a child of the module it gates, and runs from a hook that is a function of this file and
-finds the gate on the module it is given. So no key of the network's state dict changes, and copies,
-pickles, compiled and exported forms of the network carry their own gates.
-"""
+"""Put a gate on a module, find the gates of a network, take them off."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from convgate.errors import InputError
+from convgate.insertion.hooks import hook, is_hooked, unhook
+from convgate.insertion.keep import keep, let_go
 from convgate.insertion.module_tree import CHILDREN, MARK, child, join
 from convgate.insertion.sites import Site
 
@@ -27,25 +24,8 @@ class Insertion:
     holds: Literal["site", "slot"] = "site"  # beside a module, or in the place of one
 
 
-def gate_output(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return module.gate(output)
-
-
-def gate_output_nhwc(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return module.gate(output.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-def gate_input(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return module.input_gate(args[0]), *args[1:]
-
-
-def gate_input_nhwc(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return module.input_gate(args[0].permute(0, 3, 1, 2)).permute(0, 2, 3, 1), *args[1:]
-
-
-OUTPUT_HOOKS = {"NCHW": gate_output, "NHWC": gate_output_nhwc}
-INPUT_HOOKS = {"NCHW": gate_input, "NHWC": gate_input_nhwc}
-HOOKS = (*OUTPUT_HOOKS.values(), *INPUT_HOOKS.values())
+WHOLE = "torch.nn.inserted"
+"""Says to symbolic tracers, as the module of a layer's class, that they take a gate whole."""
 
 
 def check_free(model: nn.Module, site: Site) -> None:
@@ -71,15 +51,16 @@ def attach(model: nn.Module, gate: nn.Module, insertion: Insertion) -> None:
     carrier = model.get_submodule(site.path)
     mark(gate, insertion)
     carrier.add_module(CHILDREN[site.where], gate)
-    if site.where == "output":
-        carrier.register_forward_hook(OUTPUT_HOOKS[site.layout])
-    else:
-        carrier.register_forward_pre_hook(INPUT_HOOKS[site.layout])
+    hook(carrier, site.where, site.layout)
+    keep(model, site.path, site.where)
 
 
 def mark(gate: nn.Module, insertion: Insertion) -> None:
     """Write on a gate what it is, and let it keep its values when a checkpoint has none for it."""
     setattr(gate, MARK, insertion)
+    gate.__module__ = WHOLE
+    if insertion.site.layout == "NLC" and insertion.site.shape is not None:
+        gate.grid = insertion.site.shape[2:]  # type: ignore[assignment]
     gate.register_load_state_dict_pre_hook(keep_values)  # type: ignore[no-untyped-call]
 
 
@@ -88,15 +69,7 @@ def detach(model: nn.Module, path: str) -> None:
     carrier = model.get_submodule(above)
     unhook(carrier, name)
     delattr(carrier, name)
-
-
-def unhook(carrier: nn.Module, name: str) -> None:
-    """Let the gate called ``name`` on a module no longer run."""
-    hooks: dict[int, Any] = (
-        carrier._forward_hooks if name == CHILDREN["output"] else carrier._forward_pre_hooks
-    )
-    for key in [key for key, hook in hooks.items() if hook in HOOKS]:
-        del hooks[key]
+    let_go(model, above, next(where for where, own in CHILDREN.items() if own == name))
 
 
 def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module, Insertion]]:
@@ -113,6 +86,9 @@ def put(model: nn.Module, path: str, module: nn.Module) -> None:
     if parent is None or not name:
         raise InputError(f"the network has no part {join(above, name)!r} that could be replaced")
     parent._modules[name] = module
+    for where in (where for where, child_name in CHILDREN.items() if child_name == name):
+        if is_hooked(parent, name):
+            keep(model, above, where)
 
 
 def keep_values(gate: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:

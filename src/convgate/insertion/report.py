@@ -68,6 +68,7 @@ class InsertReport(Readable):
     gate: str  # the registered name; "none" for `remove`
     start: str  # "identity" or "paper"; empty for `remove`
     rows: tuple[GateRow, ...]  # one for each gate, in the network's order
+    blocks: int = 0  # of the network, in the stages asked for; 0 where no site of blocks was named
 
     @property
     def params(self) -> int:
@@ -119,7 +120,10 @@ class InsertReport(Readable):
         return super().to_dict() | {"total": total}
 
     def table(self) -> Table:
-        total = ("total", f"{len(self.rows)} sites", "", "", "", f"{self.params:+,}")
+        where = f"{len(self.rows)} sites"
+        if self.blocks:
+            where += f", {self.blocks} blocks"
+        total = ("total", where, "", "", "", f"{self.params:+,}")
         last = (*total, _number(self.macs), _percent(self.share))
         return Table(HEADER, [*(row.cells() for row in self.rows), last], ALIGN)
 

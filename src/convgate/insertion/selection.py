@@ -1,25 +1,27 @@
 """Choose sites by name or path pattern, and by stage."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.insertion.module_tree import (
-    MARK,
-    Layout,
-    Shape,
-    join,
-    known_input,
-    output_carrier,
-    output_source,
-    output_width,
-    record_shapes,
+from convgate.insertion.axes import LAYOUTS
+from convgate.insertion.flow import Flow
+from convgate.insertion.module_tree import Where, carrier, child, is_container, own_modules
+from convgate.insertion.sites import (
+    SITES,
+    Site,
+    count_blocks,
+    find_blocks,
+    list_sites,
+    stage_of,
 )
-from convgate.insertion.rules import SITES
-from convgate.insertion.sites import Block, Site, find_blocks, list_sites, with_shape
+from convgate.insertion.trace import flow_of
+
+INPUT = ":input"
+"""After a path pattern: the input of the module, and not its output."""
 
 
 def find_sites(
@@ -32,20 +34,23 @@ def find_sites(
 
     Args:
         model: A network.
-        at: A site of `list_sites`, or a pattern for dotted module paths; or several of them with
-            commas between, as in "stem_end,stage_end".
+        at: A site of `list_sites`; or a pattern for dotted module paths, for their outputs or, with
+            ":input" after it, their inputs; or several of them with commas between, as in
+            "stem_end,stage_end".
         stages: The stages to take, from 1; the stem is 0.
-        example_input: An input; timm's networks note their input size, which serves for named
-            sites where this is absent.
+        example_input: An input; by default one of the size that timm notes, else of a usual size.
 
     Raises:
         InputError: if the network has no such site, path or stage, or one is named twice.
     """
+    if not isinstance(at, str):
+        raise InputError(f"at={at!r} is no text; give one site or pattern, several with commas")
     if "," in at:
         return in_stages(_several(model, at, example_input), stages)
     if at in SITES:
         return in_stages(_named(model, at, example_input), stages)
-    if not any(sign in at for sign in "*?[.") and not matching_paths(model, at):
+    pattern = at.removesuffix(INPUT)
+    if not any(sign in at for sign in "*?[.:") and not matching_paths(model, pattern):
         raise unknown("site", at, SITES)
     return in_stages(sites_by_pattern(model, at, example_input), stages)
 
@@ -75,15 +80,16 @@ def _several(model: nn.Module, at: str, example_input: Tensor | None) -> list[Si
 
 
 def _named(model: nn.Module, at: str, example_input: Tensor | None) -> list[Site]:
-    sites = list_sites(model, example_input if example_input is not None else known_input(model))
+    sites = list_sites(model, example_input)
     found = [site for site in sites if site.name == at]
     if found:
         return found
     kind = type(model).__name__
     if not sites:
+        _, tokens = count_blocks(model, example_input)
+        why = "works on tokens that are no map (N, C, H, W)" if tokens else "has no blocks"
         raise InputError(
-            f"{kind} is of no known family, so it has no site {at!r}; give a path pattern such as "
-            "'layer[34].*.bn2'"
+            f"{kind} {why}, so it has no site {at!r}; give a path pattern such as 'layer[34].*.bn2'"
         )
     names = sorted({site.name for site in sites}, key=SITES.index)
     raise InputError(f"{kind} has no site {at!r}; it has {', '.join(names)}")
@@ -92,114 +98,72 @@ def _named(model: nn.Module, at: str, example_input: Tensor | None) -> list[Site
 def sites_by_pattern(
     model: nn.Module, pattern: str, example_input: Tensor | None = None
 ) -> list[Site]:
-    """Return a site on the output of every module whose dotted path matches.
-
-    Channels are what the module says (features, channels, normalised shape; for a Sequential, of
-    its last layer; for a known block, of its output); linear layers and layer norms give
-    (N, H, W, C). Where the module does not say, an example is run.
+    """Return a site on the output, or the input, of every module whose dotted path matches.
 
     Args:
         model: Any network.
-        pattern: Shell pattern for whole paths; ``*`` also matches dots.
-        example_input: An input of the network; square where a module's axes have to be told.
+        pattern: Shell pattern for whole paths; ``*`` also matches dots; ":input" after it.
+        example_input: An input of the network.
     """
-    paths = matching_paths(model, pattern)
+    paths_of = pattern.removesuffix(INPUT)
+    where: Where = "input" if pattern.endswith(INPUT) else "output"
+    paths = matching_paths(model, paths_of)
     if not paths:
-        near = get_close_matches(pattern, list(_own_paths(model)), n=1, cutoff=0.3)
+        near = get_close_matches(paths_of, [path for path, _ in own_modules(model)], 1, 0.3)
         hint = f"; the nearest path is {near[0]!r}" if near else ""
-        raise InputError(f"no module of {type(model).__name__} matches {pattern!r}{hint}")
-    carriers: dict[str, str] = {}
-    for path in paths:
-        carriers.setdefault(output_carrier(model, path), path)
-    shapes = _shapes(model, list(carriers), example_input)
-    blocks = find_blocks(model)
-    return [_site(model, pattern, h, path, shapes.get(h), blocks) for h, path in carriers.items()]
+        raise InputError(f"no module of {type(model).__name__} matches {paths_of!r}{hint}")
+    carriers = dict.fromkeys(carrier(model, path, where) for path in paths)
+    for path in carriers:
+        _check_carrier(path, child(model, path))
+    flow = flow_of(model, example_input)
+    return [_site(model, flow, pattern, path, where) for path in carriers]
 
 
 def matching_paths(model: nn.Module, pattern: str) -> list[str]:
     """Return the dotted paths that match a shell pattern, without gates and their parts."""
-    return [path for path in _own_paths(model) if fnmatchcase(path, pattern)]
+    return [path for path, _ in own_modules(model) if path and fnmatchcase(path, pattern)]
 
 
-def _own_paths(model: nn.Module) -> Iterator[str]:
-    gates = [f"{p}." for p, m in model.named_modules() if MARK in vars(m)]
-    for path, _ in model.named_modules():
-        if path and not any(f"{path}.".startswith(gate) for gate in gates):
-            yield path
+def count_in_stages(
+    model: nn.Module, at: str, stages: Iterable[int] | int | None, example_input: Tensor | None
+) -> int:
+    """Return how many blocks a site that blocks have could be in; 0 for other sites and patterns.
+
+    Blocks of tokens that are no map have no stage, and count where no stages are asked for.
+    """
+    if at not in SITES or at in ("stem_end", "stage_end"):
+        return 0
+    blocks = find_blocks(model, example_input)
+    if stages is None:
+        return sum(count_blocks(model, example_input))
+    wanted = {stages} if isinstance(stages, int) else set(stages)
+    return sum(block.stage in wanted for block in blocks)
 
 
-def _shapes(
-    model: nn.Module, carriers: list[str], example_input: Tensor | None
-) -> dict[str, list[Shape]]:
-    if example_input is None:
-        return {}
-    found = record_shapes(model, [(carrier, "output") for carrier in carriers], example_input)
-    return dict(zip(carriers, found, strict=True))
-
-
-def _site(
-    model: nn.Module,
-    pattern: str,
-    carrier: str,
-    path: str,
-    shapes: list[Shape] | None,
-    blocks: list[Block],
-) -> Site:
-    own = next((b for b in blocks if f"{carrier}.".startswith(f"{b.path}.")), None)
-    width, layout = _block_tensor(own, carrier) if own else (None, None)
-    if width is None:
-        width, layout = _known(model.get_submodule(path))
-    stage = own.stage if own else 0
-    if shapes is not None:
-        shape = _single(carrier, shapes)
-        layout = layout or _layout_of(carrier, shape)
-        width = shape[1] if layout == "NCHW" else shape[3]
-        return with_shape(Site(pattern, carrier, stage, width, layout, "output"), shape)
-    if width is None or layout is None:
-        kind = type(model.get_submodule(path)).__name__
-        raise InputError(f"the channels of {path} ({kind}) are not known; pass example_input")
-    return Site(pattern, carrier, stage, width, layout, "output")
-
-
-def _block_tensor(block: Block, carrier: str) -> tuple[int | None, Layout | None]:
-    """Return channels and layout of a block's output, or of a named site in it."""
-    if block.path == carrier and block.sites.width is not None:
-        return block.sites.width, "NCHW"
-    for tensor in block.sites.tensors.values():
-        if (join(block.path, tensor.path), tensor.where) == (carrier, "output"):
-            return tensor.channels, tensor.layout
-    return None, None
-
-
-def _known(module: nn.Module) -> tuple[int | None, Layout | None]:
-    """Return channels and layout as far as a module's parts say them."""
-    source = output_source(module)
-    if source is None:
-        return None, None
-    images = not isinstance(source, (nn.Linear, nn.LayerNorm)) or "2d" in type(source).__name__
-    return output_width(module), "NCHW" if images else "NHWC"
-
-
-def _single(carrier: str, shapes: list[Shape]) -> Shape:
-    if len(shapes) != 1:
+def _check_carrier(path: str, module: nn.Module | None) -> None:
+    if module is None or is_container(module):
         raise InputError(
-            f"{carrier} runs {len(shapes)} times in a forward pass and a gate can serve one place; "
+            f"{path or 'the network'} is a {type(module).__name__}, which runs its children one "
+            "by one and so cannot carry a gate; name a module inside it"
+        )
+
+
+def _site(model: nn.Module, flow: Flow, pattern: str, path: str, where: Where) -> Site:
+    calls = [call for call in flow.tape.calls if call.path == path]
+    if len(calls) != 1:
+        raise InputError(
+            f"{path} runs {len(calls)} times in a forward pass and a gate can serve one place; "
             "name a module that runs once"
         )
-    if len(shapes[0]) != 4:
+    value = calls[0].given if where == "output" else calls[0].taken
+    axes = flow.axes.get(value) if value is not None else None
+    if value is None or axes is None or axes.layout not in LAYOUTS:
+        shape = flow.tape.shape[value] if value is not None else "no single tensor of the image"
+        verb = "gives" if where == "output" else "takes"
         raise InputError(
-            f"{carrier} gives {shapes[0] or 'no single tensor'} and a gate needs (N, C, H, W); "
-            "name another module"
+            f"{path} {verb} {shape} and a gate needs (N, C, H, W); name another module"
         )
-    return shapes[0]
-
-
-def _layout_of(carrier: str, shape: Shape) -> Layout:
-    """Tell the channel axis of an unknown module's output: the two equal sides are H and W."""
-    _, a, b, c = shape
-    if (b == c) == (a == b):
-        raise InputError(
-            f"{carrier} gives {shape} and its channel axis cannot be told; "
-            "pass a square example_input of another size"
-        )
-    return "NCHW" if b == c else "NHWC"
+    width = flow.channels(value)
+    stage = stage_of(model, flow, path, value)
+    shape = (1, width, *axes.grid)
+    return Site(pattern, path, stage, width, axes.layout, where, shape)  # type: ignore[arg-type]

@@ -1,171 +1,296 @@
 """The named sites of a network: where attention can go, under the same names for every family."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from convgate.insertion.blocks import BlockSites
-from convgate.insertion.module_tree import (
-    MARK,
-    Layout,
-    TensorSite,
-    Where,
-    child,
-    input_carrier,
-    input_width,
-    join,
-    output_carrier,
-    record_shapes,
-)
-from convgate.insertion.rules import SITES, block_sites, stem_site
+from convgate.gates import Gate
+from convgate.insertion.axes import Axes
+from convgate.insertion.block import Branch, FlowBlock
+from convgate.insertion.blocks import count_without_map, find
+from convgate.insertion.carriers import Carriers
+from convgate.insertion.flow import Flow, Step
+from convgate.insertion.identity import IdentityStart
+from convgate.insertion.module_tree import Layout, TensorSite, Where, child
+from convgate.insertion.tape import Value
+from convgate.insertion.trace import flow_of
+
+SITES = (
+    "stem_end", "expanded", "spatial_raw", "spatial", "mixer_end", "hidden", "se", "block_end",
+    "stage_end",
+)  # fmt: skip
+FORMS = ("view", "scale", "attention")
+"""Steps between the end of a branch and the sum: layer scale, drop path, permutations."""
 
 
 @dataclass(frozen=True)
 class Site:
     """A place in a network that a gate can take."""
 
-    # one of stem_end, expanded, spatial_raw, spatial, hidden, se, block_end, stage_end, or the
-    # pattern that found it
+    # one of `SITES`, or the pattern that found it
     name: str
     path: str  # the module that the gate is put on
-    # 1 for the first; 0 for what is in no stage, as the stem. Stages are counted in order; where
-    # blocks are not grouped in modules, a change of width starts a stage
-    stage: int
+    stage: int  # 1 for the blocks of the highest resolution; 0 for what is in no stage, as the stem
     channels: int  # C of the tensor there
-    layout: Layout  # "NCHW", or "NHWC" for (N, H, W, C)
+    layout: Layout  # "NCHW", "NHWC" for (N, H, W, C), or "NLC" for tokens (N, H W, C)
     where: Where  # "output" of the module, or its "input"
-    shape: tuple[int, int, int, int] | None = None  # (N, C, H, W), once an example ran
+    shape: tuple[int, int, int, int] | None = None  # (N, C, H, W) as traced
 
 
 @dataclass(frozen=True)
 class Block:
-    """A recognised block, its stage, and its tensors by site name."""
+    """A block of a network, its stage, and its tensors by site name."""
 
-    path: str
-    stage: int
-    sites: BlockSites
+    path: str  # the module that is the block; "" where no module is it alone
+    stage: int  # from 1, by resolution
+    sites: dict[str, TensorSite]
+    output: TensorSite | None  # what the block gives, as the output of a module
 
 
-def list_sites(model: nn.Module, example_input: torch.Tensor | None = None) -> list[Site]:
-    """Return the sites of a network in its order.
+def list_sites(model: nn.Module, example_input: Tensor | None = None) -> list[Site]:
+    """Return the sites of any network in its order, as its data flow shows them.
 
-    Known are the ResNet, ResNeXt, WRN, MobileNetV2 / V3, EfficientNet, DenseNet, ShuffleNetV2,
-    RegNet and ConvNeXt V1 / V2 families of timm and torchvision, and convgate's own (SELNeXt,
-    HorNet, MobileNeXt and the forms for CIFAR); a network made of their blocks works as well. Any
-    other gives an empty list: there, name modules by a path pattern.
+    The network is run once on an example, without data where it allows that; names of modules mean
+    nothing. A site that no module's input or output is, or whose module runs several times in a
+    forward, is not listed.
 
-    - stem_end: after the stem's activation, before its pooling.
-    - expanded: after the 1x1 expansion of an inverted residual, its norm and activation.
-    - spatial_raw: after a block's first convolution larger than 1x1, before its norm.
-    - spatial: the same after its norm and activation. In DenseNet, whose norms come first, the
-      convolution's output under both names; in HorNet, after the recursive gated convolution.
-    - hidden: after the activation between the two linear layers of a ConvNeXt or HorNet block.
-    - se: the net's own channel attention, which `replace` and `remove` take.
-    - block_end: the end of the residual branch, before the addition (or concatenation).
-    - stage_end: after a stage's last block.
+    - stem_end: the last tensor before the first block, before a pooling.
+    - expanded: after the widening first layer of a branch, its norm and activation.
+    - spatial_raw: after a branch's largest spatial convolution, before its norm.
+    - spatial: the same after its norm and activation.
+    - mixer_end: the end of a token mixer's branch, where the MLP has a sum of its own.
+    - hidden: after the activation between the two linear layers of an MLP.
+    - se: the net's own attention, a module, which `replace` and `remove` take.
+    - block_end: the end of the branch, before layer scale, drop path and the addition; the end of
+      the block where it has no sum.
+    - stage_end: after the last block of a resolution.
 
     Args:
         model: The network.
-        example_input: An input; with it the network runs once, and the sites have shapes.
+        example_input: An input; by default one of the size that timm notes, else of a usual size.
+
+    Raises:
+        InputError: if the network does not run on the example.
     """
-    blocks = find_blocks(model)
-    named = _named_tensors(model, blocks)
-    sites = [_site(model, name, tensor, stage) for name, tensor, stage in named]
-    if example_input is None:
-        return sites
-    shapes = record_shapes(model, [(site.path, site.where) for site in sites], example_input)
-    return [
-        with_shape(site, found[0]) if found else site
-        for site, found in zip(sites, shapes, strict=True)
-    ]
+    flow = flow_of(model, example_input)
+    blocks = _located(model, flow)
+    return [*_sites(model, flow, blocks)]
 
 
-def with_shape(site: Site, shape: tuple[int, ...], layout: Layout | None = None) -> Site:
-    """Return the site with the shape of its tensor, given in ``layout`` or in the site's own."""
-    n, *rest = shape
-    c, h, w = rest if (layout or site.layout) == "NCHW" else (rest[2], rest[0], rest[1])
-    return replace(site, shape=(n, c, h, w))
+def find_blocks(model: nn.Module, example_input: Tensor | None = None) -> list[Block]:
+    """Return the blocks of a network in its order."""
+    flow = flow_of(model, example_input)
+    return [block for _, block in _located(model, flow)]
 
 
-def find_blocks(model: nn.Module) -> list[Block]:
-    """Return the recognised blocks in order; parts of blocks and of gates are none."""
-    found: list[tuple[str, BlockSites]] = []
-    closed: list[str] = []
-    for path, module in model.named_modules():
-        if any(path.startswith(prefix) for prefix in closed):
-            continue
-        sites = block_sites(module)
-        if sites:
-            found.append((path, sites))
-        if sites or MARK in module.__dict__:
-            closed.append(f"{path}." if path else "")
-    stages = _stages([path for path, _ in found], [s.tensors["block_end"] for _, s in found])
-    return [Block(path, stage, sites) for (path, sites), stage in zip(found, stages, strict=True)]
+def count_blocks(model: nn.Module, example_input: Tensor | None = None) -> tuple[int, int]:
+    """Return how many blocks work on maps, and how many on tokens that are none."""
+    flow = flow_of(model, example_input)
+    blocks = find(flow)
+    return len(blocks), count_without_map(flow, blocks)
 
 
-def _stages(paths: list[str], ends: list[TensorSite]) -> list[int]:
-    parents = [path.rpartition(".")[0] for path in paths]
-    keys: list[object] = list(parents)
-    if len(set(parents)) == 1:
-        keys = [end.channels for end in ends]
-    numbered = enumerate((list(run) for _, run in groupby(keys)), 1)
-    return [stage for stage, run in numbered for _ in run]
+def stage_of(model: nn.Module, flow: Flow, path: str, value: Value) -> int:
+    """Return the stage of what a module gives or takes: that of its block, or of its resolution."""
+    located = _located(model, flow)
+    within = (b.stage for _, b in located if b.path and f"{path}.".startswith(f"{b.path}."))
+    areas = {_area(flow, form): block.stage for form, block in located}
+    first = min((form.start for form, _ in located), default=value)
+    height, width = flow.grid(value)
+    return next(within, areas.get(height * width, 0) if value > first else 0)
 
 
-def _named_tensors(model: nn.Module, blocks: list[Block]) -> Iterator[tuple[str, TensorSite, int]]:
-    stem = _stem(model, blocks)
-    if stem:
-        yield "stem_end", stem, 0
-    for stage, group in groupby(blocks, lambda block: block.stage):
-        members = list(group)
-        for block in members:
-            for name in sorted(block.sites.tensors, key=SITES.index):
-                tensor = block.sites.tensors[name]
-                yield name, replace(tensor, path=join(block.path, tensor.path)), stage
-        end = _stage_end(model, members[-1])
-        if end:
-            yield "stage_end", end, stage
+def _located(model: nn.Module, flow: Flow) -> list[tuple[FlowBlock, Block]]:
+    carriers = Carriers(model, flow)
+    found = find(flow)
+    if count_without_map(flow, found) > len(found):  # a network of tokens, with a map in between
+        return []
+    areas = sorted({_area(flow, block) for block in found}, reverse=True)
+    attention = _own_attention(model, flow)
+    located: list[tuple[FlowBlock, Block]] = []
+    for form in found:
+        path = flow.tape.calls[form.call].path if form.call >= 0 else ""
+        stage = areas.index(_area(flow, form)) + 1
+        sites = _named(carriers, form, attention)
+        located.append((form, Block(path, stage, sites, _output(carriers, form))))
+    return located
 
 
-def _stem(model: nn.Module, blocks: list[Block]) -> TensorSite | None:
-    """Look for the stem in the smallest module that holds all blocks, then in what holds that."""
-    names = [block.path.split(".")[:-1] for block in blocks]
-    if not names:
+def _sites(model: nn.Module, flow: Flow, blocks: list[tuple[FlowBlock, Block]]) -> Iterator[Site]:
+    if not blocks:
+        return
+    carriers = Carriers(model, flow)
+    stem = carriers.first(_before_pooling(flow, _entry(flow, blocks[0][0])))
+    if stem is not None:
+        yield _site("stem_end", stem, 0)
+    last = {block.stage: index for index, (_, block) in enumerate(blocks)}
+    for index, (_, block) in enumerate(blocks):
+        for name in sorted(block.sites, key=SITES.index):
+            yield _site(name, block.sites[name], block.stage)
+        if last[block.stage] == index and block.output is not None:
+            yield _site("stage_end", block.output, block.stage)
+
+
+def _site(name: str, tensor: TensorSite, stage: int) -> Site:
+    shape = (1, tensor.channels, *tensor.grid)
+    return Site(name, tensor.path, stage, tensor.channels, tensor.layout, tensor.where, shape)
+
+
+def _area(flow: Flow, block: FlowBlock) -> int:
+    height, width = flow.grid(block.main.end)
+    return height * width
+
+
+def _entry(flow: Flow, block: FlowBlock) -> Value:
+    """Return what goes into a block: into its module, where a norm comes before its branches."""
+    taken = flow.tape.calls[block.call].taken if block.call >= 0 else None
+    if taken is not None and flow.dominates(taken, block.start):
+        return taken
+    return block.start
+
+
+def _before_pooling(flow: Flow, value: Value) -> list[Value]:
+    found = [value]
+    while value > 0 and flow.step(value).kind in ("view", "pool") and flow.step(value).is_single:
+        value = flow.dominator[value]
+        found.insert(0, value)
+    return found
+
+
+def _named(
+    carriers: Carriers, block: FlowBlock, attention: dict[Value, str]
+) -> dict[str, TensorSite]:
+    """Return the tensors of a block by site name."""
+    flow, main = carriers.flow, block.main
+    steps = _steps(flow, main)
+    mixing = [*_steps(flow, block.mixer), *steps] if block.mixer else steps
+    found = {
+        "block_end": carriers.first(_ends(flow, main)),
+        "mixer_end": carriers.first(_ends(flow, block.mixer)) if block.mixer else None,
+        "expanded": None if block.appends else _expanded(carriers, mixing),
+        "hidden": _hidden(carriers, steps),
+        "se": _slot(flow, mixing, attention),
+    }
+    spatial = _largest(mixing)
+    if spatial is not None:
+        after = _after(flow, mixing, spatial)
+        found["spatial_raw"] = carriers.first([mixing[spatial].after])
+        found["spatial"] = carriers.first(after[::-1])
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _steps(flow: Flow, branch: Branch) -> list[Step]:
+    return flow.chain(branch.start, branch.end)
+
+
+def _ends(flow: Flow, branch: Branch) -> list[Value]:
+    """Return the values at the end of a branch, from before its layer scale to the last."""
+    values = [branch.end]
+    for step in reversed(_steps(flow, branch)):
+        if step.kind not in FORMS:
+            break
+        values.insert(0, step.before)
+    return values
+
+
+def _largest(steps: list[Step]) -> int | None:
+    """Return which step has the largest spatial convolution; the first of equals."""
+    kernels = [step.kernel if step.kind == "spatial" else 0 for step in steps]
+    return kernels.index(max(kernels)) if max(kernels, default=0) > 1 else None
+
+
+def _after(flow: Flow, steps: list[Step], index: int) -> list[Value]:
+    """Return the values after a layer, through its norm and activation."""
+    values = [steps[index].after]
+    for step in steps[index + 1 :]:
+        if step.kind not in ("norm", "act", "view"):
+            break
+        values.append(step.after)
+    return values
+
+
+def _layers(steps: list[Step]) -> list[int]:
+    return [i for i, step in enumerate(steps) if step.kind in ("spatial", "pointwise")]
+
+
+def _expanded(carriers: Carriers, steps: list[Step]) -> TensorSite | None:
+    layers = _layers(steps)
+    if len(layers) < 2 or _largest(steps) is None:
         return None
-    shared = [level[0] for level in _equal_levels(names)]
-    for depth in range(len(shared), -1, -1):
-        path = join(*shared[:depth])
-        root = child(model, path)
-        tensor = stem_site(root) if root is not None else None
-        if tensor:
-            return replace(tensor, path=join(path, tensor.path))
+    first, last = steps[layers[0]], steps[layers[-1]]
+    wide = _width(carriers.flow, first.after)
+    if wide is None or wide <= (_width(carriers.flow, first.before) or wide):
+        return None
+    if wide <= (_width(carriers.flow, last.after) or wide):
+        return None
+    return carriers.first(_after(carriers.flow, steps, layers[0])[::-1])
+
+
+def _width(flow: Flow, value: Value) -> int | None:
+    axes: Axes | None = flow.axes.get(value)
+    return flow.tape.shape[value][axes.layout.index("C")] if axes and "C" in axes.layout else None
+
+
+def _hidden(carriers: Carriers, steps: list[Step]) -> TensorSite | None:
+    """Return what follows the activation between two pointwise layers, the first widening."""
+    flow = carriers.flow
+    for i, j in pairwise(_layers(steps)):
+        if steps[i].kind != "pointwise" or steps[j].kind != "pointwise":
+            continue
+        before, wide = _width(flow, steps[i].before), _width(flow, steps[i].after)
+        acts = [k for k in range(i + 1, j) if steps[k].kind == "act"]
+        if acts and before is not None and wide is not None and wide > before:
+            values = [steps[acts[0]].after]
+            for step in steps[acts[0] + 1 : j]:
+                if step.kind != "view":
+                    break
+                values.append(step.after)
+            return carriers.first(values)
     return None
 
 
-def _equal_levels(names: list[list[str]]) -> Iterator[tuple[str, ...]]:
-    for level in zip(*names, strict=False):
-        if len(set(level)) > 1:
-            return
-        yield level
+def _own_attention(model: nn.Module, flow: Flow) -> dict[Value, str]:
+    """Return the modules that are a network's own attention, by what they give."""
+    found: dict[Value, str] = {}
+    for call in flow.tape.calls:
+        if call.taken is None or call.given is None or call.given in found or not call.path:
+            continue
+        module = child(model, call.path)
+        if isinstance(module, (Gate, IdentityStart)) or _is_attention(flow, call.taken, call.given):
+            found[call.given] = call.path
+    return found
 
 
-def _stage_end(model: nn.Module, last: Block) -> TensorSite | None:
-    if last.sites.width is not None:
-        return TensorSite(last.path, "output", last.sites.width)
-    stage = last.path.rpartition(".")[0]
-    above, _, name = stage.rpartition(".")
-    around = child(model, above)
-    names = list(around._modules) if around is not None else []
-    after = next((b for a, b in pairwise(names) if a == name), None)
-    following = child(model, join(above, after)) if after else None
-    width = input_width(following) if following is not None else None
-    return TensorSite(join(above, after or ""), "input", width) if width else None
+def _is_attention(flow: Flow, taken: Value, given: Value) -> bool:
+    if not flow.is_map(taken) or taken == given or not flow.dominates(taken, given):
+        return False
+    kinds = [step.kind for step in flow.chain(taken, given)]
+    return "attention" in kinds and set(kinds) <= {"attention", "view"}
 
 
-def _site(model: nn.Module, name: str, tensor: TensorSite, stage: int) -> Site:
-    carrier = output_carrier if tensor.where == "output" else input_carrier
-    path = carrier(model, tensor.path)
-    return Site(name, path, stage, tensor.channels, tensor.layout, tensor.where)
+def _slot(flow: Flow, steps: list[Step], attention: dict[Value, str]) -> TensorSite | None:
+    for step in steps:
+        path = attention.get(step.after)
+        axes = flow.axes.get(step.after)
+        if path is not None and axes is not None and axes.layout:
+            width = flow.channels(step.after)
+            return TensorSite(path, "output", width, axes.layout, axes.grid)  # type: ignore[arg-type]
+    return None
+
+
+def _output(carriers: Carriers, form: FlowBlock) -> TensorSite | None:
+    """Return what a block gives: its module's output, else its sum after an activation."""
+    flow = carriers.flow
+    call = flow.tape.calls[form.call] if form.call >= 0 and not form.appends else None
+    if call is not None and call.given is not None and flow.is_map(call.given):
+        found = carriers.of_module(call.path, call.given)
+        if found is not None:
+            return found
+    values = [form.main.out]
+    for user in iter(lambda: flow.users(values[-1]), None):
+        if len(user) != 1 or flow.kind(user[0]) not in ("act", "view") or not user[0].outputs:
+            break
+        values.append(user[0].outputs[0])
+    return carriers.first(reversed(values))

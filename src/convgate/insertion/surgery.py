@@ -1,5 +1,6 @@
 """Insert, replace and remove gates in place; a refusal leaves the network untouched."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -10,10 +11,10 @@ from convgate.errors import InputError, unknown
 from convgate.gates import GATES, create_gate
 from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
 from convgate.insertion.identity import start_as_identity
-from convgate.insertion.module_tree import MARK, known_input, record_shapes
+from convgate.insertion.module_tree import MARK
 from convgate.insertion.report import InsertReport, report_row
-from convgate.insertion.selection import find_sites, in_stages
-from convgate.insertion.sites import Site, list_sites, with_shape
+from convgate.insertion.selection import count_in_stages, find_sites, in_stages
+from convgate.insertion.sites import Site, list_sites
 
 Start = Literal["identity", "paper"]
 STARTS = ("identity", "paper")
@@ -59,7 +60,8 @@ def insert(
 
     Raises:
         InputError: for an unknown gate, option, site or stage (with the nearest), a channel count
-            that the gate cannot take, or a site that has a gate.
+            that the gate cannot take, a site that has a gate, or a network with blocks that lack
+            the site ``at="block_end"`` where no ``stages`` are given.
     """
     if at == "se":
         raise InputError(
@@ -67,13 +69,15 @@ def insert(
             f"use replace(model, 'se', {gate!r}) to exchange it"
         )
     sites = find_sites(model, at, stages, example_input)
+    blocks = count_in_stages(model, at, stages, example_input)
+    _check_coverage(model, at, sites, blocks, partly=stages is not None)
     for site in sites:
         check_free(model, site)
     made = [_build_gate(model, site, gate, start, gate_options) for site in sites]
     rows = [report_row(site, gate, module) for site, module in zip(sites, made, strict=True)]
     for site, module in zip(sites, made, strict=True):
         attach(model, module, Insertion(site, gate, gate_options, start))
-    return InsertReport("insert", gate, start, tuple(rows))
+    return InsertReport("insert", gate, start, tuple(rows), blocks)
 
 
 def replace(
@@ -109,7 +113,6 @@ def replace(
     targets = _replaceable(model, old)
     sites = in_stages([site for _, site, _ in targets], stages)
     targets = [target for target in targets if target[1] in sites]
-    sites = _with_shapes(model, [path for path, _, _ in targets], sites, example_input)
     made = [_build_gate(model, site, new, start, gate_options) for site in sites]
     rows = [
         report_row(site, new, module, model.get_submodule(path))
@@ -155,6 +158,23 @@ def remove(model: nn.Module, at: str | None = None) -> InsertReport:
     return InsertReport("remove", "none", "", tuple(rows))
 
 
+def _check_coverage(
+    model: nn.Module, at: str, sites: list[Site], blocks: int, *, partly: bool
+) -> None:
+    """Refuse to gate some of a network's blocks as if they were all."""
+    if not blocks or len(sites) >= blocks or at == "se":
+        return
+    kind = type(model).__name__
+    found = f"{at!r} is in {len(sites)} of the {blocks} blocks of {kind}"
+    if at == "block_end" and not partly:
+        raise InputError(
+            f"{found}; the others work on tensors that are no map, or run more than once; give "
+            "stages, or a path pattern"
+        )
+    if at in ("spatial", "spatial_raw"):
+        warnings.warn(found, stacklevel=3)
+
+
 def _replaceable(model: nn.Module, old: str) -> list[Target]:
     """Return what ``old`` names: the network's own attention, or inserted gates."""
     own = _own_attention(model) if old == "se" else []
@@ -177,20 +197,6 @@ def _own_attention(model: nn.Module) -> list[Target]:
         (site.path, site, "slot")
         for site in list_sites(model)
         if site.name == "se" and MARK not in vars(model.get_submodule(site.path))
-    ]
-
-
-def _with_shapes(
-    model: nn.Module, paths: list[str], sites: list[Site], example_input: Tensor | None
-) -> list[Site]:
-    """Note what the modules at ``paths`` receive, where an input or its size is known."""
-    x = example_input if example_input is not None else known_input(model)
-    if x is None:
-        return sites
-    shapes = record_shapes(model, [(path, "input") for path in paths], x)
-    return [
-        with_shape(site, found[0], "NCHW") if found else site
-        for site, found in zip(sites, shapes, strict=True)
     ]
 
 

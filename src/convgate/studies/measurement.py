@@ -121,7 +121,8 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
     Shape: each of ``images`` (N, C, H, W) -> a number in [0, 1/2].
     Source: doi 10.32604/cmc.2025.059966, eq. 4.
     """
-    layers = [block.path for block in find_blocks(model)] or None
+    ends = [block.output for block in find_blocks(model, images[0][:1])]
+    layers = [s.path for s in ends if s and (s.where, s.layout) == ("output", "NCHW")] or None
     found = feature_distances(model, images, layers)
     return sum(layer.distance for layer in found.values()) / len(found)
 

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 from torch import Tensor, nn
 
-from convgate.insertion import list_sites
+from convgate.insertion.module_tree import TensorSite
 from convgate.insertion.sites import find_blocks
 from convgate.measure import FeatureDistance, feature_distances
 from convgate.networks import Network, Preprocessing, distinct
@@ -79,8 +79,8 @@ def measure_diversity(
 
     The tensor is that after the expansion (4C channels in ConvNeXt, ConvNeXt V2, SELNeXt and
     HorNet; the expanded ones of MobileNetV2, V3 and EfficientNet), after its activation and before
-    the block's own gate; in other known families the block's output, and in unknown ones the
-    output of each stage. Memory does not grow with the number of pictures.
+    the block's own gate; where most blocks have none, the block's output, and without blocks on
+    maps the output of each stage. Memory does not grow with the number of pictures.
 
     Source: doi 10.32604/cmc.2025.059966, eq. 4 and Fig. 2.
 
@@ -121,16 +121,25 @@ def layers_to_measure(
     if patterns:
         maps = named_maps(model, network.example(), patterns)
         return "after the named layers", {m.path: m.layout == "NHWC" for m in maps}
-    sites = list_sites(model)
+    blocks = find_blocks(model)
     for name, where in EXPANSIONS.items():
-        layers = {s.path: s.layout == "NHWC" for s in sites if s.name == name}
-        if layers:
+        layers = _maps([block.sites.get(name) for block in blocks])
+        if 2 * len(layers) > len(blocks):
             return where, layers
-    blocks = {block.path: False for block in find_blocks(model)}
-    if blocks:
-        return "after each block", blocks
+    outputs = _maps([block.output for block in blocks])
+    if outputs:
+        return "after each block", outputs
     maps = last_maps(model, network.example())
     return "after each stage", {m.path: m.layout == "NHWC" for m in maps}
+
+
+def _maps(sites: Sequence[TensorSite | None]) -> dict[str, bool]:
+    """Return the modules that give a map, and whether its channels are last."""
+    return {
+        site.path: site.layout == "NHWC"
+        for site in sites
+        if site is not None and site.where == "output" and site.layout != "NLC"
+    }
 
 
 def draw_diversity(curves: Sequence[DiversityCurve]) -> alt.Chart:

@@ -1,0 +1,77 @@
+"""Keep gates where they were put, whatever exchanges the modules that carry them.
+
+Conversions of norms (`convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) build a norm anew and
+drop its hooks; graph rewriters merge a convolution and the norm after it. So the module around a
+carrier looks before each forward whether its gates are there, and puts them back; and a batch norm
+with a gate has a class of its own, which no rewriter takes for a plain one.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convgate.insertion.hooks import hook, is_hooked
+from convgate.insertion.module_tree import CHILDREN, MARK, child, join
+
+KEPT = "kept_gates"
+"""The attribute of a module that says which gates are on parts of it."""
+
+
+class GatedBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that carries a gate: the same numbers, keys and arithmetic."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # its test stops a symbolic trace
+        pass
+
+
+def keep(model: nn.Module, path: str, where: str) -> None:
+    """Keep the gate that was put on a module."""
+    carrier = model.get_submodule(path)
+    if type(carrier) is nn.BatchNorm2d:
+        carrier.__class__ = GatedBatchNorm2d
+    around, inner = _around(model, path)
+    gates = vars(around).setdefault(KEPT, {})
+    if not gates:
+        around.register_forward_pre_hook(put_back)
+    gates[inner, where] = carrier.get_submodule(CHILDREN[where])
+
+
+def let_go(model: nn.Module, path: str, where: str) -> None:
+    """Keep the gate on a module no longer."""
+    carrier = model.get_submodule(path)
+    if type(carrier) is GatedBatchNorm2d and not any(
+        name in carrier._modules for name in CHILDREN.values()
+    ):
+        carrier.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+    around, inner = _around(model, path)
+    gates = vars(around).get(KEPT, {})
+    gates.pop((inner, where), None)
+    if not gates:
+        vars(around).pop(KEPT, None)
+        hooks = around._forward_pre_hooks
+        for key in [key for key, function in hooks.items() if function is put_back]:
+            del hooks[key]
+
+
+def put_back(module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Before a forward: put gates back on modules that were exchanged."""
+    if torch.compiler.is_compiling():
+        return
+    for (path, where), gate in vars(module).get(KEPT, {}).items():
+        carrier = child(module, path)
+        name = CHILDREN[where]
+        if carrier is None or (carrier._modules.get(name) is gate and is_hooked(carrier, name)):
+            continue
+        carrier.add_module(name, gate)
+        if not is_hooked(carrier, name):
+            hook(carrier, where, vars(gate)[MARK].site.layout)
+
+
+def _around(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """Return the nearest module around a part that is called itself, and the path from there."""
+    above, _, inner = path.rpartition(".")
+    while above and isinstance(child(model, above), (nn.ModuleList, nn.ModuleDict)):
+        above, _, name = above.rpartition(".")
+        inner = join(name, inner)
+    return model.get_submodule(above), inner
