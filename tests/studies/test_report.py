@@ -116,7 +116,7 @@ def test_a_report_is_small(study):
 def test_markdown_has_the_same_table(study):
     lines = (study.out / "report.md").read_text().splitlines()
     table = [line.split(" | ") for line in lines if line.startswith("| ")]
-    assert len(table[0]) == 12
+    assert len(table[0]) == 13
     for row in study.rows:
         name = f"| **{row.label}**" if row.on_front else f"| {row.label}"
         cells = next(cells for cells in table if cells[0] == name)

@@ -1,9 +1,12 @@
 """The answer must follow from the numbers, in each of its cases."""
 
+from dataclasses import replace
+
 import pytest
 
 from convgate.studies import run_study
-from convgate.studies.result import answer_of
+from convgate.studies.result import answer_of, idle_gates
+from convgate.studies.tables import variant_table
 
 BASE = {0: 70.0, 1: 71.0, 2: 72.0}
 UP = {0: 71.0, 1: 72.1, 2: 72.9}  # differences 1.0, 1.1, 0.9: shown
@@ -102,3 +105,16 @@ def test_a_study_prints_as_its_table_and_its_answer(recipe, fake, tmp_path):
     assert names[1:5] == ["none", *gates]
     assert " ".join(lines[lines.index("") :]).split() == result.answer.split()
     assert "<td" in result._repr_html_() and result.answer.split(".")[0] in result._repr_html_()
+
+
+def test_gates_that_did_not_act_are_named(base, row, cost):
+    """2^-8 is 0.39 %: the spacing of bfloat16 below 1."""
+    still, acts = (
+        replace(row(name, UP, BASE, cost(1.0)), moved=moved)
+        for name, moved in (("se", 0.0038), ("eca", 0.0040))
+    )
+    assert idle_gates([base, acts]) == ""
+    line = idle_gates([base, still, acts])
+    assert "did not act (they change their input by less than 0.39 %): se;" in line
+    table = variant_table([base, still, acts], 1.1)
+    assert [line[table.head.index("gates moved, %")] for line in table.rows] == ["", "0.38", "0.40"]

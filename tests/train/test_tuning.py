@@ -6,13 +6,13 @@ import json
 import pytest
 import torch
 
-from convgate.insertion import insert
+from convgate.insertion import describe_movement, insert, measure_movement
 from convgate.models import create_model
 from convgate.networks import open_network
 from convgate.storage import LAST, WEIGHTS, load_checkpoint, load_weights
 from convgate.train.classification import Classification
 from convgate.train.data import open_data
-from convgate.train.fit import fit
+from convgate.train.fit import MOVED_IMAGES, fit
 from convgate.train.record import METRICS, read_result
 from fixtures.processes import two_processes
 
@@ -163,3 +163,17 @@ def test_an_average_that_warms_up_forgets_the_start(tiny, tmp_path, monkeypatch)
     for weights in seen[1:]:
         plain = weights + 0.5 * (plain - weights)
     assert not torch.allclose(found, plain, rtol=0, atol=1e-4)
+
+
+def test_a_run_tells_how_far_its_gates_moved(tiny, tmp_path):
+    """As measured anew on the file that the run wrote and the pictures it was judged by."""
+    recipe = tiny(*SHORT)
+    start = network()
+    untrained = measure_movement(start, [torch.rand(4, 1, 8, 8)])
+    result = fit(recipe, tmp_path / "run", model=start, progress=False)
+    x = torch.cat([batch for batch, _ in Classification.open_data(recipe).val])[:MOVED_IMAGES]
+    written = measure_movement(open_network(tmp_path / "run").model, [x])
+    assert result.moved == pytest.approx(written)
+    assert set(untrained.values()) == {0.0} and min(result.moved.values()) > 0
+    assert read_result(tmp_path / "run").moved == result.moved
+    assert describe_movement(result.moved) in result.line

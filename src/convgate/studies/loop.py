@@ -102,5 +102,6 @@ def outcome_of(result: RunResult) -> dict[str, Any]:
         "train_images": result.train_images,
         "val_images": result.val_images,
         "skipped": result.skipped,
+        "moved": result.moved,
         "environment": environment(),
     }

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from convgate import spec
+from convgate.insertion import MIN_MOVEMENT
 from convgate.measure import environment
 from convgate.storage import write_csv, write_text
 from convgate.studies.grid import unique
 from convgate.studies.measurement import Measurements
-from convgate.studies.statistics import Difference, VariantRow, summarise
+from convgate.studies.statistics import Difference, VariantRow, mean_moved, summarise
 from convgate.studies.tables import points, ratio, short_table
 from convgate.studies.trials import CellRecord
 from convgate.tables import Readable, Table
@@ -43,7 +44,7 @@ class StudyResult(Readable):
             for warning in taken.get("warnings", [])
             if not taken.get("reliable", True)
         ]
-        line = answer_of(self.rows, self.budget)
+        line = answer_of(self.rows, self.budget) + idle_gates(self.rows)
         return f"{line} Latency is {'; '.join(doubts)}." if doubts else line
 
     @property
@@ -104,6 +105,7 @@ def _run(
         "train_loss": last.get("train_loss"),
         "epochs": len(record.outcome.get("epochs", [])),
         "distance": measured.distances.get(record.cell),
+        "moved": mean_moved(record),
         "params": cost and cost.params,
         "macs": cost and cost.macs,
         "elementwise_ops": cost and cost.elementwise_ops,
@@ -144,6 +146,17 @@ def answer_of(rows: Sequence[VariantRow], budget: float) -> str:
     if len(groups) == 1:
         return parts[0]
     return " ".join(f"{group}: {part}" for group, part in zip(groups, parts, strict=True))
+
+
+def idle_gates(rows: Sequence[VariantRow]) -> str:
+    """Say which gates stayed the identity, so that their row is the base trained again."""
+    idle = [row.label for row in rows if row.moved is not None and row.moved < MIN_MOVEMENT]
+    if not idle:
+        return ""
+    return (
+        f" The gates did not act (they change their input by less than {100 * MIN_MOVEMENT:.2g} %):"
+        f" {', '.join(idle)}; raise their rate (optimizer.lr_scale.gates) or train longer."
+    )
 
 
 def _answer(rows: Sequence[VariantRow], budget: float) -> str:

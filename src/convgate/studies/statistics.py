@@ -87,6 +87,7 @@ class VariantRow:
     difference: Difference | None = None  # to the base, paired, in points; None for the base
     cost: VariantCost | None = None  # cost and latency; None where they were not measured
     distance: float | None = None  # mean feature distance, averaged over the seeds
+    moved: float | None = None  # by how much the gates change their input, likewise
     failed: dict[int, str] = field(default_factory=dict)  # seed -> why it has no value
     curves: dict[int, list[dict[str, float]]] = field(default_factory=dict)  # seed -> its epochs
     on_front: bool = False  # whether nothing is both faster and more accurate
@@ -158,6 +159,7 @@ def _row(
     done = {r.cell.seed: r for r in mine if r.top1 is not None}
     top1 = {seed: r.top1 for seed, r in done.items() if r.top1 is not None}
     mean, std = mean_and_std(list(top1.values())) if top1 else (None, None)
+    moved = [m for r in done.values() if (m := mean_moved(r)) is not None]
     distances = [d for r in done.values() if (d := measured.distances.get(r.cell)) is not None]
     return VariantRow(
         variant,
@@ -167,9 +169,16 @@ def _row(
         std,
         cost=measured.costs.get(variant),
         distance=mean_and_std(distances)[0] if distances else None,
+        moved=mean_and_std(moved)[0] if moved else None,
         failed={r.cell.seed: r.note for r in mine if r.state == "failed"},
         curves={seed: r.outcome.get("epochs", []) for seed, r in done.items()},
     )
+
+
+def mean_moved(record: CellRecord) -> float | None:
+    """Return by how much the gates of a run change their input, on average; None without gates."""
+    moved = record.outcome.get("moved") or {}
+    return sum(moved.values()) / len(moved) if moved else None
 
 
 def _compared(row: VariantRow, base: VariantRow | None) -> VariantRow:

@@ -11,6 +11,7 @@ ABSENT = "-"
 HEAD = (
     "gate", "top-1, %", "difference, points", "shown", "latency, ms", "latency ratio",
     "within budget", "params", "MACs", "element-wise", "bytes moved", "distance",
+    "gates moved, %",
 )  # fmt: skip
 
 
@@ -30,7 +31,10 @@ def short_table(rows: Sequence[VariantRow], budget: float) -> Table:
 
 def run_cells(runs: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Table:
     """One row for each run, named by its variant's label."""
-    head = ("gate", "seed", "top-1, %", "difference", "val loss", "distance", "time", "note")
+    head = (
+        "gate", "seed", "top-1, %", "difference", "val loss", "distance", "moved, %", "time",
+        "note",
+    )  # fmt: skip
     body = [(label, *_run(run)) for label, run in zip(labels, runs, strict=True)]
     return Table(head, body, _aligned(head))
 
@@ -55,7 +59,7 @@ def _difference(row: VariantRow) -> tuple[str, str]:
 def _cost(row: VariantRow, budget: float) -> tuple[str, ...]:
     cost = row.cost
     if cost is None:
-        return (ABSENT,) * 8
+        return (ABSENT,) * 8 + (_percent(row.moved),)
     base = row.variant.is_base
     return (
         f"{cost.median_ms:.3g}",
@@ -66,7 +70,12 @@ def _cost(row: VariantRow, budget: float) -> tuple[str, ...]:
         count(cost.elementwise_ops),
         count(cost.bytes_moved),
         ABSENT if row.distance is None else f"{row.distance:.4f}",
+        _percent(row.moved),
     )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
 
 
 def _run(run: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,6 +88,7 @@ def _run(run: Mapping[str, Any]) -> tuple[str, ...]:
         "" if run["gate"] == "none" else shown("difference", "+z.2f"),
         shown("val_loss", ".4f"),
         shown("distance", ".4f"),
+        _percent(run["moved"]),
         ABSENT if run["seconds"] is None else duration(run["seconds"]),
         run["note"],
     )

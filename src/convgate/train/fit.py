@@ -1,17 +1,20 @@
 """Recipe in, trained weights and result out; the same call continues what was interrupted."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from convgate import spec
 from convgate.errors import InputError
+from convgate.insertion import measure_movement
 from convgate.networks.adapter import save_adapter
 from convgate.networks.card import save_network
 from convgate.storage import (
@@ -42,6 +45,9 @@ from convgate.train.trainer import Epochs, process, quiet, run_trainer
 
 _WRITTEN = (LAST, RESULT, WEIGHTS, ADAPTER, METRICS, "tensorboard")
 _LENGTH = {"schedule.epochs", "schedule.warmup_epochs", "schedule.closing_epochs"}
+
+MOVED_IMAGES = 64
+"""Validation pictures on which a finished run is asked how far its gates moved."""
 
 
 def fit(
@@ -185,10 +191,12 @@ def _finish(
 ) -> RunResult:
     """Write the weights and the result, from the last checkpoint alone."""
     scores, data = done[-1].scores, job.data
+    weights = network_weights(load_checkpoint(out / LAST))
     result = RunResult(
         scores=scores,
         epochs=tuple(done),
         before=before,
+        moved=_moved(job, weights) if process().rank == 0 else {},
         params=sum(p.numel() for p in job.model.parameters()),
         trained_params=sum(p.numel() for p in job.model.parameters() if p.requires_grad),
         classes=tuple(data.classes),
@@ -201,7 +209,6 @@ def _finish(
     if process().rank == 0:
         portable = replace(job.recipe, data=replace(job.recipe.data, path=None))
         card = replace(job.card, scores=scores, recipe=spec.dump(portable))
-        weights = network_weights(load_checkpoint(out / LAST))
         save_network(out / WEIGHTS, weights, card)
         if job.base is not None:
             own = trained_tensors(job.model, job.recipe.trainable)
@@ -209,3 +216,24 @@ def _finish(
         write_metrics(out, done, before)
         write_result(result)
     return result
+
+
+def _moved(job: Job, weights: dict[str, Tensor]) -> dict[str, float]:
+    """Return how far the gates stand from the identity on the first validation pictures."""
+    model = copy.deepcopy(job.model)  # without what was compiled, which looks for no more hooks
+    model.load_state_dict(weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return measure_movement(model.to(device), _pictures(job, device))
+
+
+def _pictures(job: Job, device: torch.device) -> Iterator[Any]:
+    """Yield the first validation pictures as the task gives them to its network."""
+    left = MOVED_IMAGES
+    for x, _ in job.data.val:
+        taken = x[:left]
+        if not len(taken):
+            return
+        yield (
+            taken.to(device) if isinstance(taken, Tensor) else [image.to(device) for image in taken]
+        )
+        left -= len(taken)

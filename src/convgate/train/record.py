@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convgate.errors import CorruptFile
+from convgate.insertion import describe_movement
 from convgate.storage import RESULT, write_csv, write_text
 from convgate.tables import Readable, Table
 
@@ -53,6 +54,8 @@ class RunResult(Readable):
     trained_params: int = 0  # of ``params``; the others are frozen
     # the scores before the first step, of a network that starts from weights
     before: dict[str, float] = field(default_factory=dict)
+    # by how much each inserted gate changes its input at the end, as `measure_movement` says
+    moved: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -69,9 +72,10 @@ class RunResult(Readable):
     def line(self) -> str:
         """The first scores and what they are of, in one line."""
         skipped = f"; left out as faulty: {self.skipped}" if self.skipped else ""
+        moved = f"; {describe_movement(self.moved)}" if self.moved else ""
         return (
             f"{format_scores(self.scores, 3)}  on {self.val_images:,} images  "
-            f"epochs {len(self.epochs)}  {self.seconds:,.0f} s{skipped}"
+            f"epochs {len(self.epochs)}  {self.seconds:,.0f} s{skipped}{moved}"
         )
 
 
