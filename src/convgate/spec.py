@@ -4,6 +4,7 @@ A file is checked as a whole: unknown, missing and mistyped keys are reported to
 """
 
 import json
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ def load(kind: type[T], path: Path, *, name: str | None = None) -> T:
         raise InputError(f"{name}: there is no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not a TOML file: {error}") from None
+    except RecursionError:
+        raise InputError(f"{name}: its lists or tables are nested too deeply") from None
     return parse(kind, table, name=name)
 
 
@@ -124,11 +127,24 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 def _scalar(hint: Any, value: object) -> object:
     if hint not in _WORDS:  # `object`: whatever TOML holds
-        return value
+        return _sized(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(_sized(value))
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _Wrong(_WORDS[hint])
+    return _sized(value)
+
+
+def _sized(value: Any) -> Any:
+    """Ask that numbers are some, and that whole ones fit into 64 bits, as all that takes them."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise _Wrong("a whole number below 2^63")
+    if isinstance(value, float) and math.isnan(value):
+        raise _Wrong("a number")
+    for inner in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        _sized(inner)
     return value
 
 

@@ -93,3 +93,10 @@ def test_library_of():
     assert library_of("resnet20") == library_of("selnext_atto") == "convgate"
     assert library_of("resnet18") == "timm"
     assert library_of("torchvision/resnet18") == "torchvision"
+
+
+@pytest.mark.parametrize("options", [{"depth": "x"}, {"depth": -5}, {"drop_rate": 5.0}])
+def test_an_option_of_a_wrong_value_is_named(options):
+    ((key, value),) = options.items()
+    with pytest.raises(InputError, match=f"resnet8: cannot be built with {key}={value!r}"):
+        create_model("resnet8", **options)

@@ -6,8 +6,11 @@ import pytest
 import timm
 import torch
 
+from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.networks import load_hub, save_hub
+from convgate.models import create_model
+from convgate.networks import Card, GateSpec, load_hub, save_hub
+from convgate.networks.build import build_network
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -133,6 +136,80 @@ def test_damaged_folders_are_one_sentence(small, tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"convgate": {"modle": "x"}}))
     with pytest.raises(InputError, match="unknown key 'modle'"):
         load_hub(folder)
-    (folder / "config.json").write_text("{")
-    with pytest.raises(CorruptFile, match="timm cannot load it"):
-        load_hub(folder)
+    for text in ("{", "[]", "7", "[" * 100_000):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(CorruptFile, match=r"config.json: its description is damaged"):
+            load_hub(folder)
+
+
+NAME = {"architecture": "resnet8"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"architecture": 5}, "timm knows no network 5"),
+        ({"architecture": "hf-hub:somebody/net"}, "timm knows no network 'hf-hub:somebody/net'"),
+        ({"model_args": 7}, "its description is damaged"),
+        ({"model_args": {"nonsense": 1}}, "timm cannot load it"),
+        ({"model_args": {"depth": "x"}}, "timm cannot load it"),
+        ({"model_args": {"base": "hf-hub:a/b", "gates": [{}]}}, "timm knows no network"),
+        (
+            {"architecture": "convgate_gated", "model_args": {"base": "resnet8", "gates": [7]}},
+            "timm",
+        ),
+        ({"pretrained_cfg": {"mean": "grey"}}, "are not of 3 channels"),
+        ({"label_names": 5, "convgate": None}, "description is damaged"),
+        ({"convgate": [1]}, "description is damaged"),
+        (
+            {"model_args": {"pretrained_cfg_overlay": {"file": "x.pth"}}},
+            "says where weights come from",
+        ),
+    ],
+)
+def test_a_description_of_wrong_types_is_one_sentence(small, tmp_path, change, sentence):
+    about, model = small()
+    save_hub(model, about, tmp_path / "hub")
+    config = json.loads((tmp_path / "hub/config.json").read_text()) | change
+    if "mean" in str(change):
+        del config["convgate"]
+    (tmp_path / "hub/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=str(tmp_path / "hub")) as caught:
+        load_hub(tmp_path / "hub")
+    assert sentence in str(caught.value)
+
+
+class Rogue:
+    def __reduce__(self):
+        return (exec, ("import convgate; convgate.rogue_ran = True",))
+
+
+def test_a_pickle_is_refused_without_a_word_on_how_to_run_it(small, tmp_path):
+    import convgate
+
+    about, model = small()
+    save_hub(model, about, tmp_path / "hub")
+    (tmp_path / "hub/model.safetensors").unlink()
+    torch.save({"conv1.weight": Rogue()}, tmp_path / "hub/pytorch_model.bin")
+    with pytest.raises(
+        CorruptFile, match="a pickle of more than tensors, which is not read"
+    ) as told:
+        load_hub(tmp_path / "hub")
+    overlay = {"file": str(tmp_path / "hub/pytorch_model.bin")}
+    with pytest.raises(InputError, match="resnet18: its weights are a pickle") as also:
+        create_model("resnet18", pretrained=True, pretrained_cfg_overlay=overlay)
+    assert not {"weights_only", "arbitrary"} & set(f"{told.value} {also.value}".split())
+    assert "rogue_ran" not in vars(convgate)
+
+
+@pytest.mark.parametrize("option", ["pretrained_cfg_overlay", "checkpoint_path", "pretrained"])
+def test_a_card_names_no_other_file(option):
+    with pytest.raises(
+        InputError, match=f"resnet8: option '{option}' says where weights come from"
+    ):
+        build_network(Card(model="resnet8", options={option: {"file": "x.pth"}}))
+
+
+def test_a_place_is_no_option_of_a_gate():
+    with pytest.raises(InputError, match="'at' is no option of a gate, but of its place"):
+        spec.parse(GateSpec, {"name": "se", "options": {"at": "block_end"}}, name="card")

@@ -363,3 +363,37 @@ def test_a_key_without_a_section_is_an_option_of_the_gate():
     short, long = (override(recipe, "gate.name=se", f"{key}=4") for key in
                    ("reduction", "gate.options.reduction"))  # fmt: skip
     assert short == long and short.gate.options["reduction"] == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("optimizer.momentum=0", "nesterov looks ahead along a momentum; set it to false"),
+        ("optimizer.momentum=-0.5", "momentum=-0.5 must lie in 0..1"),
+        ("optimizer.lr=inf", "lr=inf must be above 0 and finite"),
+        ("optimizer.lr=nan", "'optimizer.lr' must be a number, not nan"),
+        ("optimizer.weight_decay=inf", "weight_decay=inf must be 0 or more, and finite"),
+        ("run.clip_grad=-1", "clip_grad=-1.0 must be 0"),
+        ("run.clip_grad=inf", "clip_grad=inf must be 0"),
+        ("run.seed=-1", "seed=-1 must be 0 or more"),
+        ("run.seed=9223372036854775808", "'run.seed' must be a whole number below 2^63"),
+        ("run.batch_size=9223372036854775808", "must be a whole number below 2^63"),
+        ("gate.options.reduction=9223372036854775808", "must be a whole number below 2^63"),
+        ("gate.options.reduction=[nan]", "must be a number"),
+        ("data.image_px=1000000", "image_px is 1000000, but must be between 1 and 8192"),
+        ("data.workers=1025", "workers is 1025, but must be between 0 and 1024"),
+        ("augment.mixup=inf", "mixup is inf, but must be 0 or more, and finite"),
+        ("augment.crop_padding=9", "augment.crop_padding is larger than data.image_px"),
+        ("model.options.num_classes=5", "model.options.num_classes follows from the data"),
+    ],
+)
+def test_a_value_that_cannot_be_trained_with_is_refused_when_it_is_read(setting, sentence):
+    with pytest.raises(InputError, match="--set: ") as caught:
+        override(load_recipe("digits/demo"), "gate.name=se", setting)
+    assert sentence in str(caught.value)
+
+
+def test_a_file_nested_too_deeply(tmp_path):
+    (tmp_path / "deep.toml").write_text(f"source = {'[' * 20_000}{']' * 20_000}")
+    with pytest.raises(InputError, match=r"deep.toml: its lists or tables are nested too deeply"):
+        load_recipe(tmp_path / "deep.toml")

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
@@ -24,6 +25,10 @@ from convgate.errors import InputError, unknown
 from convgate.models.checkpoint import load_weights, read_weights
 
 TORCHVISION = "torchvision/"
+PICKLE = (
+    "its weights are a pickle of more than tensors, which is not read; ask whoever made them for a "
+    ".safetensors file"
+)
 IMAGENET = 1000  # classes
 MOST_IN_A_HEAD = 4  # tensors: weight and bias of a classifier, and of one in the middle
 
@@ -99,8 +104,10 @@ def _build(
 ) -> nn.Module:
     try:
         return library(name, pretrained, **kwargs)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        sentence = _explain(error)
+    except InputError:
+        raise
+    except Exception as error:  # builders do not check their options: anything can come
+        sentence = _explain(error) or _blame(kwargs, error)
         if sentence is None:
             raise
         raise InputError(f"{name}: {sentence}") from error
@@ -109,6 +116,8 @@ def _build(
 def _explain(error: Exception) -> str | None:
     """Say what the caller can mend in a library's error, or nothing for any other error."""
     text = str(error)
+    if is_pickle(error):
+        return PICKLE
     if "unexpected keyword argument" in text:
         return f"unknown option {text.rpartition('argument ')[2]}"
     if "No pretrained weights exist" in text:
@@ -120,6 +129,23 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno != errno.ENOSPC:
         return f"its weights could not be fetched ({text.partition(chr(10))[0]})"
     return None
+
+
+def is_pickle(error: BaseException | None) -> bool:
+    """Tell whether a loader refused a file's code; its text says how to run it all the same."""
+    while error is not None and not isinstance(error, UnpicklingError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _blame(options: Mapping[str, Any], error: Exception) -> str | None:
+    """Name the options of a network that could not be built with them; None where it has none."""
+    own = {key: value for key, value in options.items() if key not in ("num_classes", "in_chans")}
+    if not own or isinstance(error, OSError):
+        return None
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    given = ", ".join(f"{key}={value!r}" for key, value in own.items())
+    return f"cannot be built with {given} ({reason})"
 
 
 def _timm(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:

@@ -1,7 +1,7 @@
 """Build a network from its description: backbone, gates, detector, weights to start from."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
 from convgate.tasks.segment import create_segmenter
 
+_SOURCES = {
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir",
+}  # fmt: skip
 _told: set[str] = set()
 
 
@@ -35,6 +38,7 @@ def build_network(
     if not card.model:
         raise InputError("the network was built by its owner, so it cannot be built from its file")
     options = dict(card.options)
+    check_sources(card.model, options)
     if drop_path:
         options["drop_path_rate"] = drop_path
     with torch.random.fork_rng(devices=[]):
@@ -44,6 +48,16 @@ def build_network(
         if synchronised:
             _share_gate_statistics(network)
     return network
+
+
+def check_sources(name: str, options: Mapping[str, Any]) -> None:
+    """Ask that options of a network, which come from a file, name no other file to be read."""
+    wrong = next((key for key in options if key in _SOURCES), None)
+    if wrong:
+        raise InputError(
+            f"{name}: option {wrong!r} says where weights come from, which a description may not; "
+            "leave it out, and give --pretrained or --weights FILE"
+        )
 
 
 def _classifier(

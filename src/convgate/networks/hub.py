@@ -21,14 +21,16 @@ from torch import nn
 import convgate.models  # noqa: F401  registers the names in timm
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
-from convgate.models.create import TORCHVISION
-from convgate.networks.build import add_gate
+from convgate.models.create import PICKLE, TORCHVISION, is_pickle
+from convgate.networks.build import add_gate, check_sources
 from convgate.networks.card import CONFIG, KEY, Card, read_card
 from convgate.networks.preprocessing import of_timm
 from convgate.networks.specs import GateSpec
+from convgate.pictures.archives import read_file
 from convgate.storage import check_new_folder, flush, staging
 
 GATED = "convgate_gated"
+_MAX_CONFIG_BYTES = 1 << 24
 
 
 @register_model
@@ -124,26 +126,50 @@ def load_hub(folder: Path) -> tuple[nn.Module, Card]:
         InputError: for a network that timm does not know.
         CorruptFile: if a file is damaged, or the weights are another network's.
     """
+    config = _read_config(folder)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    except InputError:
-        raise
-    except (RuntimeError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        return model, _card(config, model, folder)
+    except InputError as error:
+        if str(folder) in str(error):
+            raise
+        raise InputError(f"{folder}: {error}") from None
+    except Exception as error:  # what is wrong with a description can fail anywhere in timm
+        if is_pickle(error):
+            raise CorruptFile(f"{folder}: {PICKLE}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CorruptFile(f"{folder}: timm cannot load it ({reason}); export it again") from None
+
+
+def _card(config: dict[str, Any], model: Any, folder: Path) -> Card:
     if KEY in config:
-        return model, read_card(json.dumps(config[KEY]), folder / CONFIG)
+        return read_card(json.dumps(config[KEY]), folder / CONFIG)
     labels = config.get("label_names") or ()
     names = labels.values() if isinstance(labels, dict) else labels
-    card = Card(
+    return Card(
         model=config["architecture"],
         options={"num_classes": model.num_classes},
         weights=folder.name,
         classes=tuple(map(str, names)),
         images=of_timm(model.pretrained_cfg),
     )
-    return model, card
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read a folder's description as far as it has to be trusted before timm builds from it."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(read_file(path, _MAX_CONFIG_BYTES))
+    except (ValueError, RecursionError):
+        config = None
+    arguments = config.get("model_args") or {} if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(arguments, dict):
+        raise CorruptFile(f"{path}: its description is damaged; export it again")
+    name = arguments.get("base", config.get("architecture"))
+    if not isinstance(name, str) or not timm.is_model(name.partition(".")[0]):
+        raise InputError(f"{path}: timm knows no network {name!r}")
+    check_sources(f"{path}: {name}", arguments)
+    return config
 
 
 def _config(model: nn.Module, card: Card) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class GateSpec:
     replaces: str | None = None
     options: dict[str, object] = field(default_factory=dict)  # its own, of the same list
 
+    def __post_init__(self) -> None:
+        wrong = sorted(self.options.keys() & {"at", "stages", "start", "example_input"})
+        if wrong:
+            raise InputError(f"options: {wrong[0]!r} is no option of a gate, but of its place")
+
     def settled(self, *, learned: bool) -> Self:
         """Return the gate with the start that it has in a network with learned weights or not."""
         if self.start != "depends":

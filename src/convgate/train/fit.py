@@ -130,14 +130,18 @@ def _check_prolonged(stored: Recipe, recipe: Recipe, out: Path) -> None:
         recipe.schedule.closing_epochs,
     ):
         raise InputError(
-            f"{out}: holds a run of {was} epochs, and with {now} its schedule "
+            f"{out}: holds a run of {_epochs(was)}, and with {now} its schedule "
             f"({recipe.schedule.name}) would have had other rates from the first on; choose "
             f"another folder, or start anew from its {WEIGHTS} (--model)"
         )
     if now < was:
         raise InputError(
-            f"{out}: holds a run of {was} epochs, more than {now}; choose another folder"
+            f"{out}: holds a run of {_epochs(was)}, more than {now}; choose another folder"
         )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def _train(

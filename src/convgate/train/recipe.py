@@ -49,6 +49,8 @@ class Recipe:
     augment_objects: ObjectAugmentSpec | None = None
 
     def __post_init__(self) -> None:
+        if "num_classes" in self.model.options:
+            raise InputError("model.options.num_classes follows from the data; leave it out")
         classify = self.task.name == "classify"
         wrong = _wrong_for_classes(self) if classify else _wrong_for_objects(self)
         if wrong:
@@ -72,6 +74,9 @@ def _wrong_for_classes(recipe: Recipe) -> list[str]:
         "[detector] is for the tasks detect and segment": recipe.detector is None,
         "[augment_objects] is for the tasks detect and segment; use [augment]": (
             recipe.augment_objects is None
+        ),
+        "augment.crop_padding is larger than data.image_px": (
+            recipe.augment.crop_padding <= recipe.data.image_px or recipe.augment.crop != "pad"
         ),
         f"data.name={recipe.data.name!r} holds objects": recipe.data.name not in DETECTION_DATASETS,
         "schedule.closing_epochs is for the task detect": not recipe.schedule.closing_epochs,

@@ -70,8 +70,14 @@ class OptimizerSpec:
     def __post_init__(self) -> None:
         if self.name not in list_optimizers():
             raise unknown("optimizer", self.name, map(str, list_optimizers()))
-        _require(self.lr > 0, f"lr={self.lr} must be above 0")
-        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
+        _require(0 < self.lr < math.inf, f"lr={self.lr} must be above 0 and finite")
+        decay = self.weight_decay
+        _require(0 <= decay < math.inf, f"weight_decay={decay} must be 0 or more, and finite")
+        _require(0 <= self.momentum < 1, f"momentum={self.momentum} must lie in 0..1, without 1")
+        looks = not (self.nesterov and self.name == "sgd" and self.momentum == 0)
+        _require(
+            looks, "nesterov looks ahead along a momentum; set it to false, or momentum above 0"
+        )
         rule = f"layer_decay={self.layer_decay} must lie above 0 and up to 1"
         _require(0 < self.layer_decay <= 1, rule)
 
@@ -143,6 +149,9 @@ class RunSpec:
         _require(whole, f"accumulate={self.accumulate} must divide batch_size={self.batch_size}")
         _require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must lie in 0..1")
         _require(0 <= self.drop_path < 1, f"drop_path={self.drop_path} must lie in 0..1")
+        _require(self.seed >= 0, f"seed={self.seed} must be 0 or more")
+        clip = self.clip_grad
+        _require(0 <= clip < math.inf, f"clip_grad={clip} must be 0 (no limit) or more, and finite")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,15 @@ class Process:
 
 def process() -> Process:
     """Read the place of this process from the environment that `torchrun` sets."""
-    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1}
-    return Process(*(int(os.environ.get(name, default)) for name, default in names.items()))
+    names = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    given = {name: os.environ.get(name, default) for name, default in names.items()}
+    wrong = next((name for name, text in given.items() if not text.isdecimal()), None)
+    if wrong:
+        raise InputError(
+            f"{wrong}={given[wrong]!r} in the environment is no number; unset it, or start with "
+            "torchrun, which sets it"
+        )
+    return Process(*map(int, given.values()))
 
 
 class Epochs:

@@ -12,6 +12,8 @@ DATASETS: tuple[str, ...] = (
 DETECTION_DATASETS: tuple[str, ...] = ("coco", "voc2007", "voc2012", "voc2012_aug", "pennfudan")
 """Sets of pictures with objects in them."""
 STORAGES = ("auto", "memory", "stream")
+MAX_IMAGE_PX = 8192
+MAX_WORKERS = 1024
 CROPS = ("none", "pad", "resized")
 
 
@@ -44,11 +46,11 @@ class DataSpec:
         _raise(
             "data",
             _choice("name", self.name, DATASETS + DETECTION_DATASETS),
-            _at_least("image_px", self.image_px, 1),
+            _between("image_px", self.image_px, 1, MAX_IMAGE_PX),
             _at_least("train_count", self.train_count, 0),
             _at_least("val_count", self.val_count, 0),
             _within("val_share", self.val_share, 0.9),
-            _at_least("workers", self.workers, 0),
+            _between("workers", self.workers, 0, MAX_WORKERS),
             _choice("storage", self.storage, STORAGES),
         )
 
@@ -100,10 +102,15 @@ def _at_least(key: str, value: int, low: int) -> str:
     return "" if value >= low else f"{key} is {value}, but must be at least {low}"
 
 
+def _between(key: str, value: int, low: int, high: int) -> str:
+    inside = low <= value <= high
+    return "" if inside else f"{key} is {value}, but must be between {low} and {high}"
+
+
 def _within(key: str, value: float, high: float) -> str:
-    if 0 <= value <= high:  # also refuses nan
+    if 0 <= value <= high and math.isfinite(value):  # also refuses nan
         return ""
-    range_text = f"between 0 and {high}" if math.isfinite(high) else "0 or more"
+    range_text = f"between 0 and {high}" if math.isfinite(high) else "0 or more, and finite"
     return f"{key} is {value}, but must be {range_text}"
 
 
