@@ -61,6 +61,7 @@ def test_fine_tuning_replaces_the_head_alone(tiny, tmp_path):
     recipe = tiny(f"model.weights={tmp_path / 'start.pth'}", "model.weights_classes=7")
     model = build_model(recipe, num_classes=10, in_chans=1)
     assert model.fc.out_features == 10
+    assert not model.fc.weight.any() and not model.fc.bias.any()  # it sends no noise below
     body = {k: v for k, v in trained.state_dict().items() if not k.startswith("fc.")}
     assert all(torch.equal(model.state_dict()[key], value) for key, value in body.items())
 

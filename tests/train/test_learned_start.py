@@ -50,14 +50,14 @@ def outputs(model):
 def lite():
     needs_weights(LITE)
     recipe = chosen(load_recipe("digits/demo"), model=TAGGED, pretrained=True)
-    return recipe, outputs(build_model(recipe, num_classes=10))
+    return recipe, outputs(build_model(recipe, num_classes=1000))  # the weights' own head
 
 
 @pytest.mark.parametrize("gate", list_gates())
 def test_no_gate_makes_real_weights_worse_before_the_first_step(lite, gate):
     recipe, before = lite
     spec = GateSpec(name=gate, options=OPTIONS.get(gate, {}))
-    model = build_model(replace(recipe, gate=spec), num_classes=10)
+    model = build_model(replace(recipe, gate=spec), num_classes=1000)
     assert len(list(inserted(model))) == 16  # a gate for each block
     assert torch.equal(outputs(model), before)
 
@@ -85,6 +85,7 @@ def test_real_weights_are_loaded_under_the_head(lite):
     theirs = timm.create_model(TAGGED, pretrained=True).state_dict()
     other = {key for key, value in mine.items() if not torch.equal(value, theirs[key])}
     assert other == {"classifier.weight", "classifier.bias"}
+    assert not mine["classifier.weight"].any() and not mine["classifier.bias"].any()
     whole = build_model(recipe, num_classes=1000).state_dict()
     assert all(torch.equal(whole[key], value) for key, value in theirs.items())
 
@@ -100,7 +101,7 @@ def test_torchvisions_networks_change_their_head(tmp_path):
     torch.save(learned.state_dict(), file)
     recipe = chosen(load_recipe("digits/demo"), model="torchvision/resnet18", weights=file)
     model = build_model(recipe, num_classes=10)
-    assert model.fc.out_features == 10
+    assert model.fc.out_features == 10 and not model.fc.weight.any()
     body = {k: v for k, v in learned.state_dict().items() if not k.startswith("fc.")}
     assert all(torch.equal(model.state_dict()[key], value) for key, value in body.items())
 

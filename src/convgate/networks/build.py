@@ -76,6 +76,8 @@ def _classifier(
         load_weights(model, start.weights)
     if own != options:
         model = _with_head(model, card, options, start.gates)
+    elif start.pretrained and _classes_of(model) != options.get("num_classes"):
+        _zero_head_(model)
     _add_gates(model, card, start)
     return model
 
@@ -83,18 +85,39 @@ def _classifier(
 def _with_head(
     model: Any, card: Card, options: dict[str, Any], gates: Sequence[GateSpec]
 ) -> nn.Module:
-    """Return the network with a new head for the classes in ``options``."""
+    """Return the network with a new head for the classes in ``options``; it starts at zero."""
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(options.get("num_classes"))
+        _zero_head_(model)
         return model
     fresh = create_model(card.model, **options)
     for gate in gates:
         add_gate(fresh, gate)
     head, body = fresh.state_dict(), model.state_dict()
     fresh.load_state_dict(
-        {key: body[key] if body[key].shape == value.shape else value for key, value in head.items()}
+        {
+            key: body[key] if body[key].shape == value.shape else torch.zeros_like(value)
+            for key, value in head.items()
+        }
     )
     return fresh
+
+
+def _classes_of(model: nn.Module) -> int | None:
+    """Return for how many classes timm's weights of a network were trained."""
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return config.get("num_classes")
+
+
+def _zero_head_(model: Any) -> None:
+    """Set a classifier's last layer to zero, as BiT does (arXiv 1912.11370, section 3.3).
+
+    A new head of random weights sends noise into a backbone that has learned.
+    """
+    found = model.get_classifier()
+    for layer in found if isinstance(found, (tuple, list)) else (found,):
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
 
 
 def _add_gates(model: nn.Module, card: Card, start: ModelSpec) -> None:
