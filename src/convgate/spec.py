@@ -99,10 +99,12 @@ def _convert(hint: Any, value: object, at: str, problems: list[str]) -> object:
 
 
 def _member(kinds: tuple[Any, ...], value: object) -> Any:
-    """Return which kind a value should be: a tuple for a list, else the first; TOML has no null."""
+    """Return which kind a value should be: a list's, a table's, or the first; TOML has no null."""
     some = [kind for kind in kinds if kind is not types.NoneType]
-    lists = [kind for kind in some if get_origin(kind) is tuple]
-    return lists[0] if lists and isinstance(value, (list, tuple)) else some[0]
+    own = (
+        tuple if isinstance(value, (list, tuple)) else dict if isinstance(value, Mapping) else None
+    )
+    return next((kind for kind in some if get_origin(kind) is own), some[0])
 
 
 def _entries(hint: Any, value: object, at: str, problems: list[str]) -> object:

@@ -285,3 +285,30 @@ def test_one_gate_for_one_place(backbone):
         replace(net, "selm", "se")
     with pytest.raises(InputError, match="no 'eca' to replace; its inserted gates are: none"):
         replace(net, "eca", "se")
+
+
+def test_each_stage_has_its_own_gate(backbone):
+    net, x = backbone("resnet").eval(), torch.randn(2, 3, 64, 64)
+    before = net(x)
+    report = insert(net, {2: "se", 3: "eca", 4: "se"}, reduction=4, kernel_size=5)
+    assert [(row.stage, row.gate) for row in report.rows] == [(2, "se"), (3, "eca"), (4, "se")]
+    assert torch.equal(net(x), before)
+    options = {record.gate: record.options for _, _, record in inserted(net)}
+    assert options == {"se": {"reduction": 4}, "eca": {"kernel_size": 5}}
+
+
+@pytest.mark.parametrize(
+    ("gate", "options", "sentence"),
+    [
+        ({}, {}, "a table names the stages"),
+        ({2: "se"}, {"stages": 2}, "leave stages out"),
+        ({2: "se", 9: "eca"}, {}, "stages: 9 is asked for"),
+        ({2: "se", 3: "ecaa"}, {}, "did you mean 'eca'"),
+        ({2: "se", 3: "eca"}, {"groups": 4}, "groups: none of the gates se, eca has"),
+    ],
+)
+def test_tables_of_stages_that_cannot_be(gate, options, sentence, backbone):
+    net = backbone("resnet")
+    with pytest.raises(InputError, match=sentence):
+        insert(net, gate, **options)
+    assert not list(inserted(net))

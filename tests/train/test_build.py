@@ -1,13 +1,15 @@
 import pytest
 import torch
 
+from convgate import spec
+from convgate.errors import InputError
 from convgate.gates import EAN, ELA, GATES, SELN
 from convgate.insertion import inserted
 from convgate.models import create_model
 from convgate.networks import add_gate
 from convgate.networks.specs import GateSpec
 from convgate.train.build import build_model
-from convgate.train.recipe import list_recipes, load_recipe
+from convgate.train.recipe import Recipe, list_recipes, load_recipe
 
 # By hand: the published network's own parameters, and what the gates add at the papers' places.
 PARAMETERS = {
@@ -86,3 +88,31 @@ def test_none_in_the_place_of_a_gate_takes_it_away():
         model = create_model("torchvision/mobilenet_v3_large")
         add_gate(model, GateSpec(name="none", replaces="se"))
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == 3.97
+
+
+def test_stages_have_gates_of_their_own(tiny, tmp_path):
+    """As a recipe spells it; an option goes to the gates that have it."""
+    file = tmp_path / "mixed.toml"
+    plain = spec.to_table(tiny())
+    plain["gate"] = {"options": {"reduction": 4}, "stages": {"1": "se", "3": "eca"}}
+    file.write_text(spec.dump(spec.parse(Recipe, plain, name="mixed")))
+    recipe = load_recipe(file)
+    model = build_model(recipe, num_classes=10, in_chans=1)
+    found = [(i.site.stage, i.gate, dict(i.options)) for _, _, i in inserted(model)]
+    assert found[0] == (1, "se", {"reduction": 4})
+    assert found[-1] == (3, "eca", {})
+    assert {stage for stage, _, _ in found} == {1, 3}
+
+
+@pytest.mark.parametrize(
+    ("gate", "sentence"),
+    [
+        ({"name": "se", "stages": {"1": "eca"}}, "give the gate's name, or a table"),
+        ({"at": "spatial"}, "give the gate's name, or a table"),
+        ({"stages": {"first": "se"}}, "stages.first: a stage is a whole number"),
+    ],
+)
+def test_gates_of_stages_are_checked(tiny, gate, sentence):
+    table = spec.to_table(tiny()) | {"gate": gate}
+    with pytest.raises(InputError, match=sentence):
+        spec.parse(Recipe, table, name="mixed")

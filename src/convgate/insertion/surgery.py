@@ -1,7 +1,7 @@
 """Insert, replace and remove gates in place; a refusal leaves the network untouched."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -24,7 +24,7 @@ Target = tuple[str, Site, Literal["site", "slot"]]
 
 def insert(
     model: nn.Module,
-    gate: str,
+    gate: str | Mapping[int, str],
     *,
     at: str = "block_end",
     stages: Iterable[int] | int | None = None,
@@ -46,7 +46,8 @@ def insert(
 
     Args:
         model: The network.
-        gate: A registered gate.
+        gate: A registered gate; or one for each stage, as {2: "eca", 4: "seln"}, which get those
+            of the options that they have.
         at: A site of `list_sites`, or a pattern for dotted module paths ("layer[34].*.bn2"), or
             several with commas between.
         stages: The stages to take, from 1, as in (2, 3); the stem is 0. All by default.
@@ -68,16 +69,20 @@ def insert(
             "the network's own attention is at 'se'; "
             f"use replace(model, 'se', {gate!r}) to exchange it"
         )
+    stages, name_of = _each_stage(gate, stages)
     sites = find_sites(model, at, stages, example_input)
     blocks = count_in_stages(model, at, stages, example_input)
     _check_coverage(model, at, sites, blocks, partly=stages is not None)
     for site in sites:
         check_free(model, site)
-    made = [_build_gate(model, site, gate, start, gate_options) for site in sites]
-    rows = [report_row(site, gate, module) for site, module in zip(sites, made, strict=True)]
-    for site, module in zip(sites, made, strict=True):
-        attach(model, module, Insertion(site, gate, gate_options, start))
-    return InsertReport("insert", gate, start, tuple(rows), blocks)
+    named = [(site, name_of(site.stage)) for site in sites]
+    shares = _share(gate_options, dict.fromkeys(name for _, name in named))
+    made = [_build_gate(model, site, name, start, shares[name]) for site, name in named]
+    rows = []
+    for (site, name), module in zip(named, made, strict=True):
+        rows.append(report_row(site, name, module))
+        attach(model, module, Insertion(site, name, shares[name], start))
+    return InsertReport("insert", ", ".join(shares), start, tuple(rows), blocks)
 
 
 def replace(
@@ -156,6 +161,29 @@ def remove(model: nn.Module, at: str | None = None) -> InsertReport:
         else:
             put(model, path, nn.Identity())
     return InsertReport("remove", "none", "", tuple(rows))
+
+
+def _each_stage(
+    gate: str | Mapping[int, str], stages: Iterable[int] | int | None
+) -> tuple[Iterable[int] | int | None, Callable[[int], str]]:
+    """Return the stages to take, and which gate each of them gets."""
+    if isinstance(gate, str):
+        return stages, lambda stage: gate
+    if stages is not None or not gate:
+        raise InputError("gate: a table names the stages and their gates; leave stages out")
+    return sorted(gate), lambda stage: gate[stage]
+
+
+def _share(options: Mapping[str, Any], gates: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each of several gates: those that it has; of one, all."""
+    names = list(gates)
+    if len(names) == 1:
+        return {names[0]: dict(options)}
+    known = {name: set(GATES.options(name)) for name in names}
+    lost = next((key for key in options if not any(key in own for own in known.values())), None)
+    if lost is not None:
+        raise InputError(f"{lost}: none of the gates {', '.join(names)} has this option")
+    return {name: {k: v for k, v in options.items() if k in own} for name, own in known.items()}
 
 
 def _check_coverage(

@@ -195,6 +195,10 @@ def add_gate(model: nn.Module, gate: GateSpec) -> None:
     Below a detector, a gate at a named site goes into the backbone; a path pattern names places of
     the whole network. A gate of other code has to be imported already: files may name it.
     """
+    if isinstance(gate.stages, dict):
+        for each in gate.single():
+            add_gate(model, each)
+        return
     GATES.check(gate.name, "none")
     named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
     if named and any(isinstance(part, Backbone) for part in model.modules()):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from convgate.errors import InputError
+from convgate.gates import GATES
 
 Task = Literal["classify", "detect", "segment"]
 
@@ -33,9 +34,11 @@ class DetectorSpec:
 class GateSpec:
     """The gate to insert, and where; without this section there is none."""
 
-    name: str  # a gate of `convgate ls gates`
+    name: str = ""  # a gate of `convgate ls gates`; left out where stages have gates of their own
     at: str = "block_end"  # a site of `convgate ls sites`, or a pattern of module paths
-    stages: tuple[int, ...] | None = None  # stages that get it; left out, all; such as [3, 4]
+    # stages that get it, such as [3, 4]; left out, all; or a table of stages and their gates, such
+    # as {2 = "eca", 4 = "seln"}
+    stages: tuple[int, ...] | dict[str, str] | None = None
     # "paper" with its own first values, "identity", which changes no output, or "depends":
     # "identity" where the network starts from weights, "paper" elsewhere and in place of another
     start: Literal["depends", "identity", "paper"] = "depends"
@@ -48,6 +51,33 @@ class GateSpec:
         wrong = sorted(self.options.keys() & {"at", "stages", "start", "example_input"})
         if wrong:
             raise InputError(f"options: {wrong[0]!r} is no option of a gate, but of its place")
+        table = self.stages if isinstance(self.stages, dict) else None
+        if bool(self.name) == bool(table):
+            raise InputError(
+                f"name={self.name!r} and a table of stages {table or {}}: give the gate's name, or "
+                "a table with the gate of each stage"
+            )
+        unread = next((stage for stage in table or {} if not stage.isdigit()), None)
+        if unread is not None:
+            raise InputError(f"stages.{unread}: a stage is a whole number, as 1 for the first")
+
+    def single(self) -> tuple[Self, ...]:
+        """Return a section for each gate: itself, or one for each gate in the table of stages.
+
+        Options go to the gates of the table that have them.
+        """
+        if not isinstance(self.stages, dict):
+            return (self,)
+        names = dict.fromkeys(name for name in self.stages.values() if name != "none")
+        return tuple(
+            replace(
+                self,
+                name=name,
+                stages=tuple(sorted(int(s) for s, own in self.stages.items() if own == name)),
+                options={k: v for k, v in self.options.items() if k in GATES.options(name)},
+            )
+            for name in names
+        )
 
     def settled(self, *, learned: bool) -> Self:
         """Return the gate with the start that it has in a network with learned weights or not."""

@@ -117,6 +117,15 @@ def make_cells(variants: Iterable[Variant], seeds: int, first: int = 0) -> list[
     return [Cell(variant, first + seed) for seed in range(seeds) for variant in ordered]
 
 
+def check_one_gate(recipe: Recipe) -> None:
+    """Ask that a recipe's stages have no gates of their own."""
+    if recipe.gate is not None and isinstance(recipe.gate.stages, dict):
+        raise InputError(
+            "gate.stages: a study compares gates by name, and this recipe has one for each stage; "
+            "train it, or give gate.name in place of the table"
+        )
+
+
 def make_grid(models: Sequence[str], gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
     """Return every combination, each backbone's base before its gates."""
     for kind, names in (("backbone", models), ("gate", gates), ("site", sites)):
@@ -145,6 +154,7 @@ def grid_spec(recipe: Recipe, variant: Variant, options: Mapping[str, object]) -
     model = another(recipe.model, variant.model)
     if variant.is_base:
         return VariantSpec(model=model)
+    check_one_gate(recipe)
     gate = replace(
         recipe.gate or GateSpec(name=variant.gate), name=variant.gate, options=dict(options)
     )

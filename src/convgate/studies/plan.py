@@ -16,6 +16,7 @@ from convgate.studies.grid import (
     Variant,
     VariantSpec,
     cell_recipe,
+    check_one_gate,
     grid_spec,
     make_cells,
     make_grid,
@@ -188,6 +189,7 @@ def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpe
 
 def _study_of(recipe: Recipe) -> StudySpec:
     """The study of a recipe that has none of its own: its gate, where it puts it."""
+    check_one_gate(recipe)
     gate = recipe.gate or GateSpec(name=BASE)
     return StudySpec(gates=(gate.name,), sites=(gate.replaces or gate.at,))
 

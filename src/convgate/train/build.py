@@ -29,7 +29,8 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
     # torchvision's builders take no other number, nor its name
     if in_chans != 3 or "in_chans" in options:
         options["in_chans"] = in_chans
-    own = [recipe.gate.settled(learned=recipe.model.is_learned)] if recipe.gate else []
+    single = recipe.gate.single() if recipe.gate else ()
+    own = [gate.settled(learned=recipe.model.is_learned) for gate in single]
     return Card(
         task=recipe.task.name,
         model=recipe.model.name,
