@@ -14,7 +14,9 @@ from convgate.models import create_model
 from convgate.networks import build, build_network, save_network
 from convgate.networks.card import Card
 from convgate.networks.specs import GateSpec
+from convgate.studies import run_study
 from convgate.studies.plan import check_variants, make_plan
+from convgate.studies.provenance import data_pairs
 from convgate.train.build import build_model, card_of
 from convgate.train.recipe import chosen, load_recipe, override
 from fixtures.weights import needs_weights
@@ -169,3 +171,20 @@ def test_several_pretrained_networks_make_one_study():
     plan = make_plan("digits/demo", choices)
     with pytest.raises(InputError, match="resnet8: no pretrained weights exist"):
         check_variants(plan.recipe, plan.networks)
+
+
+def test_a_report_says_what_its_networks_started_from(tmp_path, fake):
+    card = Card(model="resnet8", options={"num_classes": 10, "in_chans": 1})
+    file = tmp_path / "net.safetensors"
+    save_network(file, build_network(card).state_dict(), card)
+
+    def told(folder, **choices):
+        given = {"gates": ["se"], "seeds": 1, "progress": False, "steps": fake} | choices
+        return dict(data_pairs(run_study("digits/demo", tmp_path / folder, **given)))
+
+    learned = told("a", models=[str(file)], sweep="gate.start=identity,paper")
+    assert learned["networks start from"] == f"{tmp_path.name}/net.safetensors"
+    assert learned["gates start as"] == "the identity or their papers say"
+    scratch = told("b")
+    assert scratch["networks start from"] == "random weights"
+    assert scratch["gates start as"] == "their papers say"

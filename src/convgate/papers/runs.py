@@ -11,11 +11,11 @@ from convgate.errors import InputError
 from convgate.insertion import find_sites
 from convgate.measure import feature_distances
 from convgate.measure.timing import Progress
-from convgate.networks import open_network
+from convgate.networks import Preprocessing, open_network
 from convgate.papers.recipes import trains
 from convgate.papers.table import PaperTable
 from convgate.storage import RECIPE, RESULT
-from convgate.train.classification import Classification
+from convgate.train.classification import Classification, prepared_as
 from convgate.train.data import Batches, ImageData
 from convgate.train.recipe import Recipe
 from convgate.train.record import RunResult, read_result
@@ -108,8 +108,8 @@ def mean_distances(
                 on_progress(f"{run.folder.name}: distance", (place + share) / len(runs))
 
         with quiet():
-            data = _validation(run, images)
-            model = open_network(run.folder, device=device).model
+            network = open_network(run.folder, device=device)
+            model, data = network.model, _validation(run, images, network.images)
             layers = [site.path for site in find_sites(model, SITE)]
             found = feature_distances(model, _batches(data.val, device, report), layers)
         distances[run.folder] = sum(one.distance for one in found.values()) / len(found)
@@ -122,10 +122,11 @@ def _named(runs: Sequence[FinishedRun]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _validation(run: FinishedRun, images: Path) -> ImageData:
+def _validation(run: FinishedRun, images: Path, shown: Preprocessing) -> ImageData:
     """Open the images as the run saw its own, with the mean and the deviation of its training."""
     place = replace(run.recipe.data, path=str(images))
-    data = Classification.open_data(replace(run.recipe, data=place))
+    recipe = replace(run.recipe, data=place)
+    data = Classification.open_data(prepared_as(recipe, shown))
     if data.classes != run.result.classes:
         raise InputError(
             f"--images {images}: its {len(data.classes)} classes are not the "

@@ -13,7 +13,7 @@ from convgate.deploy.engines import EngineConfig
 from convgate.errors import CorruptFile
 from convgate.insertion.sites import find_blocks
 from convgate.measure import LatencyReport, LatencyRow, count, environment, feature_distances
-from convgate.networks import open_network
+from convgate.networks import Network, open_network
 from convgate.storage import write_text
 from convgate.studies.grid import Cell, Variant, read_variant, unique
 from convgate.studies.trials import CellRecord
@@ -94,23 +94,23 @@ def measure_runs(
     config = EngineConfig(engine, dtype)
     config = replace(config, channels_last=recipe.run.channels_last and config.in_torch)
     done = [record for record in records if record.top1 is not None]
-    data = Classification.open_data(recipe)
+    whole = replace(recipe.data, mean=(0.0,), std=(1.0,))  # each network normalises by itself
+    data = Classification.open_data(replace(recipe, data=whole))
 
-    def load(record: CellRecord) -> nn.Module:
-        place = folder / "trials" / record.cell.folder
-        return open_network(place, device=device).model
+    def load(record: CellRecord) -> Network:
+        return open_network(folder / "trials" / record.cell.folder, device=device)
 
     x = _example(data).to(device)
     first = {record.cell.variant: record for record in reversed(done)}
     facts: dict[Variant, VariantCost] = {}
     conditions: dict[str, Any] = {}
     for group in unique([variant.group for variant in first]):
-        networks = {v: load(record) for v, record in first.items() if v.group == group}
+        networks = {v: load(record).model for v, record in first.items() if v.group == group}
         found, taken = _time(networks, x, config, seconds)
         facts |= found
         conditions[group] = taken
     images = _images(data, device)
-    distances = {record.cell: mean_distance(load(record), images) for record in done}
+    distances = {record.cell: _distance(load(record), images) for record in done}
     conditions["distance_images"] = sum(map(len, images))
     return Measurements(facts, distances, conditions, environment(device))
 
@@ -125,6 +125,11 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
     layers = [s.path for s in ends if s and (s.where, s.layout) == ("output", "NCHW")] or None
     found = feature_distances(model, images, layers)
     return sum(layer.distance for layer in found.values()) / len(found)
+
+
+def _distance(network: Network, images: Sequence[Tensor]) -> float:
+    """Return the mean feature distance on pictures in 0 .. 1."""
+    return mean_distance(network.model, [network.normalise(255 * x) for x in images])
 
 
 def _example(data: ImageData) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from convgate.insertion import MIN_MOVEMENT
-from convgate.networks.specs import GateSpec
+from convgate.networks.origin import origin_of
 from convgate.studies.grid import unique
 from convgate.studies.result import StudyResult
 from convgate.studies.statistics import CONFIDENCE
@@ -19,7 +19,6 @@ def data_pairs(result: StudyResult) -> Pairs:
     training = f"{facts.get('train_images', 0):,} images{part if spec.train_count else ''}"
     validation = f"{facts.get('val_images', 0):,} images{part if spec.val_count else ''}"
     skipped = facts.get("skipped") or 0
-    start = result.recipe.gate.start if result.recipe.gate else GateSpec.start
     preset = result.recipe.note.get("study")
     return [
         *([("rows", preset)] if preset else []),
@@ -29,12 +28,23 @@ def data_pairs(result: StudyResult) -> Pairs:
         ("validation", validation),
         ("damaged, left out", str(skipped if isinstance(skipped, int) else len(skipped))),
         ("backbone", ", ".join(unique([row.variant.model for row in result.rows]))),
-        ("gates start as", {"identity": "the identity"}.get(start, "their papers say")),
+        (
+            "networks start from",
+            ", ".join(unique([origin_of(r.spec.model) for r in result.records])),
+        ),
+        ("gates start as", _starts(result)),
         ("gate options", gate_options(result) or "the papers' own"),
         ("epochs", str(schedule.epochs)),
         ("batch", f"{result.recipe.run.batch_size} images in {result.recipe.run.dtype}"),
         ("seeds", ", ".join(str(s) for s in sorted({r.cell.seed for r in result.records}))),
     ]
+
+
+def _starts(result: StudyResult) -> str:
+    words = {"identity": "the identity", "paper": "their papers say"}
+    gates = [r.spec.gate for r in result.records if r.spec.gate and not r.spec.gate.replaces]
+    found = unique([gate.settled(learned=False).start for gate in gates])
+    return " or ".join(words[start] for start in found) or words["paper"]
 
 
 def gate_options(result: StudyResult) -> str:

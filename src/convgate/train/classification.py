@@ -1,5 +1,6 @@
 """Image classification: its data, its loss, its scores."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -7,9 +8,10 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from convgate.networks.origin import images_of
 from convgate.networks.preprocessing import Preprocessing
 from convgate.train.build import images_per_pass
-from convgate.train.data import ImageData, open_data
+from convgate.train.data import DataSpec, ImageData, open_data
 from convgate.train.recipe import Recipe
 from convgate.train.task import Optimise, Task
 from convgate.train.trainer import process
@@ -40,7 +42,7 @@ class Classification(Task):
     def open_data(cls, recipe: Recipe, *, training: bool = True) -> ImageData:
         here = process()
         return open_data(
-            recipe.data,
+            _as_learned(recipe),
             recipe.augment,
             batch_size=images_per_pass(recipe),
             seed=recipe.run.seed,
@@ -85,3 +87,14 @@ class Classification(Task):
             "top5": round(100 * float(self.top5.compute()), 4),
             "val_loss": float(self.loss.compute()),
         }
+
+
+def prepared_as(recipe: Recipe, images: Preprocessing) -> Recipe:
+    """Return a recipe whose pictures are normalised as those of a network that it trained."""
+    return replace(recipe, data=replace(recipe.data, mean=images.mean, std=images.std))
+
+
+def _as_learned(recipe: Recipe) -> DataSpec:
+    """Return the recipe's data, normalised as for the weights that the network starts from."""
+    noted = images_of(recipe.model) if recipe.data.mean is None else None
+    return recipe.data if noted is None else prepared_as(recipe, noted).data

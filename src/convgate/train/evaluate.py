@@ -16,6 +16,7 @@ from convgate.networks.opening import Network, open_network
 from convgate.networks.preprocessing import Preprocessing
 from convgate.storage import RECIPE
 from convgate.tables import Readable, Table
+from convgate.train.classification import prepared_as
 from convgate.train.job import TASKS
 from convgate.train.recipe import Recipe
 from convgate.train.record import format_scores, score_table
@@ -134,6 +135,8 @@ def recipe_of(card: Card, ref: str, data: str | Path | None = None) -> Recipe:
 
 def _by_recipe(network: Network, recipe: Recipe) -> Evaluation:
     kind, classes = TASKS[recipe.task.name], network.card.classes
+    if recipe.task.name == "classify":
+        recipe = prepared_as(recipe, network.images)
     with quiet():
         data: Any = kind.open_data(recipe, training=False)
         channels = getattr(data, "in_chans", network.in_chans)

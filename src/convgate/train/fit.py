@@ -201,6 +201,7 @@ def _finish(
         epochs=tuple(done),
         before=before,
         moved=_moved(job, weights) if process().rank == 0 else {},
+        started_from=job.origin,
         params=sum(p.numel() for p in job.model.parameters()),
         trained_params=sum(p.numel() for p in job.model.parameters() if p.requires_grad),
         classes=tuple(data.classes),

@@ -9,6 +9,7 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.networks.build import describe
 from convgate.networks.card import Card
+from convgate.networks.origin import origin_of
 from convgate.networks.specs import ModelSpec
 from convgate.train.build import card_of, network_of
 from convgate.train.classification import Classification
@@ -35,6 +36,7 @@ class Job:
     model: nn.Module
     card: Card
     still: list[str]  # paths of the frozen modules, which stay in evaluation mode
+    origin: str  # what the network starts from
     learned: bool  # whether it is a classifier that starts from weights
     base: ModelSpec | None  # what an adapter of it needs; None where the backbone is trained, too
 
@@ -55,14 +57,18 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
     learned = starts and recipe.task.name == "classify"
     adapts = learned and model is None and "backbone" not in recipe.trainable.parts
     if model is None:
+        origin = origin_of(recipe.model)
         card = card_of(recipe, classes, images.input_size[0])
         model = network_of(recipe, card)
     else:
         _check_outputs(model, recipe, images.input_size, len(classes))
+        origin = "a network built in Python"
         card = replace(describe(model), classes=classes)
-    card = replace(card, images=images, weights=f"trained on {recipe.data.name}")
+    from_words = f", from {origin}" if starts else ""
+    card = replace(card, images=images, weights=f"trained on {recipe.data.name}{from_words}")
     still = freeze(model, recipe.trainable)
-    return Job(recipe, data, model, card, still, learned, recipe.model if adapts else None)
+    base = recipe.model if adapts else None
+    return Job(recipe, data, model, card, still, origin, learned, base)
 
 
 def _check_outputs(

@@ -51,6 +51,7 @@ class RunResult(Readable):
     skipped: int  # how many damaged pictures or faults of the data were left out
     seconds: float  # sums the epochs over all interruptions
     out: Path
+    started_from: str = "random weights"  # what the network had learned before
     trained_params: int = 0  # of ``params``; the others are frozen
     # the scores before the first step, of a network that starts from weights
     before: dict[str, float] = field(default_factory=dict)
@@ -73,9 +74,11 @@ class RunResult(Readable):
         """The first scores and what they are of, in one line."""
         skipped = f"; left out as faulty: {self.skipped}" if self.skipped else ""
         moved = f"; {describe_movement(self.moved)}" if self.moved else ""
+        learned = self.started_from != RunResult.started_from
+        origin = f"; from {self.started_from}" if learned else ""
         return (
             f"{format_scores(self.scores, 3)}  on {self.val_images:,} images  "
-            f"epochs {len(self.epochs)}  {self.seconds:,.0f} s{skipped}{moved}"
+            f"epochs {len(self.epochs)}  {self.seconds:,.0f} s{origin}{skipped}{moved}"
         )
 
 

@@ -17,8 +17,8 @@ class ImageData(TaskData):
 
     in_chans: int  # channels of a picture
     image_px: int  # height and width of a picture
-    # of each channel in 0 .. 1, taken off before dividing by ``std``; measured over the training
-    # pictures of a set in memory, ImageNet's for a streamed one
+    # of each channel in 0 .. 1, taken off before dividing by ``std``: the recipe's; else measured
+    # over the training pictures of a set in memory, ImageNet's for a streamed one
     mean: tuple[float, ...]
     std: tuple[float, ...]  # of each channel, in 0 .. 1
 
@@ -50,20 +50,29 @@ def open_data(
         train_count, batch_size, seed=seed, rank=rank, world_size=world_size, batches=batches
     )
     val_order = ValOrder(val_count, batch_size, rank=rank, world_size=world_size)
-    normalise = Normalise(opened.mean, opened.std)
+    mean = _channels(spec.mean, found.in_chans) or opened.mean
+    std = _channels(spec.std, found.in_chans) or opened.std
+    normalise = Normalise(mean, std)
     finish = Finish(normalise, augment, len(found.classes), seed)
     return ImageData(
         classes=found.classes,
         in_chans=found.in_chans,
         image_px=spec.image_px,
-        mean=opened.mean,
-        std=opened.std,
+        mean=mean,
+        std=std,
         train=Batches(opened.train, order, finish),
         val=Batches(opened.val, val_order, normalise),
         train_images=train_count,
         val_images=val_count,
         skipped=opened.skipped,
     )
+
+
+def _channels(values: tuple[float, ...] | None, count: int) -> tuple[float, ...]:
+    """Return a value for each channel: one serves all; grey takes the mean of colours."""
+    if values is None or len(values) == count:
+        return values or ()
+    return (sum(values) / len(values),) * count
 
 
 def _training(found: PictureSet, spec: DataSpec) -> Pictures:

@@ -36,6 +36,11 @@ class DataSpec:
     # share of each class that is held out for validation where a folder has no val, or neither
     # train nor val; always the same pictures, such as 0.2
     val_share: float = 0.0
+    # of the channels in 0 .. 1, taken off each picture, one for all or one for each; left out, what
+    # the weights were learned with that a network starts from, else that of the training pictures
+    # (ImageNet's where they are streamed), such as [0.5]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None  # of the channels, which they are divided by; as ``mean``
     skip_bad: bool = False  # leave out and list damaged pictures and faulty annotations
     workers: int = 2  # threads that decode at the start, or processes that decode during training
     # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
@@ -52,6 +57,7 @@ class DataSpec:
             _within("val_share", self.val_share, 0.9),
             _between("workers", self.workers, 0, MAX_WORKERS),
             _choice("storage", self.storage, STORAGES),
+            _normalisation(self.mean, self.std),
         )
 
 
@@ -112,6 +118,16 @@ def _within(key: str, value: float, high: float) -> str:
         return ""
     range_text = f"between 0 and {high}" if math.isfinite(high) else "0 or more, and finite"
     return f"{key} is {value}, but must be {range_text}"
+
+
+def _normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> str:
+    if (mean is None) != (std is None):
+        return "mean and std belong together; give both or none"
+    if mean is None or std is None:
+        return ""
+    if len(mean) not in (1, 3) or len(mean) != len(std) or min(std) <= 0:
+        return f"mean {list(mean)} and std {list(std)} must be of 1 or 3 channels, std above 0"
+    return ""
 
 
 def _raise(section: str, *problems: str) -> None:
