@@ -1,9 +1,11 @@
 import errno
+import socket
 
 import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants
 
 from convgate.errors import InputError
 from convgate.models import (
@@ -61,8 +63,27 @@ def test_unreachable_weights_are_one_sentence(monkeypatch):
         raise ConnectionError("no route to host\nand a long trace")
 
     monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(InputError, match=r"could not be fetched \(no route to host\)$"):
+    with pytest.raises(InputError, match=r"could not be fetched \(no route to host\); connect"):
         create_model("resnet18", pretrained=True)
+
+
+@pytest.mark.parametrize(("proxies", "offline"), [({}, True), ({"https": "proxy"}, False)])
+def test_a_hub_without_an_address_is_not_asked_again_and_again(monkeypatch, proxies, offline):
+    def unknown(*_):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    def look(*_, **__):
+        seen.append(constants.HF_HUB_OFFLINE)
+        raise ConnectionError("no route to host")
+
+    seen: list[bool] = []
+    monkeypatch.setattr(create.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(create, "getproxies", lambda: proxies)
+    monkeypatch.setattr(timm, "create_model", look)
+    before = constants.HF_HUB_OFFLINE
+    with pytest.raises(InputError, match="could not be fetched"):
+        create_model("resnet18", pretrained=True)
+    assert seen == [offline or before] and before == constants.HF_HUB_OFFLINE
 
 
 def test_other_errors_pass_unchanged(monkeypatch):

@@ -3,13 +3,11 @@
 https://arxiv.org/abs/2102.00240
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from convgate.errors import InputError
 from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.gates.divisors import require_divisor
 
 
 @GATES.register("sa")
@@ -40,12 +38,7 @@ class SA(Gate):
 
     def __init__(self, channels: int, *, groups: int = 64) -> None:
         super().__init__(channels)
-        if groups < 1 or channels % (2 * groups):
-            fits = math.gcd(channels // 2, max(groups, 1))
-            way_out = "an even number of channels" if channels % 2 else f"groups={fits}"
-            raise InputError(
-                f"SA: channels={channels} is not divisible by twice groups={groups}; use {way_out}"
-            )
+        require_divisor("SA", channels, "groups", groups, factor=2)
         half = channels // (2 * groups)
         self.groups = groups
         self.channel_weight = nn.Parameter(torch.zeros(half))

@@ -1,7 +1,7 @@
 """Insert, replace and remove gates in place; a refusal leaves the network untouched."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.gates import GATES, create_gate
+from convgate.gates.divisors import NotDivisible
 from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
 from convgate.insertion.identity import start_as_identity
 from convgate.insertion.module_tree import MARK
@@ -77,7 +78,7 @@ def insert(
         check_free(model, site)
     named = [(site, name_of(site.stage)) for site in sites]
     shares = _share(gate_options, dict.fromkeys(name for _, name in named))
-    made = [_build_gate(model, site, name, start, shares[name]) for site, name in named]
+    made = _build_gates(model, [(site, name, shares[name]) for site, name in named], start)
     rows = []
     for (site, name), module in zip(named, made, strict=True):
         rows.append(report_row(site, name, module))
@@ -118,7 +119,7 @@ def replace(
     targets = _replaceable(model, old)
     sites = in_stages([site for _, site, _ in targets], stages)
     targets = [target for target in targets if target[1] in sites]
-    made = [_build_gate(model, site, new, start, gate_options) for site in sites]
+    made = _build_gates(model, [(site, new, gate_options) for site in sites], start)
     rows = [
         report_row(site, new, module, model.get_submodule(path))
         for (path, _, _), site, module in zip(targets, sites, made, strict=True)
@@ -226,6 +227,24 @@ def _own_attention(model: nn.Module) -> list[Target]:
         for site in list_sites(model)
         if site.name == "se" and MARK not in vars(model.get_submodule(site.path))
     ]
+
+
+def _build_gates(
+    model: nn.Module, wanted: Sequence[tuple[Site, str, Mapping[str, Any]]], start: str
+) -> list[nn.Module]:
+    """Return a gate for every site; the way out of a refusal serves all that get the same."""
+    made: list[nn.Module] = []
+    for site, gate, options in wanted:
+        try:
+            made.append(_build_gate(model, site, gate, start, options))
+        except InputError as error:
+            refusal = error.__cause__
+            if not isinstance(refusal, NotDivisible):
+                raise
+            place = str(error).removesuffix(str(refusal))
+            said = refusal.for_all(other.channels for other, name, _ in wanted if name == gate)
+            raise InputError(f"{place}{said}") from refusal
+    return made
 
 
 def _build_gate(

