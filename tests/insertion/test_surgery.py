@@ -312,3 +312,13 @@ def test_tables_of_stages_that_cannot_be(gate, options, sentence, backbone):
     with pytest.raises(InputError, match=sentence):
         insert(net, gate, **options)
     assert not list(inserted(net))
+
+
+def test_a_number_that_fits_every_site(backbone):
+    """Widths 32, 48, 192 and 96, and at most 20 groups: 16, 16, 16 and 16; at most 36, others."""
+    for most, expected in ((20, [16, 16, 16, 16]), (36, [32, 24, 32, 32])):
+        net = backbone("resnet")
+        insert(net, "ela_b", num_groups=f"<={most}", start="paper")
+        assert [gate.norm.num_groups for _, gate, _ in inserted(net)] == expected
+    with pytest.raises(InputError, match="num_groups='<=few': after <= stands a whole number"):
+        insert(backbone("resnet"), "ela_b", num_groups="<=few")

@@ -97,9 +97,9 @@ class Carriers:
 
     def _is_identity(self, index: int) -> bool:
         """Whether a call gave what it took, as an identity does, or a dropout in evaluation."""
-        given = self.flow.tape.calls[index].given
-        op = self.flow.tape.op(given) if given is not None else None
-        return op is not None and op.name == "alias" and op.call == index
+        call = self.flow.tape.calls[index]
+        op = self.flow.tape.op(call.given) if call.given is not None else None
+        return op is not None and op.name == "alias" and op.inputs == (call.taken,)
 
     def _normalises(self, index: int) -> bool:
         """Whether a module has a norm in its own code, as one with its activation inside."""

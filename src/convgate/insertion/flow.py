@@ -239,7 +239,7 @@ class Flow:
     @cached_property
     def sums(self) -> list["Sum"]:
         """The sums of maps, those of more than two operands as one."""
-        return self._sums(self.is_map)
+        return self._sums(lambda v: self.is_map(v) and self.channels(v) > 1)
 
     @cached_property
     def sums_of_tokens(self) -> list["Sum"]:
@@ -250,7 +250,7 @@ class Flow:
         inner: set[Value] = set()
         found: dict[Value, Sum] = {}
         for index, op in enumerate(self.tape.ops):
-            if op.name not in ("add", "sub", "addcmul") or len(op.inputs) < 2:
+            if op.name not in ("add", "addcmul") or len(op.inputs) < 2:
                 continue
             value = op.outputs[0]
             whole = self.tape.shape[value]

@@ -23,7 +23,7 @@ def residuals(flow: Flow, sums: Iterable[Sum]) -> Iterator[FlowBlock]:
         heavy = [v for v in branches if _is_heavier(flow, start, v, skip)]
         if _is_light(flow, start, skip) and heavy:
             end = max(heavy, key=lambda v: (weights[v], flow.tape.producer[v]))
-            yield FlowBlock(Branch(start, end, each.value))
+            yield FlowBlock(Branch(start, _before_blend(flow, start, end), each.value))
 
 
 def is_reparameterised(flow: Flow, start: Value, each: Sum) -> bool:
@@ -31,12 +31,27 @@ def is_reparameterised(flow: Flow, start: Value, each: Sum) -> bool:
     return all(flow.is_linear(start, v) for v in each.operands)
 
 
+def _before_blend(flow: Flow, start: Value, end: Value) -> Value:
+    """Return f(x) where a branch ends in a (f(x) - x), which x is added to."""
+    value = end
+    while (
+        value != start and flow.step(value).is_single and flow.step(value).kind in ("view", "scale")
+    ):
+        value = flow.dominator[value]
+    op = flow.tape.op(value)
+    if op is None or op.name != "sub" or start not in op.inputs or len(op.inputs) != 2:
+        return end
+    return next(v for v in op.inputs if v != start)
+
+
 def _is_light(flow: Flow, start: Value, skip: Value) -> bool:
-    """Whether a path is a skip: the value itself, or a projection of one or two plain layers."""
+    """Whether a path is a skip: the value itself, or where the shape changes a plain projection."""
     steps = flow.chain(start, skip)
     if not all(step.is_single and step.kind in LIGHT for step in steps):
         return False
     layers = weight(flow, start, skip)
+    if layers and flow.tape.shape[start] == flow.tape.shape[skip]:
+        return False
     return layers <= 1 or (layers == 2 and flow.is_linear(start, skip))
 
 

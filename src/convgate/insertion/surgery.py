@@ -55,7 +55,8 @@ def insert(
         start: "identity", or "paper" for the gate's own initial values.
         example_input: An input of the network, to tell shapes and MACs; timm's networks note their
             input size, which serves where this is absent.
-        gate_options: The gate's options.
+        gate_options: The gate's options. "<=16" is for each site the largest number up to 16 that
+            divides its channels.
 
     Returns:
         One row for each gate, in the network's order under each name.
@@ -263,12 +264,26 @@ def _build_gate(
 
 def _create(site: Site, gate: str, options: Mapping[str, Any]) -> nn.Module:
     known = gate in GATES and set(options) <= set(GATES.options(gate))
+    fitted = {key: _fitted(key, value, site) for key, value in options.items()}
     try:
-        return create_gate(gate, site.channels, **options)
+        return create_gate(gate, site.channels, **fitted)
     except InputError as error:
         if not known:
             raise
         raise InputError(f"{site.name} at {site.path}: {error}") from error
+
+
+def _fitted(key: str, value: object, site: Site) -> object:
+    """Return an option for a site: of "<=16" the largest number that divides its channels."""
+    if not isinstance(value, str) or not value.startswith("<="):
+        return value
+    try:
+        most = int(value.removeprefix("<="))
+    except ValueError:
+        most = 0
+    if most < 1:
+        raise InputError(f"{key}={value!r}: after <= stands a whole number of at least 1")
+    return next(n for n in range(most, 0, -1) if site.channels % n == 0)
 
 
 def _first(*modules: nn.Module) -> torch.Tensor:
