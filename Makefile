@@ -12,7 +12,11 @@ DEVICE ?= cpu
 # Which version of the site `make docs` builds: dev, or the number of a release.
 VERSION ?= dev
 
+# The lowest versions of pyproject.toml of what changes most below us.
+OLDEST := torch==2.11.0 torchvision==0.26.0 timm==1.0.20
+
 .PHONY: install demo check test test-slow test-cuda bench docs format clean
+.PHONY: wheel wheel-test oldest release-check release-notes
 
 install: $(STAMP)
 
@@ -53,9 +57,29 @@ docs: $(STAMP)
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/python docs/site_publish.py build/docs build/site $(VERSION)
 
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+# The wheel alone in an empty environment, then with each extra.
+wheel-test: wheel
+	$(PYTHON) tests/installed.py dist/*.whl build/installed constraints.txt
+
+oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --editable '.[dev]' $(OLDEST)
+	build/oldest/bin/pytest $(PARALLEL)
+
+release-check:
+	$(PYTHON) tests/release.py check $(TAG)
+
+release-notes:
+	mkdir -p build
+	$(PYTHON) tests/release.py notes $(TAG) > build/release-notes.md
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build dist *.egg-info
