@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -292,3 +293,16 @@ def test_a_run_keeps_its_scores_and_is_told_of_in_words(tiny, tmp_path):
     exported = export(scored, "onnx", tmp_path / "net.onnx")
     assert exported.card.scores == {"top1": 90.0, "val_loss": 0.1}
     assert "top-1" not in str(exported)
+
+
+@pytest.mark.parametrize(("format", "extra"), [("onnx", "onnx"), ("openvino", "openvino")])
+def test_without_its_packages_a_format_names_the_extra_that_brings_them_all(
+    format, extra, monkeypatch, tmp_path
+):
+    """OpenVINO's extra brings ONNX; ONNX's would leave the next sentence to come."""
+    for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, package, None)
+    suffix = {"onnx": "onnx", "openvino": "xml"}[format]
+    with pytest.raises(InputError, match=rf"pip install 'convgate\[{extra}\]'$"):
+        export("resnet8", format, tmp_path / f"net.{suffix}")
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate import spec
+from convgate.deploy.extras import need
 from convgate.deploy.onnx import Forward
 from convgate.deploy.runtimes import FORMATS, Conversion, FileFormat
 from convgate.deploy.verify import (
@@ -238,9 +239,11 @@ def _check(
 ) -> Preprocessing:
     if format not in FORMATS:
         raise unknown("format", format, (HUB, *FORMATS))
-    _, file = FORMATS[format]
+    runtime, file = FORMATS[format]
     if dtype not in file.dtypes:
         raise InputError(f"{format} files have no {dtype}; choose from {', '.join(file.dtypes)}")
+    for package in runtime.packages:
+        need(package, f"format {format!r}")
     _check_target(out, format, file, force)
     if dtype == "int8" and not calibrated:
         raise InputError("int8 takes its ranges from pictures; give a folder of them (--calibrate)")
