@@ -14,8 +14,9 @@ INDEX = """# Gates
 Every gate scales its input, y = gate(x) * x, and is built by name:
 `convgate.create_gate("seln", 64)`. Inserted with `start="identity"` each leaves the network as it
 was: most by a last layer that starts at zero, and by a factor where the scale is not 1 then
-(2 sigmoid(0) = 1); the others blended in by one learned number that starts at zero. A dash: the
-gate needs an option to take that width; its page says which.
+(2 sigmoid(0) = 1); the others blended in by one learned number that starts at zero
+([how fast they learn](../results/identity_start.md)). A dash: the gate needs an option to take that
+width; its page says which.
 [Adding a gate](../adding_a_gate.md) takes one file, one test and one import."""
 
 

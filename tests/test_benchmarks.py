@@ -88,3 +88,38 @@ def test_every_engine_of_a_benchmark_is_the_network_and_shares_its_graph(module)
         forward = opener.open(build, engine, "float32", parts)
         torch.testing.assert_close(forward(x), expected, rtol=1e-4, atol=1e-5)
     assert built == [2]
+
+
+LINES = """gate,start,seed,kept,top1,moved,loss_late,val_loss
+none,,0,100,60,0,1,1
+none,,1,100,50,0,1,1
+se,blend,0,100,61,0.01,1.5,1
+se,blend,1,100,53,0.03,1.5,1
+se,paper,0,1,40,0.5,2.5,1
+se,paper,1,3,32,0.5,2.75,1
+"""
+
+
+def load(stem):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{stem}", FILE.parent / f"{stem}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_starts_are_compared_seed_by_seed(tmp_path):
+    """Blend: +1 and +3 points to plain; t(1) is 12.706, so 2 +- 12.706 sqrt(2) / sqrt(2)."""
+    starts = load("starts_page")
+    (tmp_path / "runs.csv").write_text(LINES)
+    runs = starts.read(tmp_path / "runs.csv")
+    table = starts.before_and_after(runs).splitlines()
+    assert table[2].split(" | ")[:4] == ["| none", "", "100", "55.0"]
+    assert table[3].split(" | ")[1:] == ["blend", "100.0", "57.0", "+2.0 [-10.7, +14.7]", "2.00 |"]
+    worst = starts.against_blend(runs).splitlines()[2].split(" | ")
+    assert worst[0] == "| paper" and worst[1].startswith("+1.125") and worst[4:] == ["-21.0", "2 |"]
+
+
+def test_the_page_of_starts_holds_the_runs_beside_it():
+    starts = load("starts_page")
+    runs = (starts.read(starts.FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
+    assert starts.page(*runs) == (starts.DOCS / "identity_start.md").read_text()
