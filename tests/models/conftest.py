@@ -23,6 +23,7 @@ PRESETS = {
     "hornet_tiny_gf": HORNET,
     "mobilenext_cifar": {"rows": (*ROWS, (6, 96, 2, 1), (6, 128, 1, 1)), "drop_rate": 0.0},
     "wrn28_10": {"depth": 1, "widen": 1},
+    "csp_darknet_nano": {"depths": (1, 1, 1, 1)},
     "shufflenet_v2_cifar": {"depths": (1, 2, 1), "widths": (16, 32, 64)},
 }
 """The networks under test, small where they have a depth to choose; 10 classes or 1000."""

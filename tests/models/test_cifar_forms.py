@@ -57,14 +57,17 @@ def test_densenet_is_timms_after_another_stem(plain):
     plain.close(ours(x), theirs.forward_head(y))
 
 
-@pytest.mark.parametrize(("name_", "groups"), [("resnext29_16x32d", 16), ("resnext29_8x64d", 8)])
-def test_resnext29(name_, groups):
+@pytest.mark.parametrize(
+    ("name_", "groups", "width"),
+    [("resnext29_16x32d", 16, 512), ("resnext29_8x64d", 8, 512), ("resnext29_16x64d", 16, 1024)],
+)
+def test_resnext29(name_, groups, width):
     with torch.device("meta"):
         net = timm.create_model(name_)
     layers = (net.layer1, net.layer2, net.layer3)
     assert [len(layer) for layer in layers] == [3, 3, 3]
     assert [layer[-1].conv3.out_channels for layer in layers] == [256, 512, 1024]
-    assert [layer[-1].conv2.out_channels for layer in layers] == [512, 1024, 2048]
+    assert [layer[-1].conv2.out_channels for layer in layers] == [width, 2 * width, 4 * width]
     assert {layer[0].conv2.groups for layer in layers} == {groups}
     assert {layer[0].conv1.groups for layer in layers} == {1}
 
@@ -77,6 +80,22 @@ def test_features_have_the_sizes_that_are_noted(build, feature_cls):
     assert [(32 // m.shape[2], 64 // m.shape[3]) for m in maps] == [
         (r, r) for r in net.feature_info.reduction()
     ]
+
+
+def test_intermediates_and_pruning(build):
+    """Each stage once, as noted; cut behind a stage, the network ends with it."""
+    net = build().eval()
+    x = torch.randn(1, 3, 32, 32)
+    last, every = net.forward_intermediates(x)
+    assert [m.shape[1] for m in every] == [info["num_chs"] for info in net.feature_info]
+    assert torch.equal(last, net.forward_features(x))
+    (only,) = net.forward_intermediates(x, indices=1, intermediates_only=True)
+    assert torch.equal(only, every[-1])
+    whole = net(x)
+    assert net.prune_intermediate_layers(1, prune_head=False) == [len(every) - 1]
+    assert torch.equal(net(x), whole)
+    assert net.prune_intermediate_layers([1]) == [1]
+    assert torch.equal(net.forward_features(x), every[1])
 
 
 def test_interface(build, name):

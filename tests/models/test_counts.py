@@ -17,6 +17,19 @@ def parameters(name, **options):
     return sum(parameter.numel() for parameter in build(name, **options).parameters())
 
 
+def resnext29(groups, base, classes=10):
+    """Count by hand: three 1x1, 3x3, 1x1 blocks a stage with norms, a 1x1 shortcut in the first."""
+    total, wide = 3 * 64 * 9 + 2 * 64, 64
+    for stage in range(3):
+        inner, outer = groups * base * 2**stage, 256 * 2**stage
+        for block in range(3):
+            total += wide * inner + inner * inner // groups * 9 + inner * outer
+            total += 2 * (2 * inner + outer)
+            total += 0 if block else wide * outer + 2 * outer
+            wide = outer
+    return total + wide * classes + classes
+
+
 @pytest.mark.parametrize(
     ("name", "classes", "expected"),
     [
@@ -24,6 +37,7 @@ def parameters(name, **options):
         ("hornet_tiny_gf", 1000, 22_991_848),
         ("mobilenext", 1000, 3_535_416),
         ("wrn28_10", 100, 36_546_980),
+        ("resnext29_16x64d", 10, resnext29(16, 64)),
         # 34,426,698 with 10 classes, the 34.4 M of arXiv 1611.05431
         ("resnext29_8x64d", 100, 34_518_948),
     ],
@@ -42,6 +56,19 @@ def test_parameters_exactly(name, classes, expected):
         ("resnext29_16x32d", 10, "25.1370"),
         ("resnext29_16x32d", 100, "25.2292"),
         ("resnext29_8x64d", 10, "34.4267"),
+        ("resnext29_8x64d", 10, "34.4"),  # arXiv 1611.05431, Table 7
+        ("resnext29_16x64d", 10, "68.16"),  # 68.1 there, 68.16 of bearpaw/pytorch-classification
+        # arXiv 1605.07146, Table 4
+        ("wrn40_1", 10, "0.6"),
+        ("wrn40_2", 10, "2.2"),
+        ("wrn40_4", 10, "8.9"),
+        ("wrn40_8", 10, "35.7"),
+        ("wrn28_10", 10, "36.5"),
+        ("wrn28_12", 10, "52.5"),
+        ("wrn22_8", 10, "17.2"),
+        ("wrn22_10", 10, "26.8"),
+        ("wrn16_8", 10, "11.0"),
+        ("wrn16_10", 10, "17.1"),
         ("shufflenet_v2_cifar", 100, "1.3609"),
         ("densenet121_cifar", 100, "7.0485"),
         ("hornet_small", 1000, "50"),

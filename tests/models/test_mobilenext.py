@@ -68,6 +68,24 @@ def test_hidden_widths():
     assert [set(stage[1:]) for stage in found[2:7]] == [{32}, {48}, {64}, {96}, {160}]
 
 
+@pytest.mark.parametrize(
+    ("width_in", "width", "hidden"),
+    [
+        (96, 144, 32),  # 16 is below 24; 24 lies between 16 and 32, and goes up
+        (16, 100, 16),  # 17 -> 16, which is 0.94 of it
+        (16, 108, 32),  # 18 -> 16, which is 0.89 of it
+        (16, 138, 32),  # 23 -> 16, which is 0.70 of it
+        (16, 300, 48),  # 50 -> 48
+        (600, 300, 100),  # a sixth of the input is enough
+        (12, 24, 16),  # never below 16
+    ],
+)
+def test_hidden_widths_lose_less_than_a_tenth(width_in, width, hidden):
+    """MobileNets' rule with steps of 16, as the authors' code rounds."""
+    net = MobileNeXt(rows=((2, width_in, 1, 2), (6, width, 1, 2)))
+    assert net.stages[1][0].branch.conv1.out_channels == hidden
+
+
 def test_the_32_px_form_is_the_same_network():
     with torch.device("meta"):
         small = timm.create_model("mobilenext_cifar")

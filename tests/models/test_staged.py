@@ -1,6 +1,7 @@
 """What timm asks of a model, of every network that this package registers."""
 
 import copy
+import io
 
 import pytest
 import timm
@@ -11,6 +12,7 @@ from timm.optim import param_groups_layer_decay
 from convgate.errors import InputError
 from convgate.models.staged import drop_path_rates
 
+ACTIVATIONS = (torch.nn.GELU, torch.nn.ReLU, torch.nn.ReLU6, torch.nn.SiLU)
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -25,8 +27,8 @@ def test_forward_is_head_of_features(build):
 
 
 def test_options_together(build, name):
-    # A unit of ShuffleNet joins its branches, so it has none that could be skipped.
-    skip = {} if name.startswith("shufflenet") else {"drop_path_rate": 0.1}
+    # Blocks that join their branches have none that could be skipped.
+    skip = {} if name.startswith(("shufflenet", "csp")) else {"drop_path_rate": 0.1}
     net = build(num_classes=10, features_only=True, in_chans=1, **skip)
     maps = net(torch.randn(2, 1, 32, 64))
     assert [m.shape[1] for m in maps] == net.feature_info.channels()
@@ -35,7 +37,7 @@ def test_options_together(build, name):
     ]
 
 
-@pytest.mark.parametrize("feature_cls", ["list", "dict", "hook", "getter"])
+@pytest.mark.parametrize("feature_cls", ["list", "dict", "hook", "getter", "fx"])
 def test_features_are_the_stages_outputs(build, feature_cls):
     torch.manual_seed(0)
     model = build().eval()
@@ -89,6 +91,33 @@ def test_reset_classifier(build):
     assert model(x).shape == model.forward_features(x).shape
 
 
+def test_a_new_classifier_is_as_the_rest(build):
+    model = build().eval().half().to("meta")
+    for classes, pool in ((0, None), (2, None), (3, "max")):
+        model.reset_classifier(classes, pool)
+        assert not any(module.training for module in model.modules())
+        assert {(p.device.type, p.dtype) for p in model.parameters()} == {("meta", torch.float16)}
+
+
+@pytest.mark.parametrize("features_only", [False, True])
+def test_device_and_dtype(build, features_only):
+    model = build(device="meta", dtype=torch.bfloat16, features_only=features_only)
+    tensors = [*model.parameters(), *model.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {t.dtype for t in tensors if t.is_floating_point()} == {torch.bfloat16}
+    with pytest.raises(TypeError, match="no_option"):
+        build(device="meta", no_option=1)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript(build):
+    model, stored = build().eval(), io.BytesIO()
+    torch.jit.save(torch.jit.script(model), stored)
+    stored.seek(0)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(stored)(X), model(X))
+
+
 def test_no_classes_gives_pooled_features(build):
     model = build(num_classes=0).eval()
     assert model(X).shape == (2, model.num_features)
@@ -99,9 +128,10 @@ def test_configuration(build, name):
     model = build()
     assert model.default_cfg["architecture"] == name
     assert not model.default_cfg["url"]
-    assert model.get_submodule(model.default_cfg["first_conv"]).in_channels == 3
+    first = model.get_submodule(model.default_cfg["first_conv"])
+    assert first.in_channels == (12 if name.startswith("csp") else 3)  # every second pixel apart
     assert model.get_submodule(model.default_cfg["classifier"]) is model.get_classifier()
-    side = 224 if name.startswith("hornet") else 32
+    side = 224 if name.startswith(("hornet", "csp")) else 32
     assert timm.data.resolve_model_data_config(model)["input_size"] == (3, side, side)
 
 
@@ -134,7 +164,7 @@ def test_checkpointing_changes_no_gradient(build):
             calls[key] += 1
 
         for module in model.modules():
-            if isinstance(module, (torch.nn.GELU, torch.nn.ReLU, torch.nn.ReLU6)):
+            if isinstance(module, ACTIVATIONS):
                 module.register_forward_hook(count)
         model(X).square().sum().backward()
     assert calls["saving"] > calls["plain"]  # blocks ran again on the way back

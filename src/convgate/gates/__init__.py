@@ -12,7 +12,7 @@ from convgate.gates.gct import GCT
 from convgate.gates.grn import GRN
 from convgate.gates.pdfam import PdfAM
 from convgate.gates.pdfam_gmm import PdfAMGMM
-from convgate.gates.pooled import PooledGate
+from convgate.gates.pooled import MeanGate, PooledGate
 from convgate.gates.sa import SA
 from convgate.gates.se import SE
 from convgate.gates.seln import SELN
@@ -22,6 +22,6 @@ from convgate.gates.srm import SRM
 
 __all__ = [
     "BAM", "CA", "CBAM", "EAN", "ECA", "ELA", "FCA", "GATES", "GCT", "GRN", "SA", "SE", "SELN",
-    "SGE", "SRM", "EANCode", "Gate", "PdfAM", "PdfAMGMM", "PooledGate", "SimAM", "create_gate",
-    "list_gates",
+    "SGE", "SRM", "EANCode", "Gate", "MeanGate", "PdfAM", "PdfAMGMM", "PooledGate", "SimAM",
+    "create_gate", "list_gates",
 ]  # fmt: skip

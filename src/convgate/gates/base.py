@@ -24,6 +24,8 @@ class Gate(nn.Module):
         InputError: if C is not a positive integer.
     """
 
+    __jit_unused_properties__: ClassVar = ["name"]  # TorchScript knows no types by their names
+
     is_product: ClassVar[bool] = True
     """False where the published module does more than scale, and therefore overrides `forward`."""
 
@@ -59,7 +61,8 @@ GATES = OpenRegistry("gate", Gate, group="convgate.gates")
 
 def statistics_dtype(x: Tensor) -> torch.dtype:
     """The dtype to accumulate in: float32 for half precision, else the dtype of x."""
-    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+    half = x.dtype == torch.float16 or x.dtype == torch.bfloat16
+    return torch.float32 if half else x.dtype
 
 
 def hidden_width(gate: str, channels: int, reduction: int, floor: int = 1, divisor: int = 1) -> int:

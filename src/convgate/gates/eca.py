@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES
-from convgate.gates.pooled import PooledGate, mean_pool
+from convgate.gates.pooled import MeanGate
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -17,7 +17,7 @@ def adaptive_kernel_size(channels: int) -> int:
 
 
 @GATES.register("eca")
-class ECA(PooledGate):
+class ECA(MeanGate):
     """A one-dimensional convolution across neighbouring channels of the spatial mean.
 
         s = sigmoid(conv1d_k(mean_hw(x))),    y = s * x
@@ -38,8 +38,6 @@ class ECA(PooledGate):
         InputError: if k is even or not positive.
     """
 
-    pools_mean = True
-
     def __init__(self, channels: int, *, kernel_size: int | None = None) -> None:
         super().__init__(channels)
         size = adaptive_kernel_size(channels) if kernel_size is None else kernel_size
@@ -47,13 +45,10 @@ class ECA(PooledGate):
             raise InputError(f"ECA: kernel_size={size} must be odd; use {max(size, 0) + 1}")
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
-    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (mean_pool(x),)
-
-    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
-        z = pooled[0].flatten(1)
+    def scale(self, mean: Tensor) -> Tensor:
+        z = mean.flatten(1)
         s = torch.sigmoid(self.conv(z[:, None]))  # (N, 1, C)
-        return (s.squeeze(1)[:, :, None, None],)
+        return s.squeeze(1)[:, :, None, None]
 
     def constant_(self) -> float:
         nn.init.zeros_(self.conv.weight)

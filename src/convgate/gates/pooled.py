@@ -58,6 +58,36 @@ class StripGate(PooledGate):
         return strip_gate(x, rows.squeeze(3), columns.squeeze(2))
 
 
+class MeanGate(PooledGate):
+    """A gate that sees its input only through the mean of each channel.
+
+        gate(x) = scale(mean_hw(x))
+
+    Shape: x (N, C, H, W) -> mean (N, C, 1, 1) -> scale (N, C, 1, 1).
+
+    Args:
+        channels: C.
+    """
+
+    pools_mean = True
+
+    def scale(self, mean: Tensor) -> Tensor:
+        """Return the scale (N, C, 1, 1) that follows from the means (N, C, 1, 1)."""
+        raise NotImplementedError
+
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (mean_pool(x),)
+
+    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
+        return (self.scale(pooled[0]),)
+
+    def gate(self, x: Tensor) -> Tensor:
+        return self.scale(mean_pool(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x).to(x.dtype)
+
+
 def mean_pool(x: Tensor) -> Tensor:
     """Return the spatial mean (N, C, 1, 1) in the dtype of x, accumulated in float32 or better."""
     return x.mean((2, 3), keepdim=True, dtype=statistics_dtype(x)).to(x.dtype)

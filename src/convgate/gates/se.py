@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from convgate.errors import unknown
 from convgate.gates.base import GATES, hidden_width
-from convgate.gates.pooled import PooledGate, mean_pool
+from convgate.gates.pooled import MeanGate
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @GATES.register("se")
-class SE(PooledGate):
+class SE(MeanGate):
     """Squeeze-and-excitation: a bottleneck of two linear layers on the spatial mean.
 
         s = act(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
@@ -43,7 +43,6 @@ class SE(PooledGate):
     """
 
     first_layer = "squeeze"
-    pools_mean = True
 
     def __init__(
         self,
@@ -63,13 +62,10 @@ class SE(PooledGate):
         self.squeeze = nn.Linear(channels, hidden, bias=bias)
         self.excite = nn.Linear(hidden, channels, bias=bias)
 
-    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (mean_pool(x),)
-
-    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
-        z = pooled[0].flatten(1)  # (N, C)
+    def scale(self, mean: Tensor) -> Tensor:
+        z = mean.flatten(1)  # (N, C)
         s = self.excite(torch.relu(self.squeeze(z)))
-        return (ACTIVATIONS[self.activation](s)[:, :, None, None],)
+        return ACTIVATIONS[self.activation](s)[:, :, None, None]
 
     def constant_(self) -> float | None:
         """Set s = act(0), or s = 1 by the bias of `identity`; a tanh would have no gradient."""

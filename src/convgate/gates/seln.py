@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES, hidden_width
-from convgate.gates.pooled import PooledGate, mean_pool
+from convgate.gates.pooled import MeanGate
 
 
 @GATES.register("seln")
-class SELN(PooledGate):
+class SELN(MeanGate):
     """Squeeze-and-excitation with layer normalisation in place of the sigmoid.
 
         s = LN(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
@@ -34,7 +34,6 @@ class SELN(PooledGate):
     """
 
     first_layer = "squeeze"
-    pools_mean = True
 
     def __init__(
         self, channels: int, *, reduction: int = 16, divisor: int = 1, eps: float = 1e-5
@@ -50,13 +49,10 @@ class SELN(PooledGate):
         self.excite = nn.Linear(hidden, channels)
         self.norm = nn.LayerNorm(channels, eps=eps)
 
-    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (mean_pool(x),)
-
-    def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
-        z = pooled[0].flatten(1)  # (N, C)
+    def scale(self, mean: Tensor) -> Tensor:
+        z = mean.flatten(1)  # (N, C)
         s = self.norm(self.excite(torch.relu(self.squeeze(z))))
-        return (s[:, :, None, None],)
+        return s[:, :, None, None]
 
     def constant_(self) -> float:
         nn.init.zeros_(self.norm.weight)

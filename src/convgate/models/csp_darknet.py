@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.staged import Pooled, imagenet_cfg
+from convgate.models.entries import build, imagenet_cfg
+from convgate.models.staged import Blocks, Pooled
 
 POOLS = (5, 9, 13)
 
@@ -27,6 +28,24 @@ def separable(width_in: int, width: int, stride: int = 1) -> nn.Module:
     """Return a depthwise 3x3 unit and a 1x1 unit."""
     depthwise = unit(width_in, width_in, 3, stride, groups=width_in)
     return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=unit(width_in, width)))
+
+
+class Focus(nn.Module):
+    """Every second pixel as a channel, four times as many, and a 3x3 unit.
+
+    Shape: x (N, C, H, W) -> (N, width, ceil(H / 2), ceil(W / 2)); odd sides are padded by one.
+    Source: as in Megvii-BaseDetection/YOLOX, yolox/models/network_blocks.py.
+    """
+
+    def __init__(self, in_chans: int, width: int) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = unit(4 * in_chans, width, 3).children()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, [0, x.shape[3] % 2, 0, x.shape[2] % 2])
+        upper, lower = x[:, :, ::2], x[:, :, 1::2]
+        quarters = [upper[..., ::2], lower[..., ::2], upper[..., 1::2], lower[..., 1::2]]
+        return self.act(self.norm(self.conv(torch.cat(quarters, 1))))
 
 
 class Bottleneck(nn.Module):
@@ -54,7 +73,7 @@ class CSPLayer(nn.Module):
         half = width // 2
         self.num_channels = width
         self.through, self.past = unit(width_in, half), unit(width_in, half)
-        self.blocks = nn.Sequential(*(Bottleneck(half, shortcut) for _ in range(depth)))
+        self.blocks = Blocks(*(Bottleneck(half, shortcut) for _ in range(depth)))
         self.merge = unit(2 * half, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +90,10 @@ class PooledPyramid(nn.Module):
         self.merge = unit(width // 2 * (1 + len(POOLS)), width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.squeeze(x)
-        return self.merge(torch.cat([x, *(pool(x) for pool in self.pools)], 1))
+        maps = [self.squeeze(x)]
+        for pool in self.pools:
+            maps.append(pool(maps[0]))
+        return self.merge(torch.cat(maps, 1))
 
 
 class CSPDarknet(Pooled):
@@ -100,7 +121,7 @@ class CSPDarknet(Pooled):
     ) -> None:
         super().__init__()
         self.in_chans = in_chans
-        self.stem = unit(4 * in_chans, width, 3)
+        self.stem = Focus(in_chans, width)
         self.stages = nn.Sequential()
         self.feature_info = []
         for i, depth in enumerate(depths):
@@ -116,9 +137,7 @@ class CSPDarknet(Pooled):
         self.make_head(num_classes, global_pool, drop_rate)
 
     def forward_stem(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
-        quarters = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.stem(torch.cat(quarters, 1))
+        return self.stem(x)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)"}
@@ -141,6 +160,4 @@ default_cfgs = generate_default_cfgs(
 def csp_darknet_nano(pretrained: bool = False, **kwargs: Any) -> CSPDarknet:
     """Build the backbone of YOLOX-Nano as a classifier."""
     feature_cfg = {"out_indices": (0, 1, 2, 3), "flatten_sequential": True}
-    return build_model_with_cfg(
-        CSPDarknet, "csp_darknet_nano", pretrained, feature_cfg=feature_cfg, **kwargs
-    )
+    return build(CSPDarknet, "csp_darknet_nano", pretrained, feature_cfg=feature_cfg, **kwargs)

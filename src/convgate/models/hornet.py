@@ -6,10 +6,11 @@ Rao et al., https://arxiv.org/abs/2207.14284. The trunk is ConvNeXt's.
 from collections.abc import Sequence
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs
+from timm.models import generate_default_cfgs
 
+from convgate.models.entries import build, register_networks
 from convgate.models.hornet_block import HorNetBlock
-from convgate.models.staged import Blocks, drop_path_rates, register_networks
+from convgate.models.staged import Blocks, drop_path_rates
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
 ORDERS = (2, 3, 4, 5)
@@ -62,7 +63,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> HorNet:
-    return build_model_with_cfg(
+    return build(
         HorNet, variant, pretrained, feature_cfg=dict(FEATURE_CFG), **{**PRESETS[variant], **kwargs}
     )
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from timm.layers.norm import LayerNorm2d
+from timm.models import register_notrace_module
 from torch import Tensor, nn
 
 from convgate.gates.base import statistics_dtype
@@ -18,6 +19,7 @@ SCALE = 1 / 3  # of the gates, in every published form
 LAYER_SCALE = 1e-6  # at the start
 
 
+@register_notrace_module
 class GlobalLocalFilter(nn.Module):
     """A depthwise convolution on half of the channels, a learned spectrum on the other half.
 
@@ -83,6 +85,7 @@ class GnConv(nn.Module):
 
     def __init__(self, channels: int, order: int, side: int = 0) -> None:
         super().__init__()
+        self.scale = SCALE
         self.widths = [channels >> step for step in reversed(range(order))]
         mixed = sum(self.widths)
         self.proj_in = nn.Conv2d(channels, 2 * channels, 1)
@@ -98,10 +101,10 @@ class GnConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         p, q = self.proj_in(x).split([self.widths[0], sum(self.widths)], 1)
-        first, *gates = (self.mix(q) * SCALE).split(self.widths, 1)
-        p = p * first
-        for step, gate in zip(self.steps, gates, strict=True):
-            p = step(p) * gate
+        gates = (self.mix(q) * self.scale).split(self.widths, 1)
+        p = p * gates[0]
+        for place, step in enumerate(self.steps, 1):
+            p = step(p) * gates[place]
         return self.proj_out(p)
 
 

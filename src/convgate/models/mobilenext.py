@@ -8,11 +8,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from timm.layers import make_divisible  # type: ignore[attr-defined]
 from timm.layers.drop import DropPath
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from convgate.models.staged import Blocks, Pooled, cifar_cfg, drop_path_rates, imagenet_cfg
+from convgate.models.entries import build, cifar_cfg, imagenet_cfg
+from convgate.models.staged import Blocks, Pooled, drop_path_rates
 
 Row = tuple[int, int, int, int]
 
@@ -147,9 +149,14 @@ def _stage(width_in: int, row: Row, rates: Sequence[float]) -> Blocks:
 
 
 def _hidden(width_in: int, width: int, reduction: int) -> int:
-    """Divide the input's width; below a sixth of the output's, take a multiple of 16 near that."""
+    """Divide the input's width; below a sixth of the output's, take a multiple of 16 near that.
+
+    Near is the nearest one, or the next where that would be less than 0.9 of it.
+    """
     hidden = width_in // reduction
-    return hidden if hidden >= width / 6 else max(16, (math.ceil(width / 6) + 8) // 16 * 16)
+    if hidden >= width / 6:
+        return hidden
+    return make_divisible(math.ceil(width / 6), 16)  # type: ignore[no-untyped-call]
 
 
 def _init_weights(module: nn.Module) -> None:
@@ -173,7 +180,7 @@ default_cfgs = generate_default_cfgs(
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> MobileNeXt:
     feature_cfg = {"out_indices": (0, 2, 3, 5, 7), "flatten_sequential": True}
-    return build_model_with_cfg(MobileNeXt, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
+    return build(MobileNeXt, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
 
 
 @register_model

@@ -7,18 +7,12 @@ from typing import Any
 
 import torch.nn.functional as F
 from timm.layers.drop import DropPath
-from timm.models import build_model_with_cfg, generate_default_cfgs
+from timm.models import generate_default_cfgs
 from torch import Tensor, nn
 
 from convgate.errors import unknown
-from convgate.models.staged import (
-    Blocks,
-    Pooled,
-    cifar_cfg,
-    drop_path_rates,
-    init_he,
-    register_networks,
-)
+from convgate.models.entries import build, cifar_cfg, register_networks
+from convgate.models.staged import Blocks, Pooled, drop_path_rates, init_he
 
 WIDTHS = (16, 32, 64)
 SHORTCUTS = ("pad", "conv")
@@ -115,6 +109,9 @@ class ResNetCifar(Pooled):
     def forward_stem(self, x: Tensor) -> Tensor:
         return self.act1(self.bn1(self.conv1(x)))
 
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layer3(self.layer2(self.layer1(self.forward_stem(x))))
+
 
 def _stage(width_in: int, width: int, stride: int, shortcut: str, rates: list[float]) -> Blocks:
     first = BasicBlock(width_in, width, stride, shortcut, rates[0])
@@ -137,7 +134,7 @@ default_cfgs = generate_default_cfgs(dict.fromkeys(DEPTHS, cifar_cfg(pool_size=(
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> ResNetCifar:
     kwargs.setdefault("depth", DEPTHS[variant])
     feature_cfg = {"out_indices": (0, 1, 2)}
-    return build_model_with_cfg(ResNetCifar, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
+    return build(ResNetCifar, variant, pretrained, feature_cfg=feature_cfg, **kwargs)
 
 
 register_networks(

@@ -6,11 +6,12 @@ https://doi.org/10.32604/cmc.2025.059966. The trunk is ConvNeXt's, https://arxiv
 from collections.abc import Sequence
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs
+from timm.models import generate_default_cfgs
 
 from convgate.models.checkpoint import checkpoint_filter_fn
+from convgate.models.entries import build, register_networks
 from convgate.models.selnext_block import BlockOptions, SELNeXtBlock
-from convgate.models.staged import Blocks, drop_path_rates, register_networks
+from convgate.models.staged import Blocks, drop_path_rates
 from convgate.models.trunk import FEATURE_CFG, Trunk, trunk_cfg
 
 
@@ -77,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> SELNeXt:
-    return build_model_with_cfg(
+    return build(
         SELNeXt,
         variant,
         pretrained,

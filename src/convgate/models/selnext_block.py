@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from timm.layers.drop import DropPath
+from timm.models import register_notrace_module
 from torch import Tensor, nn
 
 from convgate.gates import GATES, Gate, PooledGate
@@ -18,6 +19,8 @@ from convgate.kernels.path import takes_fused
 from convgate.kernels.selnext_block import selnext_expand, selnext_project
 from convgate.kernels.selnext_recompute import fits, selnext_recompute, selnext_squeeze
 from convgate.models.trunk import NORM_EPS
+
+register_notrace_module(Gate)  # torch.fx takes a gate as one step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class GatedMlp(nn.Module):
         x = self.gate(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.fc2(x)
 
+    @torch.jit.unused
     def fuses(self, x: Tensor) -> bool:
         """Tell whether the kernels may stand for the layers: as built, and watched by no hook."""
         layers = self.fc1, self.act, self.gate, self.fc2
@@ -62,6 +66,7 @@ class GatedMlp(nn.Module):
         built = built and type(self.fc1) is type(self.fc2) is nn.Linear
         return built and takes_fused(x) and not any(map(_is_watched, layers))
 
+    @torch.jit.unused
     def fused(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
         """Return gamma times `forward`, plus the shortcut: two products and a few numbers.
 
@@ -125,7 +130,7 @@ class SELNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.conv_dw(x).permute(0, 2, 3, 1))  # (N, C, H, W) -> (N, H, W, C)
-        if self.mlp.fuses(y):
+        if not torch.jit.is_scripting() and self.mlp.fuses(y):  # type: ignore[attr-defined]
             whole = isinstance(self.drop_path, nn.Identity) or not self.training
             y = self.mlp.fused(y, self.gamma, x.permute(0, 2, 3, 1) if whole else None)
             y = y.permute(0, 3, 1, 2)

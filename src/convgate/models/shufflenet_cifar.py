@@ -3,15 +3,15 @@
 Ma et al. 2018, https://arxiv.org/abs/1807.11164. The units are torchvision's, configured.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from torch import nn
+from timm.models import generate_default_cfgs, register_model
+from torch import Tensor, nn
 from torchvision.models.shufflenetv2 import InvertedResidual
 
-from convgate.models.staged import Blocks, Pooled, cifar_cfg, init_he
+from convgate.models.entries import build, cifar_cfg
+from convgate.models.staged import Blocks, Pooled, init_he
 
 STEM_WIDTH = 24
 LAST_WIDTH = 1024
@@ -57,8 +57,8 @@ class ShuffleNetCifar(Pooled):
         num_classes: int = 10,
         global_pool: str = "avg",
         *,
-        depths: Sequence[int] = (4, 8, 4),
-        widths: Sequence[int] = (116, 232, 464),
+        depths: tuple[int, int, int] = (4, 8, 4),
+        widths: tuple[int, int, int] = (116, 232, 464),
         drop_rate: float = 0.0,
     ) -> None:
         super().__init__()
@@ -75,6 +75,13 @@ class ShuffleNetCifar(Pooled):
         self._add("conv5", _convolve(width_in, LAST_WIDTH, 1), LAST_WIDTH, len(widths))
         self.make_head(num_classes, global_pool, drop_rate)
         self.apply(init_he)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.stem(x)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.stage2(self.forward_stem(x))  # type: ignore[operator]
+        return self.conv5(self.stage4(self.stage3(x)))  # type: ignore[operator]
 
     def _add(self, name: str, stage: nn.Module, width: int, halvings: int) -> None:
         self.add_module(name, stage)
@@ -97,7 +104,7 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def shufflenet_v2_cifar(pretrained: bool = False, **kwargs: Any) -> ShuffleNetCifar:
     """ShuffleNetV2 1x for CIFAR: 1.36 M parameters with 100 classes."""
-    return build_model_with_cfg(
+    return build(
         ShuffleNetCifar,
         "shufflenet_v2_cifar",
         pretrained,

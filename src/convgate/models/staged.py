@@ -1,12 +1,11 @@
 """What timm asks of a network made of a stem, stages and a head, written once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.classifier import create_classifier
-from timm.models import checkpoint_seq, register_model
+from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from convgate.errors import InputError
@@ -15,10 +14,16 @@ from convgate.errors import InputError
 class Blocks(nn.Sequential):
     """Blocks in a row; with `grad_checkpointing` each recomputes its inside on the way back."""
 
-    grad_checkpointing = False
+    def __init__(self, *blocks: nn.Module) -> None:
+        super().__init__(*blocks)
+        self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.grad_checkpointing and torch.is_grad_enabled():
+        if (
+            not torch.jit.is_scripting()  # type: ignore[attr-defined]
+            and self.grad_checkpointing
+            and torch.is_grad_enabled()
+        ):
             return checkpoint_seq(self, x, use_reentrant=False)
         for block in self:
             x = block(x)
@@ -28,8 +33,9 @@ class Blocks(nn.Sequential):
 class Staged(nn.Module):
     """A backbone whose `feature_info` names its stages in order.
 
-    A subclass fills `feature_info`, writes `forward_head` and `reset_classifier`, and says with
-    ``STEM`` and ``STAGE``, patterns of names, what is before the first stage and in each.
+    A subclass fills `feature_info`, writes `forward_stem`, `forward_head` and `reset_classifier`,
+    and `forward_features` where its stages are not in `stages`, and says with ``STEM`` and
+    ``STAGE``, patterns of names, what is before the first stage and in each.
 
     All networks take `in_chans`, the channels of the image; `num_classes`, the classifier's width,
     0 for none; `global_pool`, "avg", "max", "avgmax", in those for CIFAR "catavgmax", or "" for
@@ -44,11 +50,10 @@ class Staged(nn.Module):
     STAGE: ClassVar = r"^stages\.(\d+)"
     feature_info: list[dict[str, Any]]
     num_features: int
-    stem: nn.Module
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Map an image to the input of the first stage."""
-        return self.stem(x)
+        raise NotImplementedError
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map the last features to logits, or to what the classifier sees."""
@@ -63,10 +68,7 @@ class Staged(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to the last stage's features."""
-        x = self.forward_stem(x)
-        for stage in self.stage_modules():
-            x = stage(x)
-        return x
+        return self.stages(self.forward_stem(x))  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -182,54 +184,11 @@ class Pooled(Staged):
             self.num_features, num_classes, pool_type=pool_type
         )
         self.fc.to(next(self.parameters()))
+        self.global_pool.train(self.training)
+        self.fc.train(self.training)
 
 
 def init_he(module: nn.Module) -> None:
     """He initialisation of a convolution or classifier, by the width of its input."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(module.weight)
-
-
-def imagenet_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Return timm's configuration of a network for photographs of 224 px."""
-    return {
-        "url": "",
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "crop_pct": 0.875,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        **kwargs,
-    }
-
-
-def cifar_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Return timm's configuration of a network for photographs of 32 px."""
-    return {
-        "url": "",
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": (0.4914, 0.4822, 0.4465),  # of the training photographs of CIFAR-10
-        "std": (0.2470, 0.2435, 0.2616),
-        "first_conv": "conv1",
-        "classifier": "fc",
-        **kwargs,
-    }
-
-
-def register_networks(module: str, create: Callable[..., nn.Module], **networks: str) -> None:
-    """Enter networks in timm's registry by name, each with a sentence on what it is.
-
-    ``create`` gets the name, whether weights are to be fetched, and the caller's own arguments.
-    """
-    for name, what in networks.items():
-
-        def entry(pretrained: bool = False, *, _name: str = name, **kwargs: Any) -> nn.Module:
-            return create(_name, pretrained, **kwargs)
-
-        entry.__name__, entry.__module__, entry.__doc__ = name, module, what
-        register_model(entry)

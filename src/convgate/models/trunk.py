@@ -11,7 +11,8 @@ from timm.layers.classifier import NormMlpClassifierHead
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from convgate.models.staged import Blocks, Staged, imagenet_cfg
+from convgate.models.entries import imagenet_cfg
+from convgate.models.staged import Blocks, Staged
 
 NORM_EPS = 1e-6  # of every layer norm outside a gate
 
@@ -59,6 +60,9 @@ class Trunk(Staged):
         )
         self.apply(_init_weights)
 
+    def forward_stem(self, x: Tensor) -> Tensor:
+        return self.stem(x)
+
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         return self.head(x, pre_logits=pre_logits)
 
@@ -68,7 +72,7 @@ class Trunk(Staged):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
         self.head.reset(num_classes, global_pool)
-        self.head.to(next(self.stem.parameters()))
+        self.head.to(next(self.stem.parameters())).train(self.training)
 
     def drop_head(self) -> None:
         super().drop_head()
