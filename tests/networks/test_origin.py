@@ -67,7 +67,8 @@ def test_a_file_has_its_own_weights(file):
     with pytest.raises(InputError, match="has its own weights; do without --pretrained"):
         another(OWN, file, pretrained=True)
     with pytest.raises(InputError, match="pretrained and weights='x' are both given; keep one"):
-        ModelSpec(name="resnet18", pretrained=True, weights="x")
+        both = ModelSpec(name="resnet18", pretrained=True, weights="x")
+        build_network(Card(model="resnet18"), both)
 
 
 def test_networks_are_compared_from_weights_or_from_none(file):

@@ -37,6 +37,10 @@ def build_network(
     """Build what a card describes; all but its gates starts alike for every gate at one seed."""
     if not card.model:
         raise InputError("the network was built by its owner, so it cannot be built from its file")
+    if start is not None and start.pretrained and start.weights is not None:
+        raise InputError(
+            f"{start.name}: pretrained and weights={start.weights!r} are both given; keep one"
+        )
     options = dict(card.options)
     check_sources(card.model, options)
     if drop_path:

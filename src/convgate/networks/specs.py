@@ -36,8 +36,8 @@ class GateSpec:
 
     name: str = ""  # a gate of `convgate ls gates`; left out where stages have gates of their own
     at: str = "block_end"  # a site of `convgate ls sites`, or a pattern of module paths
-    # stages that get it, such as [3, 4]; left out, all; or a table of stages and their gates, such
-    # as {2 = "eca", 4 = "seln"}
+    # stages that get it; left out, all; or a table of stages and their gates, as in
+    # {2 = "eca", 4 = "seln"}; or a list, such as [3, 4]
     stages: tuple[int, ...] | dict[str, str] | None = None
     # "paper" with its own first values, "identity", which changes no output, or "depends":
     # "identity" where the network starts from weights, "paper" elsewhere and in place of another
@@ -100,12 +100,6 @@ class ModelSpec:
     weights_classes: int = 1000  # classes of the head in that file, where it does not tell them
     options: dict[str, object] = field(default_factory=dict)  # arguments of the backbone itself
     gates: tuple[GateSpec, ...] = ()  # gates that the network of the file has already
-
-    def __post_init__(self) -> None:
-        if self.pretrained and self.weights is not None:
-            raise InputError(
-                f"{self.name}: pretrained and weights={self.weights!r} are both given; keep one"
-            )
 
     @property
     def is_learned(self) -> bool:

@@ -42,6 +42,10 @@ class AnnotatedTask(Task):
 
     @classmethod
     def open_data(cls, recipe: Recipe, *, training: bool = True) -> TaskData:
+        if recipe.data.mean is not None:
+            raise InputError(
+                "data.mean and data.std are for classification; a detector takes its backbone's"
+            )
         here = process()
         plan = BatchPlan(
             images_per_pass(recipe),

@@ -96,7 +96,8 @@ def _line(key: Key, table: dict[str, Any]) -> str:
     entries = table.get(key.section, {}) if key.section else table
     if key.name in entries and literal(entries[key.name]) != key.default:
         return f"{key.name} = {literal(entries[key.name])}"
-    return f"#{key.name} = {key.example if key.default in ('', REQUIRED) else key.default}"
+    value = key.example if key.default in ("", '""', REQUIRED) else key.default
+    return f"#{key.name} = {value}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -94,9 +94,6 @@ def _wrong_for_objects(recipe: Recipe) -> list[str]:
             data.name in DETECTION_DATASETS
         ),
         "data.storage='memory' is for classification": data.storage != "memory",
-        "data.mean and data.std are for classification; a detector takes its backbone's": (
-            data.mean is None
-        ),
         "run.compile is for classification": not recipe.run.compile,
         "trainable.frozen_stages and frozen_statistics are for classification; use frozen_stages "
         "and frozen_norms of [detector.backbone]": (

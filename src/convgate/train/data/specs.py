@@ -40,7 +40,8 @@ class DataSpec:
     # the weights were learned with that a network starts from, else that of the training pictures
     # (ImageNet's where they are streamed), such as [0.5]
     mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None  # of the channels, which they are divided by; as ``mean``
+    # of the channels, which they are divided by; as ``mean``, such as [0.5]
+    std: tuple[float, ...] | None = None
     skip_bad: bool = False  # leave out and list damaged pictures and faulty annotations
     workers: int = 2  # threads that decode at the start, or processes that decode during training
     # "memory" (decoded once), "stream" (decoded in every epoch) or "auto" (memory as long as the
