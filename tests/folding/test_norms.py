@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from timm.layers import LayerNorm2d
+from timm.layers import Conv2dSame, LayerNorm2d
 from torch import nn
 
 from convgate.folding.norms import AFFINE, IDENTITY
@@ -100,3 +100,14 @@ def test_not_across_a_gate_affine(check, where):
     block = nn.Sequential(timm.models.convnext.ConvNeXtBlock(32))
     insert(block, "se", at="spatial", reduction=4)
     assert where(check(block, WIDE)[1], AFFINE) == []
+
+
+def test_tensorflows_padding_by_the_size_of_the_image_is_kept(check, where):
+    """Of 6 x 7 pixels, stride 2 pads the rows on one side and the columns on both."""
+    net = nn.Sequential(Conv2dSame(8, 8, 3, 2, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    made, report = check(net, X)
+    assert where(report, IDENTITY) == ["0"]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
+    before = nn.Sequential(LayerNorm2d(8), Conv2dSame(8, 8, 3))  # zeros of the padding have no norm
+    _, report = check(before, X)
+    assert where(report, AFFINE) == []

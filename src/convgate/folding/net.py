@@ -19,6 +19,7 @@ FOLDED = "_folded"  # after the name of what took a module's place
 M = TypeVar("M", bound=nn.Module)
 LEAVES = (Gate, IdentityStart, nn.BatchNorm2d, nn.LayerNorm)
 FROZEN = ("FrozenBatchNorm2d", "FrozenBatchNormAct2d")
+SAME = "Conv2dSame"  # timm's, whose padding depends on the size of the image
 
 
 class Net:
@@ -158,7 +159,7 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
             isinstance(m, LEAVES)
-            or type(m).__name__ in FROZEN
+            or type(m).__name__ in (*FROZEN, SAME)
             or super().is_leaf_module(m, module_qualified_name)
         )
 

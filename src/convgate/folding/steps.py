@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from convgate.folding.net import Net, Step, shape, sole_user
+from convgate.folding.net import SAME, Net, Step, shape, sole_user
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 PRODUCTS = (operator.mul, operator.imul, torch.mul)
@@ -20,7 +20,8 @@ def is_pointwise(conv: nn.Conv2d | None) -> bool:
 
 def whole(conv: nn.Conv2d) -> bool:
     """Whether a convolution sees all channels and no padding, which would be no W h + b."""
-    return conv.groups == 1 and conv.padding in ((0, 0), "valid")
+    unpadded = conv.kernel_size == (1, 1) or type(conv).__name__ != SAME
+    return conv.groups == 1 and conv.padding in ((0, 0), "valid") and unpadded
 
 
 def multiply(x: Tensor, s: Tensor) -> Tensor:
