@@ -2,14 +2,12 @@
 
 import io
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -25,7 +23,6 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f
 COMPUTED_WRONGLY = {"DFT"}
 """ONNX operators that OpenVINO reads and computes wrongly: nan for a real spectrum's way back."""
 _CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
-_TELEMETRY_OFF = "NNCF_CI"  # read once, when the package is loaded
 
 
 @cache
@@ -60,7 +57,7 @@ def quantise(graph: Any, batches: Iterable[Tensor]) -> Any:
     Weights and activations are symmetric around zero, with a scale for each output channel and
     each tensor.
     """
-    nncf = _nncf()
+    nncf = need("nncf", "int8")
     images = [x.contiguous().numpy() for x in batches]
     with _silent():
         return nncf.quantize(graph, nncf.Dataset(images), subset_size=len(images))
@@ -148,19 +145,6 @@ def read_openvino(path: Path, threads: int) -> tuple[Forward, str | None]:
         ) from error
     card = graph.get_rt_info(KEY).astype(str) if graph.has_rt_info(KEY) else None
     return run_openvino(graph, "float32", threads), card
-
-
-def _nncf() -> ModuleType:
-    """Load the package without its reports to its makers."""
-    before = os.environ.get(_TELEMETRY_OFF)
-    os.environ[_TELEMETRY_OFF] = "1"
-    try:
-        return need("nncf", "int8")
-    finally:
-        if before is None:
-            del os.environ[_TELEMETRY_OFF]
-        else:
-            os.environ[_TELEMETRY_OFF] = before
 
 
 @contextmanager
