@@ -66,3 +66,21 @@ def test_a_name_is_taken_once(things):
 def test_an_empty_registry_says_so():
     with pytest.raises(InputError, match=r"^unknown thing 'one'; there is none$"):
         Registry("thing").create("one")
+
+
+def test_an_option_of_another_type_is_refused_by_its_name(things):
+    @things.register("typed")
+    def typed(size, *, count: int = 1, rate: float = 0.5, on: bool = False, free=None):
+        return (count, rate, on, free)
+
+    assert things.create("typed", 3, count=2, rate=1, on=True, free="x") == (2, 1, True, "x")
+    for option, value, kind in (
+        ("count", "abc", "a whole number"),
+        ("count", 2.5, "a whole number"),
+        ("count", True, "a whole number"),
+        ("rate", "abc", "a number"),
+        ("on", 1, "true or false"),
+    ):
+        with pytest.raises(InputError) as caught:
+            things.create("typed", 3, **{option: value})
+        assert str(caught.value) == f"typed: {option}={value!r} must be {kind}"

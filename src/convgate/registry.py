@@ -38,6 +38,7 @@ class Registry(Generic[T]):
         for option in options:
             if option not in valid:
                 raise InputError(f"{name}: unknown option {option!r}{suggest(option, valid)}")
+        _check_types(name, factory, options)
         return factory(*args, **{**preset, **options})
 
     def options(self, name: str) -> dict[str, Any]:
@@ -62,6 +63,21 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _check_types(name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Ask that options which the factory annotates as a number, text or truth value are one."""
+    parameters = inspect.signature(factory).parameters
+    for option, value in options.items():
+        kind = parameters[option].annotation
+        taken = (int, float) if kind is float else kind
+        if kind in _WORDS and (
+            not isinstance(value, taken) or (isinstance(value, bool) and kind is not bool)
+        ):
+            raise InputError(f"{name}: {option}={value!r} must be {_WORDS[kind]}")
 
 
 class OpenRegistry(Registry[T]):

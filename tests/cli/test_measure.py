@@ -26,8 +26,9 @@ def test_table_fits_eighty_columns_and_says_all():
     for word in ("params M", "MACs G", "bytes MB", "peak MiB", "median ms", "verdict", "base"):
         assert word in text
     assert "resnet8 + se" in text
-    for key in ("device: cpu", "threads: 1", "torch: ", "git_commit: ", "command: "):
-        assert key in text
+    for key in ("cpu ", "device cpu", "threads 1", "engine torch ", "git commit "):
+        assert key in lines[-1]
+    assert lines[-1].endswith("; all conditions: --json")
 
 
 def test_json_holds_the_counts_and_the_comparison():

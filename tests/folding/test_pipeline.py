@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 import zlib
 
 import pytest
@@ -198,6 +199,19 @@ def test_half_precision():
     net = built("resnet", "seln").bfloat16()
     x = images().bfloat16()
     assert (fold(net, x)(x) - net(x)).norm() / net(x).norm() < 8e-2
+
+
+def test_a_folded_copy_prints_and_goes_through_torchs_own_onnx_export(tmp_path):
+    """Its norms are gone; where a gate sat on one, what is left of that holds the gate."""
+    session = pytest.importorskip("onnxruntime").InferenceSession
+    model, x = built("resnet", "seln"), images()
+    net = fold(model, x)
+    assert "BatchNorm2d" not in str(net)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch and onnxscript, of themselves
+        torch.onnx.export(net, (x,), tmp_path / "net.onnx", input_names=["x"], verbose=False)
+    (y,) = session(tmp_path / "net.onnx").run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(y), model(x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_wrong_fold_is_refused(monkeypatch):

@@ -9,7 +9,7 @@ from convgate.models import create_model
 from convgate.networks import add_gate
 from convgate.networks.specs import GateSpec
 from convgate.train.build import build_model
-from convgate.train.recipe import Recipe, list_recipes, load_recipe
+from convgate.train.recipe import Recipe, list_recipes, load_recipe, override
 
 # By hand: the published network's own parameters, and what the gates add at the papers' places.
 PARAMETERS = {
@@ -116,3 +116,9 @@ def test_gates_of_stages_are_checked(tiny, gate, sentence):
     table = spec.to_table(tiny()) | {"gate": gate}
     with pytest.raises(InputError, match=sentence):
         spec.parse(Recipe, table, name="mixed")
+
+
+def test_torchvisions_networks_take_no_grey_pictures():
+    recipe = override(load_recipe("digits/demo"), "model.name=torchvision/resnet18")
+    with pytest.raises(InputError, match=r"torchvision/resnet18: .* 3 channels, and these have 1;"):
+        build_model(recipe, num_classes=10, in_chans=1)

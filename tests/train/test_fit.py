@@ -300,6 +300,9 @@ def test_a_schedule_that_depends_on_the_epochs_is_not_prolonged(tiny, tmp_path):
     fit(tiny("schedule.epochs=2"), tmp_path, progress=False)
     with pytest.raises(InputError, match=r"\(cosine\) would have had other rates from the first"):
         fit(tiny("schedule.epochs=3"), tmp_path, progress=False)
+    fit(tiny("schedule.epochs=1"), tmp_path / "one", progress=False)
+    with pytest.raises(InputError, match="holds a run of 1 epoch, and with 2"):
+        fit(tiny("schedule.epochs=2"), tmp_path / "one", progress=False)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "weights.safetensors", "result.json"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convgate.networks import Network
 
 PLAIN = "convgate"
+CONDITIONS = ("cpu", "device", "threads", "engine", "dtype", "git_commit")  # printed below a table
 Fold = Annotated[bool, typer.Option("--fold", help="Measure each network folded, too.")]
 Parts = Annotated[int, typer.Option(help="Parts of the batch that openvino runs at the same time.")]
 Protocol = Annotated[
@@ -101,7 +102,9 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     table = comparison_table(counts, time)
     said = [f"left out: {name}: {reason}" for name, reason in left_out.items()]
     typer.echo(f"{replace(table, notes=[*said, *table.notes])}\n")
-    typer.echo("\n".join(f"{key}: {value}" for key, value in time.environment.items()))
+    known = {key: time.environment[key] for key in CONDITIONS if key in time.environment}
+    where = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
+    typer.echo(f"{where}; all conditions: --json")
 
 
 def _open(models: Sequence[str], *, image_px: int, **how: Any) -> "list[Network]":

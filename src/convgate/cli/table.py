@@ -19,9 +19,7 @@ def table(  # noqa: PLR0913 - one argument an option
     batch: Annotated[int, typer.Option(help="Images in a timed forward pass.")] = 1,
     seconds: Annotated[float, typer.Option(help="Max seconds for a base and its rows.")] = 20.0,
     engine: options.Engine = "eager",
-    dtype: Annotated[
-        str, typer.Option(help="Number type used for timing: float32, float16, bfloat16.")
-    ] = "float32",
+    dtype: options.Dtype = "float32",
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
     results: Annotated[
         list[Path] | None,

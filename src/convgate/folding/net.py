@@ -59,6 +59,8 @@ class Net:
             for name in [*module._parameters, *module._buffers]:  # it only holds other layers
                 if f"{own}{name}" not in targets:
                     delattr(module, name)
+            if path and not isinstance(module, nn.Sequential):
+                self.module.set_submodule(path, _holder(module))
 
     def steps(self, kind: type[M]) -> Iterator[tuple[Step, M]]:
         """Yield the steps that call a module of a kind, with the module, in order."""
@@ -143,6 +145,15 @@ def sole_user(step: object) -> Step | None:
 
 def _original(path: object) -> str:
     return str(path).replace(FOLDED, "")
+
+
+def _holder(module: nn.Module) -> nn.Module:
+    """Return what is left of a layer that no step calls, as a module of no kind."""
+    bare = nn.Module()
+    bare._parameters, bare._buffers = module._parameters, module._buffers
+    bare._modules = module._modules
+    bare.training = module.training
+    return bare
 
 
 def _taken(root: nn.Module, path: str) -> bool:

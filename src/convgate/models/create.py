@@ -126,9 +126,9 @@ def _explain(error: Exception) -> str | None:
     if "unexpected keyword argument" in text:
         return f"unknown option {text.rpartition('argument ')[2]}"
     if "No pretrained weights exist" in text:
-        return "no pretrained weights exist; use pretrained=False"
+        return "no pretrained weights exist; do without pretrained (--pretrained)"
     if "Invalid pretrained tag" in text:
-        return "unknown weights tag; see timm.list_pretrained()"
+        return "unknown weights tag; see `convgate ls models --pretrained`"
     if "expected value 1000" in text:
         return "torchvision's weights have 1000 classes; leave num_classes at that"
     if isinstance(error, OSError) and error.errno != errno.ENOSPC:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from convgate.errors import InputError
+from convgate.models.create import TORCHVISION
 from convgate.networks.build import build_network
 from convgate.networks.card import Card
 from convgate.train.recipe import Recipe
@@ -26,6 +27,11 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
     options: dict[str, object] = dict(recipe.model.options)
     if recipe.task.name == "classify":
         options = {"num_classes": len(classes), **options}
+    if in_chans != 3 and recipe.model.name.startswith(TORCHVISION):
+        raise InputError(
+            f"{recipe.model.name}: torchvision's networks take pictures of 3 channels, and these "
+            f"have {in_chans}; use one of timm's or ours (convgate ls models)"
+        )
     # torchvision's builders take no other number, nor its name
     if in_chans != 3 or "in_chans" in options:
         options["in_chans"] = in_chans
