@@ -3,7 +3,7 @@ import torch
 
 from convgate import spec
 from convgate.errors import InputError
-from convgate.gates import EAN, ELA, GATES, SELN
+from convgate.gates import EAN, ELA, GATES, SE, SELN
 from convgate.insertion import inserted
 from convgate.models import create_model
 from convgate.networks import add_gate
@@ -31,7 +31,7 @@ def test_every_packaged_recipe_builds(name):
         model = build_model(recipe, num_classes=1000, in_chans=1 if "digits" in name else 3)
     if name in PARAMETERS:
         assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
-    gates = {"seln": SELN, "ean": EAN, "ela_s": ELA, "ela_b": ELA}
+    gates = {"seln": SELN, "ean": EAN, "ela_s": ELA, "ela_b": ELA, "se": SE}
     if recipe.gate:
         assert any(isinstance(m, gates[recipe.gate.name]) for m in model.modules())
 
