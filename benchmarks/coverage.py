@@ -131,7 +131,7 @@ def _run(row: Row, net: nn.Module, export: bool) -> Row:
     insert(net, "se", reduction=4)
     row = replace(row, seconds=time.perf_counter() - start)
     row = replace(row, equal=_word(all(map(torch.equal, _output(net, x), before))))
-    sum(y.float().sum() for y in _tensors(net(x)) if y.requires_grad).backward()
+    sum(y.float().sum() for y in _tensors(_forward(net, x)) if y.requires_grad).backward()
     row = replace(row, learns=_word(all(_learns(gate) for _, gate, _ in inserted(net))))
     for _, gate, _ in inserted(net):
         for parameter in gate.parameters():
@@ -146,7 +146,7 @@ def _run(row: Row, net: nn.Module, export: bool) -> Row:
 
 def _fold(net: nn.Module, x: Any) -> str:
     """Fold in float64, where only the algebra can be wrong: random networks amplify rounding."""
-    if not isinstance(x, Tensor):
+    if not isinstance(x, Tensor) or not isinstance(net(x), Tensor):
         return "not tried"
     try:
         report = folded(fold(copy.deepcopy(net).double(), x.double()))
@@ -196,7 +196,12 @@ def _images(net: nn.Module, name: str) -> Any:
 def _output(net: nn.Module, x: Any) -> list[Tensor]:
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        return _tensors(net(x))
+        return _tensors(_forward(net, x))
+
+
+def _forward(net: Any, x: Any) -> Any:
+    """Run a network; of a detector the backbone too, for a random one may find nothing."""
+    return net(x) if isinstance(x, Tensor) else (net(x), net.backbone(x[0][None]))
 
 
 def _tensors(output: Any) -> list[Tensor]:

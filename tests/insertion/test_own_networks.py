@@ -296,3 +296,18 @@ def _learns(gate: nn.Module) -> bool:
 
 def _rows(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
+
+
+class Remembers(Looped):
+    """Keeps a tensor of its last forward, as a detector keeps its anchors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = x
+        return super().forward(x)
+
+
+def test_a_trace_leaves_nothing_behind():
+    net = Remembers().eval()
+    net(torch.ones(1, 3, 8, 8))
+    list_sites(net)
+    assert torch.equal(net.last, torch.ones(1, 3, 8, 8))

@@ -1,6 +1,7 @@
 """The flow of a network: traced when it is first asked for, and kept until the network changes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import product
 from typing import Any
@@ -59,12 +60,25 @@ def _trace(model: nn.Module, example_input: Tensor | None) -> Tape:
     with evaluated(model), without_gates(model):
         for attempt in _attempts(model, example_input):
             try:
-                return attempt()
+                with _unchanged(model):
+                    return attempt()
             except Exception as error:  # any code may run in a forward
                 failure = failure or error
     reason = (str(failure).splitlines() or [type(failure).__name__])[0][:200]
     way = "another example_input" if example_input is not None else "example_input, an input of it"
     raise InputError(f"{type(model).__name__} cannot be traced ({reason}); give {way}")
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Give back what a forward writes on its modules, as anchors without numbers."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 def _attempts(model: nn.Module, example_input: Tensor | None) -> Iterator[Callable[[], Tape]]:
