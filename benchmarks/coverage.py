@@ -21,6 +21,7 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.utils._pytree import tree_leaves
 
 from convgate.errors import InputError
@@ -201,7 +202,9 @@ def _output(net: nn.Module, x: Any) -> list[Tensor]:
 
 def _forward(net: Any, x: Any) -> Any:
     """Run a network; of a detector the backbone too, for a random one may find nothing."""
-    return net(x) if isinstance(x, Tensor) else (net(x), net.backbone(x[0][None]))
+    if isinstance(x, Tensor):
+        return net(x)
+    return net(x), net.backbone(interpolate(x[0][None], size=320))
 
 
 def _tensors(output: Any) -> list[Tensor]:

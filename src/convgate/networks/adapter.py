@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,8 @@ def apply_adapter(
         raise CorruptFile(
             f"{path}: does not fit its own description ({min(own.keys() - shapes.keys())})"
         )
-    whole = {name: own.get(name, found.get(name)) for name in shapes}
-    if any(tensor is None or tensor.shape != shapes[name] for name, tensor in whole.items()):
+    whole = {**{name: found[name] for name in shapes if name in found}, **own}
+    if any(name not in whole or whole[name].shape != shape for name, shape in shapes.items()):
         raise InputError(
             f"{path}: is an adapter of {card.model}, and {given} holds another network; give the "
             f"weights {needs.weights}"
@@ -98,5 +99,5 @@ def apply_adapter(
 
 
 def _library_weights(card: Card) -> Weights:
-    options = {key: value for key, value in card.options.items() if key != "num_classes"}
+    options: dict[str, Any] = {k: v for k, v in card.options.items() if k != "num_classes"}
     return create_model(card.model, pretrained=True, **options).state_dict()
