@@ -26,7 +26,7 @@ from fixtures.fake_study import fake_fit, fake_measure
 SOURCE = Path(sys.modules["convgate"].__file__).parent
 MAX_FILES = 20
 SHORT = ("schedule.epochs=1", "data.train_count=100", "data.workers=0")
-PLACING = ("insertion/", "gates/", "registry.py", "measure/settings.py")
+PLACING = ("insertion/", "gates/", "registry.py", "networks/specs.py", "measure/settings.py")
 FINDING = tuple(
     f"insertion/{name}.py"
     for name in (

@@ -13,7 +13,7 @@ from convgate.spec import changes
 from convgate.train.build import build_model
 from convgate.train.recipe import FOLDER, Recipe, chosen, list_recipes, load_recipe, override
 
-OURS = ("digits/", "pennfudan/", "cifar10/study")
+OURS = ("digits/", "pennfudan/", "cifar10/study", "finetune/")
 PAPERS = [name for name in list_recipes() if not name.startswith(OURS)]
 
 

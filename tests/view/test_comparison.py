@@ -72,7 +72,7 @@ def test_a_strip_has_a_row_for_each_network_and_a_map_a_column(networks, images)
     assert [name for name, _ in rows] == ["one", "other (random weights)"]
     captions = [[cell.caption for cell in cells[1:]] for _, cells in rows]
     assert captions[0] == ["layer1\n16 x 32 x 32", "layer2\n32 x 16 x 16", "layer3\n64 x 8 x 8"]
-    assert captions[1][2] == "stages.3\n128 x 2 x 2"
+    assert captions[1][2] == "stages\n128 x 2 x 2"
 
 
 def test_layers_can_be_named_alike_in_all_networks(networks, images):

@@ -15,7 +15,7 @@ FOUR_STAGES = {  # at 4, 8, 16 and 32 pixels to a position, with the widths of t
     "convnext_atto": ("stages.0 stages.1 stages.2 norm_pre", (40, 80, 160, 320)),
     "convnextv2_atto": ("stages.0 stages.1 stages.2 norm_pre", (40, 80, 160, 320)),
     "torchvision/convnext_tiny": ("features.1 features.3 features.5 features", (96, 192, 384, 768)),
-    "hornet_tiny": ("stages.0 stages.1 stages.2 stages.3", (64, 128, 256, 512)),
+    "hornet_tiny": ("stages.0 stages.1 stages.2 stages", (64, 128, 256, 512)),
     "edgenext_xx_small": ("stages.0 stages.1 stages.2 norm_pre", (24, 48, 88, 168)),
     "regnetx_002": ("s1 s2 s3 final_conv", (24, 56, 152, 368)),
     "torchvision/swin_t": ("features.1 features.3 features.5 permute", (96, 192, 384, 768)),
@@ -35,7 +35,7 @@ FOUR_STAGES = {  # at 4, 8, 16 and 32 pixels to a position, with the widths of t
     ),
     "torchvision/shufflenet_v2_x0_5": ("maxpool stage2 stage3 conv5", (24, 48, 96, 1024)),
     "mobilevit_xs": ("stages.1 stages.2 stages.3 final_conv", (48, 64, 80, 384)),
-    "mobilenext": ("stages.1 stages.2 stages.4 stages.7", (144, 192, 384, 1280)),
+    "mobilenext": ("stages.1 stages.2 stages.4 stages", (144, 192, 384, 1280)),
 }
 
 
@@ -57,7 +57,7 @@ def test_the_last_four_resolutions_end_with_the_stages(name):
         ("resnet20", "layer1 layer2 layer3", (16, 32, 64)),
         ("wrn28_10", "layer1 layer2 act", (160, 320, 640)),
         ("resnext29_8x64d", "layer1 layer2 layer4", (256, 512, 1024)),
-        ("selnext_atto", "stages.1 stages.2 stages.3", (32, 64, 128)),
+        ("selnext_atto", "stages.1 stages.2 stages", (32, 64, 128)),
         ("shufflenet_v2_cifar", "stage2 stage3 conv5", (116, 232, 1024)),
     ],
 )
