@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import tomllib
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -96,6 +98,11 @@ def test_hooks_use_the_tools_of_make_check():
         assert any(entry.startswith(f".venv/bin/{tool}") for entry in hooks), tool
 
 
-def test_no_file_names_a_package_index():
+def test_the_project_s_own_pages_are_the_only_addresses():
+    """So no package index is named, either."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"].values()
+    own = {urlsplit(url).hostname for url in urls}
     for path in (*WORKFLOWS, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "constraints.txt"):
-        assert not re.search(r"index-url|https?://[\w.]*(pypi|simple)", path.read_text()), path
+        text = path.read_text()
+        assert set(re.findall(r"https?://([\w.-]+)", text)) <= own, path
+        assert "index-url" not in text, path

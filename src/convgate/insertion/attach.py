@@ -9,7 +9,7 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.insertion.hooks import hook, is_hooked, unhook
 from convgate.insertion.keep import keep, let_go
-from convgate.insertion.module_tree import CHILDREN, MARK, child, join
+from convgate.insertion.module_tree import CHILDREN, MARK, PLACES, child, join
 from convgate.insertion.sites import Site
 
 
@@ -69,7 +69,7 @@ def detach(model: nn.Module, path: str) -> None:
     carrier = model.get_submodule(above)
     unhook(carrier, name)
     delattr(carrier, name)
-    let_go(model, above, next(where for where, own in CHILDREN.items() if own == name))
+    let_go(model, above, PLACES[name])
 
 
 def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module, Insertion]]:
@@ -86,9 +86,8 @@ def put(model: nn.Module, path: str, module: nn.Module) -> None:
     if parent is None or not name:
         raise InputError(f"the network has no part {join(above, name)!r} that could be replaced")
     parent._modules[name] = module
-    for where in (where for where, child_name in CHILDREN.items() if child_name == name):
-        if is_hooked(parent, name):
-            keep(model, above, where)
+    if name in PLACES and is_hooked(parent, name):
+        keep(model, above, PLACES[name])
 
 
 def keep_values(gate: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from convgate.insertion.flow import Flow, enclosing
+from convgate.insertion.flow import Flow, Step, enclosing
 from convgate.insertion.tape import Value
 
 MIXING = {"spatial", "mix", "pool"}
@@ -18,6 +18,9 @@ class Branch:
     start: Value
     end: Value
     out: Value  # after the sum or the concatenation; ``end`` itself where there is none
+
+    def steps(self, flow: Flow) -> list[Step]:
+        return flow.chain(self.start, self.end)
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,13 @@ def _found(flow: Flow) -> list[FlowBlock]:
     return sorted(found, key=lambda block: end_of(flow, block)) or list(chain(flow))
 
 
-def count_without_map(flow: Flow, blocks: list[FlowBlock]) -> int:
+def count_without_map(flow: Flow) -> int:
     """Count the residual sums outside of blocks whose tensors are no maps: those of tokens."""
-    closed = set[int]().union(*(inside(flow, block) for block in blocks))
-    others = [each for each in flow.sums_of_tokens if each.index not in closed]
-    return len(innermost(flow, residuals(flow, others)))
+    if "tokens" not in flow.kept:
+        closed = set[int]().union(*(inside(flow, block) for block in find(flow)))
+        others = [each for each in flow.sums_of_tokens if each.index not in closed]
+        flow.kept["tokens"] = len(innermost(flow, residuals(flow, others)))
+    return flow.kept["tokens"]
 
 
 def _of_known_classes(flow: Flow, blocks: list[FlowBlock]) -> Iterator[FlowBlock]:

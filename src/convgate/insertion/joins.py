@@ -1,6 +1,5 @@
 """Blocks of parallel paths: pieces that are appended, and paths that meet."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -52,6 +51,8 @@ def merges(flow: Flow, taken: list[FlowBlock]) -> Iterator[FlowBlock]:
     """
     tape = flow.tape
     classes = classes_of(flow, taken)
+    closed = set[int]().union(*(inside(flow, block) for block in taken))
+    holders = {end_of(flow, block): block for block in taken}
     found: dict[int, FlowBlock] = {}
     for index, value, operands in sorted(_joins(flow)):
         call = tape.ops[index].call
@@ -62,27 +63,21 @@ def merges(flow: Flow, taken: list[FlowBlock]) -> Iterator[FlowBlock]:
         ops = held(flow, block)
         if not any(flow.kind(tape.ops[i]) in ("spatial", "mix") for i in ops):
             continue
-        if any(
-            _is_around(flow, block, ops, other) or _is_around(flow, other, None, block)
-            for other in taken
-        ):
+        if index in closed or any(_is_foreign(flow, call, holders[i]) for i in ops & {*holders}):
             continue
         end = _end_of_merge(flow, block.start, value, operands)
         found[call if call > 0 else -index - 1] = replace(block, main=replace(block.main, end=end))
     ends = {end_of(flow, block) for block in found.values()}
     kept = [b for b in found.values() if not (ends - {end_of(flow, b)}) & held(flow, b)]
-    kinds = Counter(tape.calls[tape.ops[end_of(flow, block)].call].kind for block in kept)
-    for block in kept:
-        if not taken or kinds[tape.calls[tape.ops[end_of(flow, block)].call].kind] > 1:
+    kinds = [tape.calls[tape.ops[end_of(flow, block)].call].kind for block in kept]
+    for block, kind in zip(kept, kinds, strict=True):
+        if not taken or kinds.count(kind) > 1:
             yield block
 
 
-def _is_around(flow: Flow, block: FlowBlock, ops: set[int] | None, other: FlowBlock) -> bool:
-    """Whether a block holds another that is not of its own code."""
-    if end_of(flow, other) not in (ops if ops is not None else inside(flow, block)):
-        return False
-    calls = [flow.tape.ops[end_of(flow, each)].call for each in (block, other)]
-    return ops is None or calls[0] != calls[1] or calls[0] == 0 or other.appends
+def _is_foreign(flow: Flow, call: int, block: FlowBlock) -> bool:
+    """Whether a block that a join holds is not of the code that makes the join."""
+    return block.appends or call == 0 or flow.tape.ops[end_of(flow, block)].call != call
 
 
 def _joins(flow: Flow) -> Iterator[tuple[int, Value, tuple[Value, ...]]]:

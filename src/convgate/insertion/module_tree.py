@@ -12,6 +12,8 @@ Layout = Literal["NCHW", "NHWC", "NLC"]
 CHILDREN = {"output": "gate", "input": "input_gate"}
 """The names under which a module has the gates on its output and on its input."""
 
+PLACES = {name: where for where, name in CHILDREN.items()}
+
 MARK = "insertion"
 """The attribute of an inserted gate that says where it was put and what it is."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.insertion.attach import inserted
+from convgate.measure.settings import evaluated
 
 MIN_MOVEMENT = 2.0**-8
 """A gate that changes its input by less does not act: numbers of bfloat16 just below 1 lie 2^-8
@@ -37,14 +38,11 @@ def measure_movement(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, f
         return hook
 
     handles = [gate.register_forward_hook(note(path)) for path, gate, _ in inserted(model)]
-    training = model.training
     try:
-        with torch.no_grad():
-            model.eval()
+        with evaluated(model):
             for x in batches if handles else ():
                 model(x)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     return {path: float(change / size) if size else 0.0 for path, (change, size) in sums.items()}

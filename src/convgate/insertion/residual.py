@@ -20,8 +20,12 @@ def residuals(flow: Flow, sums: Iterable[Sum]) -> Iterator[FlowBlock]:
         weights = {v: weight(flow, start, v) for v in each.operands}
         skip = min(each.operands, key=lambda v: (weights[v], flow.tape.producer.get(v, -1)))
         branches = [v for v in each.operands if v != skip]
-        heavy = [v for v in branches if _is_heavier(flow, start, v, skip)]
-        if _is_light(flow, start, skip) and heavy:
+        heavy = [
+            v
+            for v in branches
+            if weights[v] > weights[skip] or (skip == start and _looks_around(flow, start, v))
+        ]
+        if heavy and _is_light(flow, start, skip):
             end = max(heavy, key=lambda v: (weights[v], flow.tape.producer[v]))
             yield FlowBlock(Branch(start, _before_blend(flow, start, end), each.value))
 
@@ -55,11 +59,8 @@ def _is_light(flow: Flow, start: Value, skip: Value) -> bool:
     return layers <= 1 or (layers == 2 and flow.is_linear(start, skip))
 
 
-def _is_heavier(flow: Flow, start: Value, branch: Value, skip: Value) -> bool:
-    if weight(flow, start, branch) > weight(flow, start, skip):
-        return True
-    kinds = {flow.kind(flow.tape.ops[i]) for i in flow.between(start, branch)}
-    return skip == start and bool(kinds & MIXING)
+def _looks_around(flow: Flow, start: Value, end: Value) -> bool:
+    return any(flow.kind(flow.tape.ops[i]) in MIXING for i in flow.between(start, end))
 
 
 def innermost(flow: Flow, blocks: Iterable[FlowBlock]) -> list[FlowBlock]:
@@ -96,15 +97,11 @@ def joined(flow: Flow, blocks: list[FlowBlock]) -> list[FlowBlock]:
 
 def _mixes(flow: Flow, branch: Branch) -> bool:
     """Whether a branch looks at more than one position; its own attention does not count."""
-    return any(step.kind in MIXING or _has_mix(flow, step) for step in _steps(flow, branch))
+    return any(step.kind in MIXING or _has_mix(flow, step) for step in branch.steps(flow))
 
 
 def _has_mix(flow: Flow, step: Step) -> bool:
     return step.kind != "attention" and any(flow.kind(op) in MIXING for op in step.ops)
-
-
-def _steps(flow: Flow, branch: Branch) -> list[Step]:
-    return flow.chain(branch.start, branch.end) if branch.start != branch.end else []
 
 
 def _follows(flow: Flow, first: FlowBlock, second: FlowBlock) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from torch import Tensor, nn
 
@@ -88,8 +88,7 @@ def find_blocks(model: nn.Module, example_input: Tensor | None = None) -> list[B
 def count_blocks(model: nn.Module, example_input: Tensor | None = None) -> tuple[int, int]:
     """Return how many blocks work on maps, and how many on tokens that are none."""
     flow = flow_of(model, example_input)
-    blocks = find(flow)
-    return len(blocks), count_without_map(flow, blocks)
+    return len(find(flow)), count_without_map(flow)
 
 
 def stage_of(model: nn.Module, flow: Flow, path: str, value: Value) -> int:
@@ -103,9 +102,16 @@ def stage_of(model: nn.Module, flow: Flow, path: str, value: Value) -> int:
 
 
 def _located(model: nn.Module, flow: Flow) -> list[tuple[FlowBlock, Block]]:
+    """Return the blocks and their sites, found when they are first asked for."""
+    if "located" not in flow.kept:
+        flow.kept["located"] = _locate(model, flow)
+    return flow.kept["located"]
+
+
+def _locate(model: nn.Module, flow: Flow) -> list[tuple[FlowBlock, Block]]:
     carriers = Carriers(model, flow)
     found = find(flow)
-    if count_without_map(flow, found) > len(found):  # a network of tokens, with a map in between
+    if count_without_map(flow) > len(found):  # a network of tokens, with a map in between
         return []
     areas = sorted({_area(flow, block) for block in found}, reverse=True)
     attention = _own_attention(model, flow)
@@ -164,8 +170,8 @@ def _named(
 ) -> dict[str, TensorSite]:
     """Return the tensors of a block by site name."""
     flow, main = carriers.flow, block.main
-    steps = _steps(flow, main)
-    mixing = [*_steps(flow, block.mixer), *steps] if block.mixer else steps
+    steps = main.steps(flow)
+    mixing = [*block.mixer.steps(flow), *steps] if block.mixer else steps
     found = {
         "block_end": carriers.first(_ends(flow, main)),
         "mixer_end": carriers.first(_ends(flow, block.mixer)) if block.mixer else None,
@@ -175,24 +181,16 @@ def _named(
     }
     spatial = _largest(mixing)
     if spatial is not None:
-        after = _after(flow, mixing, spatial)
+        after = _after(mixing, spatial)
         found["spatial_raw"] = carriers.first([mixing[spatial].after])
         found["spatial"] = carriers.first(after[::-1])
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
-def _steps(flow: Flow, branch: Branch) -> list[Step]:
-    return flow.chain(branch.start, branch.end)
-
-
 def _ends(flow: Flow, branch: Branch) -> list[Value]:
     """Return the values at the end of a branch, from before its layer scale to the last."""
-    values = [branch.end]
-    for step in reversed(_steps(flow, branch)):
-        if step.kind not in FORMS:
-            break
-        values.insert(0, step.before)
-    return values
+    forms = takewhile(lambda step: step.kind in FORMS, reversed(branch.steps(flow)))
+    return [*reversed([step.before for step in forms]), branch.end]
 
 
 def _largest(steps: list[Step]) -> int | None:
@@ -201,14 +199,12 @@ def _largest(steps: list[Step]) -> int | None:
     return kernels.index(max(kernels)) if max(kernels, default=0) > 1 else None
 
 
-def _after(flow: Flow, steps: list[Step], index: int) -> list[Value]:
-    """Return the values after a layer, through its norm and activation."""
-    values = [steps[index].after]
-    for step in steps[index + 1 :]:
-        if step.kind not in ("norm", "act", "view"):
-            break
-        values.append(step.after)
-    return values
+def _after(
+    steps: list[Step], index: int, kinds: tuple[str, ...] = ("norm", "act", "view")
+) -> list[Value]:
+    """Return the values after a step and those of some kinds behind it: of a layer, its norm."""
+    behind = takewhile(lambda step: step.kind in kinds, steps[index + 1 :])
+    return [steps[index].after, *(step.after for step in behind)]
 
 
 def _layers(steps: list[Step]) -> list[int]:
@@ -225,7 +221,7 @@ def _expanded(carriers: Carriers, steps: list[Step]) -> TensorSite | None:
         return None
     if wide <= (_width(carriers.flow, last.after) or wide):
         return None
-    return carriers.first(_after(carriers.flow, steps, layers[0])[::-1])
+    return carriers.first(_after(steps, layers[0])[::-1])
 
 
 def _width(flow: Flow, value: Value) -> int | None:
@@ -242,12 +238,7 @@ def _hidden(carriers: Carriers, steps: list[Step]) -> TensorSite | None:
         before, wide = _width(flow, steps[i].before), _width(flow, steps[i].after)
         acts = [k for k in range(i + 1, j) if steps[k].kind == "act"]
         if acts and before is not None and wide is not None and wide > before:
-            values = [steps[acts[0]].after]
-            for step in steps[acts[0] + 1 : j]:
-                if step.kind != "view":
-                    break
-                values.append(step.after)
-            return carriers.first(values)
+            return carriers.first(_after(steps[:j], acts[0], ("view",)))
     return None
 
 

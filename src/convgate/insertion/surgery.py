@@ -192,7 +192,7 @@ def _check_coverage(
     model: nn.Module, at: str, sites: list[Site], blocks: int, *, partly: bool
 ) -> None:
     """Refuse to gate some of a network's blocks as if they were all."""
-    if not blocks or len(sites) >= blocks or at == "se":
+    if not blocks or len(sites) >= blocks:
         return
     kind = type(model).__name__
     found = f"{at!r} is in {len(sites)} of the {blocks} blocks of {kind}"
