@@ -8,7 +8,7 @@ import pytest
 
 from convgate.charts import write_chart
 from convgate.studies.drawings import draw_curves, percent_limits
-from convgate.studies.figures import curves_of
+from convgate.studies.figures import curves_of, differences, latency_ratios
 
 
 def epochs(*top1):
@@ -34,6 +34,23 @@ def test_a_curve_is_the_mean_with_the_range_of_its_seeds(result):
     assert [(p["low"], p["high"]) for p in none["points"]] == [(10, 20), (30, 34), (50, 54)]
     assert [p["low"] for p in se["points"]] == [p["high"] for p in se["points"]]
     assert (none["label"], se["label"]) == ("none", "se")
+
+
+def test_rows_of_intervals_hold_what_was_compared(row, cost):
+    base = {0: 50.0, 1: 54.0}
+    rows = (
+        row("none", base, cost=cost(1.0)),
+        row("se", {0: 53.0, 1: 55.0}, base, cost(1.2, 1.1, 1.4)),
+        row("eca", {0: 51.0}, base),  # one pair and no latency
+    )
+    result = SimpleNamespace(rows=rows)
+    se, eca = differences(result)
+    assert (se["label"], se["x"]) == ("se", 2.0)  # of 3 and 1
+    assert se["high"] - 2 == pytest.approx(12.7062)  # t(0.975, 1) sqrt(2) / sqrt(2)
+    assert (eca["x"], eca["low"], eca["high"]) == (1.0, 1.0, 1.0)
+    assert [(p["label"], p["x"], p["low"], p["high"]) for p in latency_ratios(result)] == [
+        ("se", 1.2, 1.1, 1.4)
+    ]
 
 
 def test_names_of_curves_that_end_alike_do_not_overlap(row, tmp_path):

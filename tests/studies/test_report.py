@@ -77,6 +77,8 @@ def test_page_has_all_parts(study):
     text = " ".join(page.text)
     for title in (
         "Accuracy and latency",
+        "Difference to the base",
+        "Latency over the base's",
         "Validation accuracy while training",
         "Training loss",
         "How to read it",
@@ -92,7 +94,7 @@ def test_page_has_all_parts(study):
         assert f"{row.mean:.2f} ± {row.std:.2f}" in text
         if row.difference:
             assert f"[{row.difference.low:+.2f}, {row.difference.high:+.2f}]" in text
-    assert len(page.specs) == 3
+    assert len(page.specs) == 5
     assert any("window.vegaEmbed" in script for script in page.scripts)
 
 
@@ -106,7 +108,7 @@ def test_page_and_file_show_one_specification(study):
         }
     for stem in specs:
         svg = (study.out / f"{stem}.svg").read_text()
-        assert all(f">{row.label}</text>" in svg for row in study.rows)
+        assert all(f">{row.label}</text>" in svg for row in study.rows if row.difference)
 
 
 def test_a_report_is_small(study):
@@ -159,9 +161,9 @@ def test_no_name_can_write_into_the_page(recipe, fake, tmp_path):
     page = page_of(result)
     assert not any("onerror" in attrs for _, attrs in page.tags)
     assert not [tag for tag, _ in page.tags if tag == "img"]
-    # the library, one figure each for latency, and top-1 and loss of two backbones, and the page's
+    # the library; figures of both, differences, ratios, and top-1 and loss of two backbones; ours
     kinds = [attrs.get("type") for tag, attrs in page.tags if tag == "script"]
-    assert kinds == [None, *["application/json"] * 5, None]
+    assert kinds == [None, *["application/json"] * 7, None]
     running = [s for kind, s in zip(kinds, page.scripts, strict=True) if kind is None]
     assert not any("alert('x')" in script for script in running)
     assert any(EVIL in json.dumps(spec) for spec in page.specs)

@@ -24,7 +24,8 @@ def test_a_gain_within_the_budget_is_named(base, row, cost):
     noise = row("eca", NOISE, BASE, cost(1.01, 1.0, 1.02))
     assert answer_of([base, noise, seln], 1.10) == (
         "Within 1.10x of the base's latency: seln (+1.00 points [+0.75, +1.25],"
-        " 1.040x [1.030, 1.050])."
+        " 1.040x [1.030, 1.050]). The best mean of all, eca (+1.00 points [-3.97, +5.97], 1.010x"
+        " [1.000, 1.020]), is not the choice: its difference may be chance."
     )
 
 
@@ -74,6 +75,27 @@ def test_a_gain_beyond_the_budget_is_told(base, row, cost):
     assert line.endswith(
         "Above the budget, cbam (+1.00 points [+0.75, +1.25], 1.300x [1.290, 1.310]) shows a gain."
     )
+
+
+def test_the_best_mean_beyond_the_budget_is_told_with_the_reason(base, row, cost):
+    loud = {0: 74.0, 1: 71.0, 2: 74.0}  # differences 4, 0, 2: mean 2, not shown
+    rows = [
+        row("eca", NOISE, BASE, cost(1.01, 1.0, 1.02)),
+        row("cbam", loud, BASE, cost(1.09, 1.07, 1.13)),
+    ]
+    line = answer_of([base, *rows], 1.10)
+    assert "Best mean: eca (+1.00" in line
+    assert line.endswith(
+        "The best mean of all, cbam (+2.00 points [-2.97, +6.97], 1.090x [1.070, 1.130]), is not"
+        " the choice: its latency interval reaches beyond 1.10x and its difference may be chance."
+    )
+
+
+def test_the_table_s_latency_is_the_one_drawn(base, row, cost):
+    """A slow phase of the machine falls on all alike, so medians may order gates otherwise."""
+    slow = replace(cost(1.04, 1.03, 1.05), median_ms=9.0)
+    table = variant_table([base, row("se", UP, BASE, slow)], 1.1)
+    assert table.rows[1][table.head.index("latency, ms")] == f"{slow.paired_ms:.3g}"
 
 
 def test_one_seed_gives_no_interval(row, cost):

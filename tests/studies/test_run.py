@@ -67,6 +67,7 @@ def test_a_study_leaves_its_files_and_an_answer(recipe, fake, tmp_path, trained)
         *("study.db", "locks", "trials", "recipe.toml", "latency.json", "results.csv"),
         *("summary.json", "report.html", "report.md"),
         *("accuracy_latency.svg", "accuracy_latency.png", "curves.svg", "curves.png"),
+        *("difference.svg", "difference.png", "latency_ratio.svg", "latency_ratio.png"),
         *("loss.svg", "loss.png"),
     }
     assert len(trained(tmp_path)) == len(set(trained(tmp_path))) == 6

@@ -12,6 +12,8 @@ BUDGET_COLOUR = "#d0584b"
 NAME_PX = 18
 """Height of a name beside a figure."""
 MIN_PX = 280
+ROW_PX = 28
+ROW_NAME_PX = 130
 NAME_LIMIT = "windowSize()[0] < 600 ? 120 : 400"
 """Pixels of a name, by the width of the reader's window; a file has none and keeps all of it.
 
@@ -57,13 +59,40 @@ def draw_latency(
         .mark_line(color=NEUTRAL, strokeDash=[6, 4], strokeWidth=1.2)
         .encode(x=x, y=y),
         *_budget_line(limit, budget),
-        dots.mark_rule(strokeWidth=1.4).encode(x=alt.X("x_low:Q"), x2="x_high:Q"),
-        dots.mark_rule(strokeWidth=1.4).encode(y=alt.Y("y_low:Q"), y2="y_high:Q"),
+        dots.mark_rule(strokeWidth=1.2, strokeOpacity=0.45).encode(
+            x=alt.X("x_low:Q"), x2="x_high:Q"
+        ),
+        dots.mark_rule(strokeWidth=1.2, strokeOpacity=0.45).encode(
+            y=alt.Y("y_low:Q"), y2="y_high:Q"
+        ),
         dots.mark_point(size=90, strokeWidth=2, opacity=1).encode(
             fill=alt.Fill("fill:N", scale=None), tooltip=tooltip
         ),
     ]
     return _with_names(layers, points, x, y, y_limits)
+
+
+def draw_intervals(
+    points: Sequence[Values], title: str, lines: Mapping[str, float]
+) -> alt.LayerChart:
+    """Draw a row for each gate: a value with its interval, beside lines to compare it with."""
+    ends = [end for p in points for end in (p["low"], p["high"])]
+    limits = _padded([*ends, *lines.values()])
+    marks = _data([{"x": x, "text": name} for name, x in lines.items()])
+    x = alt.X("x:Q", title=title, axis=alt.Axis(tickCount=5), scale=_scale(limits))
+    names = alt.Axis(title=None, ticks=False, domain=False, labelLimit=ROW_NAME_PX)
+    y = alt.Y("label:N", sort=[p["label"] for p in points], axis=names)
+    drawn = alt.Chart(_data(points)).encode(y=y, color=_own_colour())
+    tooltip = [alt.Tooltip(f"{key}:Q", format=".4g") for key in ("low", "high")]
+    layers = [
+        alt.Chart(marks).mark_rule(color=NEUTRAL, strokeDash=[2, 3]).encode(x=x),
+        alt.Chart(marks).mark_text(color=NEUTRAL, dy=-8).encode(x=x, y=alt.value(0), text="text:N"),
+        drawn.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        drawn.mark_point(size=70, filled=True, opacity=1).encode(
+            x=x, tooltip=["label:N", alt.Tooltip("x:Q", title=title, format=".4g"), *tooltip]
+        ),
+    ]
+    return alt.LayerChart(layer=layers, width=460, height=max(80, ROW_PX * len(points)))
 
 
 def draw_curves(lines: Sequence[Values], title: str) -> alt.LayerChart:

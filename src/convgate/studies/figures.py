@@ -1,12 +1,19 @@
 """The figures of a study, each drawn once: the page and the files show the same specification."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import altair as alt
 
 from convgate.charts import COLOURS, NEUTRAL
-from convgate.studies.drawings import TOP1, Values, draw_curves, draw_latency, draw_sweep
+from convgate.studies.drawings import (
+    TOP1,
+    Values,
+    draw_curves,
+    draw_intervals,
+    draw_latency,
+    draw_sweep,
+)
 from convgate.studies.grid import Variant, slug, unique
 from convgate.studies.result import StudyResult
 from convgate.studies.statistics import VariantRow
@@ -29,6 +36,13 @@ def figures_of(result: StudyResult) -> list[StudyFigure]:
     if points := latency_points(result):
         chart = draw_latency(points, result.budget, budget_ms(result))
         figures.append(StudyFigure("accuracy_latency", "Accuracy and latency", INTERVALS, chart))
+    if gains := differences(result):
+        chart = draw_intervals(gains, "difference, points", {"base": 0.0})
+        figures.append(StudyFigure("difference", "Difference to the base", RIGHT, chart))
+    if ratios := latency_ratios(result):
+        marks = {"base": 1.0, f"budget {result.budget:.2f}x": result.budget}
+        chart = draw_intervals(ratios, "latency ratio", marks)
+        figures.append(StudyFigure("latency_ratio", "Latency over the base's", LEFT, chart))
     for option, lines in sweeps_of(result).items():
         title = f"Accuracy over {option}"
         figures += [
@@ -50,6 +64,8 @@ INTERVALS = (
     "Bars are the 95 % intervals of the paired comparison with the base. Filled points lie on the"
     " Pareto front (dashed). The dotted line is the latency budget."
 )
+RIGHT = "A gate shows a gain where its whole 95 % interval lies right of the base."
+LEFT = "A gate is within the budget where its whole 95 % interval lies left of the budget."
 VALUES = "Bars are the 95 % intervals of the paired difference to the base."
 BANDS = "Lines are means over the seeds, bands their range."
 
@@ -88,10 +104,37 @@ def latency_points(result: StudyResult) -> list[Values]:
     return points
 
 
+def differences(result: StudyResult) -> list[Values]:
+    """Return the paired difference of each gate, with its interval where it has one."""
+    points = []
+    for row, colour in _coloured(result):
+        if (d := row.difference) is not None:
+            ends = (d.mean, d.mean) if d.low is None or d.high is None else (d.low, d.high)
+            points.append(_interval(row, colour, d.mean, *ends))
+    return points
+
+
+def latency_ratios(result: StudyResult) -> list[Values]:
+    """Return the latency ratio of each gate, with its interval."""
+    return [
+        _interval(row, colour, row.cost.ratio, row.cost.ratio_low, row.cost.ratio_high)
+        for row, colour in _coloured(result)
+        if row.cost is not None and not row.variant.is_base
+    ]
+
+
+def _coloured(result: StudyResult) -> Iterable[tuple[VariantRow, str]]:
+    return zip(result.rows, colours(result.rows), strict=True)
+
+
+def _interval(row: VariantRow, colour: str, x: float, low: float, high: float) -> Values:
+    return {"label": row.label, "colour": colour, "x": x, "low": low, "high": high}
+
+
 def curves_of(result: StudyResult, key: str) -> list[Values]:
     """Return one number over the epochs for each variant: the seeds' mean, and their range."""
     curves = []
-    for row, colour in zip(result.rows, colours(result.rows), strict=True):
+    for row, colour in _coloured(result):
         runs = [epochs for epochs in row.curves.values() if epochs]
         if not runs:
             continue

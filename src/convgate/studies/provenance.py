@@ -107,8 +107,9 @@ def notes(result: StudyResult) -> list[str]:
         " interval (Student t on the paired differences). An interval that spans 0 shows no"
         " difference.",
         "latency ratio is the median of paired ratios to the base, all variants taking turns in"
-        " every round; the brackets are its bootstrap 95 % interval. A gate is within the budget"
-        f" of {result.budget:.2f}x if its whole interval is.",
+        " every round; the brackets are its bootstrap 95 % interval. latency is that ratio times"
+        f" the base's median. A gate is within the budget of {result.budget:.2f}x if its whole"
+        " interval is.",
         "MACs and element-wise operations are of one image on the plain form; bytes moved are the"
         " least that its operators read and write.",
         f"distance is the mean feature cosine distance of the block outputs over {images} "

@@ -28,8 +28,8 @@ FRONT = "Rows in bold lie on the Pareto front: nothing is both faster and more a
 def write_report(result: StudyResult, stamp: int) -> None:
     """Write report.html, report.md, the figures, results.csv and summary.json.
 
-    The figures are accuracy_latency, curves, loss, and one named after each option that is
-    swept; each as SVG and PNG.
+    The figures are accuracy_latency, difference, latency_ratio, curves, loss, and one named after
+    each option that is swept; each as SVG and PNG.
 
     Args:
         result: The study.

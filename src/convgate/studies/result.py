@@ -166,41 +166,54 @@ def _answer(rows: Sequence[VariantRow], budget: float) -> str:
     if not candidates:
         return "No answer: no gate has a finished run beside the base's."
     within = [row for row in candidates if row.fits(budget)]
-    outside = [row for row in _gains(candidates) if row not in within]
-    sentence = _inside(within, budget) if within else _nothing_fits(candidates, budget)
-    return f"{sentence}{_beyond(outside)}"
+    chosen = max(_gains(within) or within, key=_mean) if within else _nearest(candidates)
+    above = [row for row in _gains(candidates) if row not in within]
+    best = max(candidates, key=_mean)
+    parts = [_inside(chosen, within, budget) if within else _nothing_fits(chosen, budget)]
+    if above:
+        parts.append(f"Above the budget, {_described(max(above, key=_mean))} shows a gain.")
+    if within and best is not chosen and best not in above:
+        parts.append(_why_not(best, budget))
+    return " ".join(parts)
 
 
-def _inside(within: Sequence[VariantRow], budget: float) -> str:
-    best = max(within, key=_mean)
-    if gains := _gains(within):
-        return f"Within {budget:.2f}x of the base's latency: {_described(max(gains, key=_mean))}."
-    bound = f"within {budget:.2f}x of the base's latency"
+def _inside(chosen: VariantRow, within: Sequence[VariantRow], budget: float) -> str:
     verdicts = {_difference(row).verdict for row in within}
+    bound = f"within {budget:.2f}x of the base's latency"
+    if "higher" in verdicts:
+        return f"{bound.capitalize()}: {_described(chosen)}."
     if verdicts == {"no interval"}:
         return (
-            f"No interval from one seed: {bound} the best mean is {_described(best)}; train at"
+            f"No interval from one seed: {bound} the best mean is {_described(chosen)}; train at"
             " least three seeds before choosing."
         )
     word = "a gain" if "lower" in verdicts else "a difference"
     return (
         f"No gate {bound} shows {word} beyond its interval; {CHOICE}."
-        f" Best mean: {_described(best)}."
+        f" Best mean: {_described(chosen)}."
     )
 
 
-def _nothing_fits(candidates: Sequence[VariantRow], budget: float) -> str:
-    nearest = min(candidates, key=lambda row: row.cost.ratio_high if row.cost else float("inf"))
+def _nothing_fits(nearest: VariantRow, budget: float) -> str:
     return (
         f"No gate lies within {budget:.2f}x of the base's latency; {CHOICE}."
         f" Nearest: {_described(nearest)}."
     )
 
 
-def _beyond(outside: Sequence[VariantRow]) -> str:
-    if not outside:
-        return ""
-    return f" Above the budget, {_described(max(outside, key=_mean))} shows a gain."
+def _nearest(rows: Sequence[VariantRow]) -> VariantRow:
+    return min(rows, key=lambda row: row.cost.ratio_high if row.cost else float("inf"))
+
+
+def _why_not(best: VariantRow, budget: float) -> str:
+    """Say why the gate with the best mean of all is not the one to take."""
+    reasons = []
+    if not best.fits(budget):
+        reasons.append(f"its latency interval reaches beyond {budget:.2f}x")
+    if not _difference(best).shown:
+        reasons.append("its difference may be chance")
+    reason = " and ".join(reasons)
+    return f"The best mean of all, {_described(best)}, is not the choice: {reason}."
 
 
 def _gains(rows: Sequence[VariantRow]) -> list[VariantRow]:

@@ -62,7 +62,7 @@ def _cost(row: VariantRow, budget: float) -> tuple[str, ...]:
         return (ABSENT,) * 8 + (_percent(row.moved),)
     base = row.variant.is_base
     return (
-        f"{cost.median_ms:.3g}",
+        f"{cost.paired_ms:.3g}",
         "1" if base else f"{cost.ratio:.3f}\n{ratio_interval(cost)}",
         "" if base else "yes" if row.fits(budget) else "no",
         count(cost.params),
