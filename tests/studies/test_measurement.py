@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from convgate.deploy import EngineConfig
 from convgate.models import create_model
 from convgate.studies import run_study
 from convgate.studies.measurement import (
@@ -13,6 +14,7 @@ from convgate.studies.measurement import (
     measure_runs,
     read_measurements,
 )
+from convgate.studies.provenance import latency_pairs
 from convgate.train.fit import fit
 
 
@@ -36,6 +38,42 @@ def test_a_real_study_end_to_end(recipe, tmp_path, fake):
     told = result.latency["resnet8"]
     assert told["input_shape"] == [1, 1, 8, 8] and "self_test" in told
     assert read_measurements(tmp_path / "latency.json") == result.measured
+
+
+def test_a_folded_study_times_what_ships_and_counts_what_was_trained(
+    recipe, tmp_path, fake, monkeypatch
+):
+    timed = {}
+    compare = EngineConfig.compare
+    monkeypatch.setattr(
+        EngineConfig, "compare", lambda self, models, *a, **k: timed.update(models) or compare(
+            self, models, *a, **k
+        ),
+    )  # fmt: skip
+
+    def measure(recipe, records, folder, seconds):
+        return measure_runs(recipe, records, folder, 0.5, fold=True)
+
+    recipe = replace(recipe, schedule=replace(recipe.schedule, epochs=1))
+    steps = replace(fake, fit=fit, measure=measure)
+    result = run_study(recipe, tmp_path, steps=steps, gates=["se"], seeds=1, progress=False)
+    kinds = {label: [type(m) for m in model.modules()] for label, model in timed.items()}
+    assert kinds["none"].count(torch.nn.Conv2d) == 7  # stem and three blocks of two
+    assert not any(
+        issubclass(kind, torch.nn.BatchNorm2d) for found in kinds.values() for kind in found
+    )
+    plain = create_model("resnet8", num_classes=10, in_chans=1)
+    assert result.rows[0].cost.params == sum(p.numel() for p in plain.parameters())
+    (_, told), *_ = latency_pairs(result)
+    assert told.endswith("float32, folded")
+
+
+def test_a_network_that_does_not_fold_is_told(recipe, tmp_path, fake):
+    result = run_study(recipe, tmp_path, steps=fake, gates=["se"], seeds=1, progress=False)
+    told = result.measured.conditions["resnet8"]
+    told["folded"] = {"none": ["norm into its convolution: 9"], "se": ["not folded: it has a loop"]}
+    lines = [line for _, line in latency_pairs(result)]
+    assert lines[1:] == ["se not folded: it has a loop"]
 
 
 def test_distance_is_that_of_the_block_outputs():

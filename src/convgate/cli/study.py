@@ -18,6 +18,7 @@ FILES = ("report.html", "report.md", "results.csv")
         "convgate study digits/demo --gate se,seln --out demo",
         "convgate study digits/demo --model run --gate eca,ela --at spatial --out more",
         "convgate study my.toml --model resnet18,resnet34 --pretrained --gate eca --out two",
+        "convgate study finetune/full --data photos --engine openvino --fold --out shipped",
         "convgate study --preset ean.2 --data cifar100 --out ean2",
     )
 )
@@ -76,6 +77,9 @@ def study(  # noqa: PLR0913 - one argument an option
     ] = False,
     engine: options.Engine = "eager",
     dtype: options.Dtype = "float32",
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Time the networks folded, as export ships them.")
+    ] = False,
     storage: Annotated[
         str | None, typer.Option(help="Address of another Optuna storage than OUT/study.db.")
     ] = None,
@@ -109,7 +113,7 @@ def study(  # noqa: PLR0913 - one argument an option
         seconds=seconds,
         remeasure=remeasure,
         storage=storage,
-        steps=Steps(measure=partial(measure_runs, engine=engine, dtype=dtype)),
+        steps=Steps(measure=partial(measure_runs, engine=engine, dtype=dtype, fold=fold)),
     )
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2, default=str))

@@ -38,6 +38,7 @@ EXAMPLE_BATCH = 2  # a batch of one would be taken for a constant
 MIN_IMAGES = 3  # to compare on
 MIN_CALIBRATION = 32
 MAX_CALIBRATION = 300  # the quantiser's own number
+NOT_FOLDED = "not folded"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -185,7 +186,7 @@ def fold_if_it_can(model: nn.Module, x: Tensor) -> tuple[nn.Module, tuple[str, .
     try:
         net = fold(model, x)
     except InputError as error:
-        return model, (f"not folded: {error}",)
+        return model, (f"{NOT_FOLDED}: {error}",)
     places = Counter(entry.identity for entry in folded(net).folds)
     return net, tuple(f"{identity}: {count}" for identity, count in places.items())
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.deploy.engines import EngineConfig
+from convgate.deploy.export import fold_if_it_can
 from convgate.errors import CorruptFile
 from convgate.insertion.sites import find_blocks
 from convgate.measure import LatencyReport, LatencyRow, count, environment, feature_distances
@@ -83,12 +84,14 @@ def measure_runs(
     *,
     engine: str = "eager",
     dtype: str | None = None,
+    fold: bool = False,
 ) -> Measurements:
     """Measure every finished run of a study and its network.
 
     Latency is of one image, in eval mode, on the GPU where there is one; all that
-    share a base take turns in every round. The feature distance is that of each block's output,
-    averaged over the blocks.
+    share a base take turns in every round. With ``fold`` all are timed as `export` ships them,
+    folded where they can be. Counts are of the network as it was trained. The feature distance is
+    that of each block's output, averaged over the blocks.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = EngineConfig(engine, dtype)
@@ -106,7 +109,7 @@ def measure_runs(
     conditions: dict[str, Any] = {}
     for group in unique([variant.group for variant in first]):
         networks = {v: load(record).model for v, record in first.items() if v.group == group}
-        found, taken = _time(networks, x, config, seconds)
+        found, taken = _time(networks, x, config, seconds, fold=fold)
         facts |= found
         conditions[group] = taken
     images = _images(data, device)
@@ -148,18 +151,28 @@ def _images(data: ImageData, device: torch.device) -> list[Tensor]:
 
 
 def _time(
-    networks: dict[Variant, nn.Module], x: Tensor, config: EngineConfig, seconds: float | None
+    networks: dict[Variant, nn.Module],
+    x: Tensor,
+    config: EngineConfig,
+    seconds: float | None,
+    *,
+    fold: bool,
 ) -> tuple[dict[Variant, VariantCost], dict[str, Any]]:
     base = next((v for v in networks if v.is_base), None)
     if base is None:  # its runs failed, and there is nothing to compare with
         return {}, {}
     models = {variant.label: network for variant, network in networks.items()}
+    folds: dict[str, list[str]] = {}
+    if fold:
+        pairs = {label: fold_if_it_can(model, x) for label, model in models.items()}
+        models = {label: lean for label, (lean, _) in pairs.items()}
+        folds = {label: list(changes) for label, (_, changes) in pairs.items()}
     report = config.compare(
         models, x, base=base.label, seconds=seconds or max(SECONDS, SECONDS_EACH * len(models))
     )
     base_ms = report.row(base.label).median_ms
     facts = {v: _cost_of(net, x, report.row(v.label), base_ms) for v, net in networks.items()}
-    return facts, _conditions(report)
+    return facts, _conditions(report, folds)
 
 
 def _cost_of(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> VariantCost:
@@ -181,12 +194,14 @@ def _cost_of(network: nn.Module, x: Tensor, row: LatencyRow, base_ms: float) -> 
     )
 
 
-def _conditions(report: LatencyReport) -> dict[str, Any]:
+def _conditions(report: LatencyReport, folds: dict[str, list[str]]) -> dict[str, Any]:
     """Return how the latency was taken: what a reader needs to believe it or not."""
     taken = report.to_dict()
     taken.pop("rows")
     circumstances = taken.pop("environment")
-    return taken | {"engine": f"{circumstances['engine']}, {circumstances['dtype']}"}
+    form = ", folded" if folds else ""
+    engine = f"{circumstances['engine']}, {circumstances['dtype']}{form}"
+    return taken | {"engine": engine, "folded": folds}
 
 
 def read_measurements(path: Path) -> Measurements | None:

@@ -1,7 +1,9 @@
 """What a reader needs to judge a study: data, protocol, machine and command, as pairs of text."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from convgate.deploy.export import NOT_FOLDED
 from convgate.insertion import MIN_MOVEMENT
 from convgate.networks.origin import origin_of
 from convgate.studies.grid import unique
@@ -91,8 +93,15 @@ def latency_pairs(result: StudyResult) -> Pairs:
                 + (f"; {taken['engine']}" if "engine" in taken else ""),
             ),
             *((model, warning) for warning in taken["warnings"]),
+            *((model, f"{label} {why}") for label, why in _unfolded(taken)),
         ]
     return pairs
+
+
+def _unfolded(taken: Mapping[str, Any]) -> Pairs:
+    """Return the networks that were timed as they were trained, and why they do not fold."""
+    told = [(label, line) for label, lines in taken.get("folded", {}).items() for line in lines]
+    return [pair for pair in told if pair[1].startswith(NOT_FOLDED)]
 
 
 def notes(result: StudyResult) -> list[str]:
