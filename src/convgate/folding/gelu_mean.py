@@ -15,6 +15,7 @@ from convgate.folding.net import Net, Step, numel
 from convgate.folding.steps import TO_FIRST, TO_LAST, permutation
 from convgate.gates import PooledGate
 from convgate.gates.pooled import mean_pool
+from convgate.kernels.float16 import matched
 from convgate.kernels.gelu_mean import gelu_mean
 from convgate.kernels.path import takes_fused
 
@@ -30,7 +31,7 @@ def gelu_and_mean(x: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         y = gelu_(x)
         return y, mean_pool(y.permute(TO_FIRST) if last else y)
     y, mean = gelu_mean(x.permute(TO_FIRST) if last else x)
-    return y.permute(TO_LAST) if last else y, mean.to(x.dtype)[:, :, None, None]
+    return y.permute(TO_LAST) if last else y, matched(mean, x)[:, :, None, None]
 
 
 def fuse_gelu_means(net: Net) -> None:

@@ -29,8 +29,11 @@ MACS_PER_READ = 20
 
 
 def mix(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return W z + b for means over the whole image: z (N, C, 1, 1), weight (C', C, 1, 1)."""
-    return F.linear(z.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+    """Return W z + b for pooled maps z (N, C, H, W), weight (C', C, 1, 1)."""
+    weight, bias = weight.to(z.dtype), None if bias is None else bias.to(z.dtype)
+    if z.shape[2:] == (1, 1):
+        return F.linear(z.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+    return F.conv2d(z, weight, bias)
 
 
 def squeeze_first(net: Net) -> None:
@@ -84,8 +87,5 @@ def _convolve_after(net: Net, part: Step, path: str, conv: nn.Conv2d) -> None:
     with net.graph.inserting_before(after):
         weight = net.graph.get_attr(f"{path}.weight")
         bias = None if conv.bias is None else net.graph.get_attr(f"{path}.bias")
-        if shape(part)[2:] == (1, 1):
-            new = net.graph.call_function(mix, (part, weight, bias))
-        else:
-            new = net.graph.call_function(F.conv2d, (part, weight, bias))
+        new = net.graph.call_function(mix, (part, weight, bias))
     part.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)

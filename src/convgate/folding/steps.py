@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from convgate.folding.net import SAME, Net, Step, shape, sole_user
+from convgate.kernels.float16 import scaled
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 PRODUCTS = (operator.mul, operator.imul, torch.mul)
@@ -25,7 +26,7 @@ def whole(conv: nn.Conv2d) -> bool:
 
 
 def multiply(x: Tensor, s: Tensor) -> Tensor:
-    return x * s.to(x.dtype)
+    return scaled(x, s)
 
 
 def factors(step: object) -> tuple[Step, Step] | None:

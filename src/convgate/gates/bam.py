@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES, Gate, check_batch, hidden_width, statistics_dtype
+from convgate.kernels.float16 import apply_wide, widened
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel_size: int, dilation: int = 1) -> nn.Sequential:
@@ -21,6 +22,9 @@ class BAM(Gate):
         Mc = W2 relu(bn(W1 mean_hw(x) + b1)) + b2
         Ms = conv1x1(conv3x3(conv3x3(conv1x1(x)))),    each but the last with bn and relu
         s = 1 + sigmoid(Mc * Ms),    y = s * x
+
+    In float16 both branches run in float32. A running variance above 65504, which a map of +-440
+    reaches with fresh weights, is infinite, and so is y of a map above 32752 where s is 2.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); Mc is (N, C, 1, 1), Ms (N, 1, H, W), s (N, C, H, W).
     Source: arXiv 1807.06514, eq. 1-4. The paper adds Mc and Ms and ends both branches with a batch
@@ -59,9 +63,11 @@ class BAM(Gate):
     def gate(self, x: Tensor) -> Tensor:
         if self.training:
             check_batch(self.name, x.shape[0])
+        x = widened(x)
         z = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)
-        channel = self.excite(torch.relu(self.norm(self.squeeze(z))))[:, :, None, None]
-        return 1 + torch.sigmoid(channel * self.spatial(x))
+        hidden = torch.relu(apply_wide(self.norm, apply_wide(self.squeeze, z)))
+        channel = apply_wide(self.excite, hidden)[:, :, None, None]
+        return 1 + torch.sigmoid(channel * apply_wide(self.spatial, x))
 
     def constant_(self) -> float:
         nn.init.zeros_(self.excite.weight)

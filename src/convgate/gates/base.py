@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
+from convgate.kernels.float16 import scaled
 from convgate.registry import OpenRegistry
 
 
@@ -44,7 +45,7 @@ class Gate(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x).to(x.dtype)
+        return scaled(x, self.gate(x))
 
     def constant_(self) -> float | None:
         """Set the parameters so that y = c x exactly for every x, while gradients still flow.

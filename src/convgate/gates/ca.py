@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convgate.errors import InputError, unknown
 from convgate.gates.base import GATES, hidden_width
 from convgate.gates.pooled import StripGate
+from convgate.kernels.float16 import apply_wide, matched
 from convgate.kernels.strip_gate import strips
 
 NORMS = ("batch", "group")
@@ -26,6 +27,9 @@ class CA(StripGate):
         y = sigmoid(W_h f_h) * sigmoid(W_w f_w) * x
 
     One convolution and one norm see rows and columns together, as one vector of length H + W.
+
+    In float16 a running variance above 65504, which a map of +-1,560 reaches with fresh weights, is
+    infinite; `ca_gn` has none.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); the gates are (N, C, H, 1) and (N, C, 1, W).
     Source: arXiv 2103.02907, eq. 4-9; biases, the floor of 8 and h-swish (x relu6(x + 3) / 6) as
@@ -67,16 +71,16 @@ class CA(StripGate):
         self.excite_w = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        rows, columns = (strip.to(x.dtype) for strip in strips(x))
+        rows, columns = (matched(strip, x) for strip in strips(x))
         return rows[:, :, :, None], columns[:, :, None, :]
 
     def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         rows, columns = pooled  # (N, C, H, 1) and (N, C, 1, W)
         z = torch.cat([rows, columns.transpose(2, 3)], 2)  # (N, C, H + W, 1)
-        f = F.hardswish(self.norm(self.squeeze(z)))
+        f = F.hardswish(apply_wide(self.norm, apply_wide(self.squeeze, z)))
         f_h, f_w = torch.split(f, [rows.shape[2], columns.shape[3]], 2)
-        a_h = torch.sigmoid(self.excite_h(f_h))
-        a_w = torch.sigmoid(self.excite_w(f_w.transpose(2, 3)))
+        a_h = torch.sigmoid(apply_wide(self.excite_h, f_h))
+        a_w = torch.sigmoid(apply_wide(self.excite_w, f_w.transpose(2, 3)))
         return a_h, a_w
 
     def constant_(self) -> float:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES, Gate, check_batch, hidden_width, statistics_dtype
+from convgate.kernels.float16 import apply_wide, widened
 
 
 @GATES.register("cbam")
@@ -13,6 +14,9 @@ class CBAM(Gate):
 
         Mc = sigmoid(mlp(mean_hw(x)) + mlp(max_hw(x))),    mlp(z) = W2 relu(W1 z + b1) + b2
         Ms = sigmoid(bn(conv([max_c(Mc x), mean_c(Mc x)]))),    y = Ms * Mc * x
+
+    In float16 both gates run in float32. A running variance above 65504, which a map of +-1,770
+    reaches with fresh weights, is infinite.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); Mc is (N, C, 1, 1), Ms (N, 1, H, W), and the gate is
         their product.
@@ -56,6 +60,7 @@ class CBAM(Gate):
         self.norm = nn.BatchNorm2d(1, momentum=0.01) if norm else None
 
     def gate(self, x: Tensor) -> Tensor:
+        x = widened(x)
         channel = self.channel_gate(x).to(x.dtype)
         return channel * self.spatial_gate(x * channel).to(x.dtype)
 
@@ -63,17 +68,17 @@ class CBAM(Gate):
         """Return Mc (N, C, 1, 1)."""
         mean = x.mean((2, 3), dtype=statistics_dtype(x)).to(x.dtype)
         pooled = torch.stack([mean, x.amax((2, 3))])  # (2, N, C)
-        s = self.excite(torch.relu(self.squeeze(pooled))).sum(0)
+        s = apply_wide(self.excite, torch.relu(apply_wide(self.squeeze, pooled))).sum(0)
         return torch.sigmoid(s)[:, :, None, None]
 
     def spatial_gate(self, x: Tensor) -> Tensor:
         """Return Ms (N, 1, H, W) of the map that the channel gate has scaled."""
         mean = x.mean(1, keepdim=True, dtype=statistics_dtype(x)).to(x.dtype)
-        s = self.spatial(torch.cat([x.amax(1, keepdim=True), mean], 1))
+        s = apply_wide(self.spatial, torch.cat([x.amax(1, keepdim=True), mean], 1))
         if self.norm is not None:
             if self.training:
                 check_batch(self.name, s.numel())
-            s = self.norm(s)
+            s = apply_wide(self.norm, s)
         return torch.sigmoid(s)
 
     def constant_(self) -> float:

@@ -25,6 +25,9 @@ class EAN(Gate):
     step on. The paper advises 8 groups for light networks and 64 for large ones; the default is 8,
     because it divides most usual widths from 16 up, where 64 fits neither 16 nor 160 channels.
 
+    A channel that is constant has 1 / sqrt(eps) in its gradient, which for x of 1e4 can leave
+    float16's range.
+
     The authors' code divides by the mean of gamma^2 where the paper's equation 6 has the sum;
     this class follows the paper, `EANCode` the code.
 

@@ -10,6 +10,7 @@ from convgate.errors import InputError
 from convgate.gates.base import GATES
 from convgate.gates.divisors import require_divisor
 from convgate.gates.pooled import StripGate
+from convgate.kernels.float16 import matched
 from convgate.kernels.strip_gate import strips
 
 
@@ -90,10 +91,9 @@ class ELA(StripGate):
     def _direction(self, strip: Tensor, axis: int) -> Tensor:
         conv, dtype = self.conv, strip.dtype
         weight = conv.weight.to(dtype).unsqueeze(5 - axis)  # one tap on the axis of length 1
-        half = conv.kernel_size[0] // 2
-        padding = (half, 0) if axis == 2 else (0, half)
+        padding = (*conv.padding, 0) if axis == 2 else (0, *conv.padding)
         z = nn.functional.conv2d(strip, weight, padding=padding, groups=conv.groups).to(dtype)
-        return torch.sigmoid(self.normalised(z)).to(conv.weight.dtype)
+        return matched(torch.sigmoid(self.normalised(z)), conv.weight)
 
     def normalised(self, z: Tensor) -> Tensor:
         """Return the group norm of strips (N, C, H, 1) or (N, C, 1, W)."""

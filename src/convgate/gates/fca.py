@@ -14,6 +14,7 @@ from convgate.errors import InputError, unknown
 from convgate.gates.base import GATES, hidden_width, statistics_dtype
 from convgate.gates.divisors import require_divisor
 from convgate.gates.pooled import PooledGate
+from convgate.kernels.float16 import widened
 
 GRID, MOST = 7, 32  # frequencies along an axis, and those of the longest selection
 # All of the 7 x 7 frequencies by the accuracy of each alone, best first: (along H, along W).
@@ -91,15 +92,14 @@ class FCA(PooledGate):
         self.register_buffer("basis", basis, persistent=False)
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (F.adaptive_avg_pool2d(x, self.size).to(statistics_dtype(x)),)
+        return (F.adaptive_avg_pool2d(widened(x), self.size).to(statistics_dtype(x)),)
 
     def scales(self, *pooled: Tensor) -> tuple[Tensor, ...]:
         grid = pooled[0]
         parts = torch.unflatten(grid, 1, (len(self.basis), -1))  # (N, F, C/F, *size)
         z = torch.einsum("nfchw,fhw->nfc", parts, self.basis.to(grid.dtype)).flatten(1)
         z = torch.relu(F.linear(z, self.squeeze.weight.to(z.dtype)))
-        s = torch.sigmoid(F.linear(z, self.excite.weight.to(z.dtype)))
-        return (s[:, :, None, None],)
+        return (torch.sigmoid(F.linear(z, self.excite.weight.to(z.dtype)))[:, :, None, None],)
 
     def constant_(self) -> float:
         nn.init.zeros_(self.excite.weight)

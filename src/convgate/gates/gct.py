@@ -20,6 +20,8 @@ class GCT(Gate):
         l1:  e = alpha sum_hw(|x|),                n = gamma / (mean_c(|e|) + eps)
         s = 1 + tanh(e n + beta),    y = s * x
 
+    s is between 0 and 2: in float16, y of a map above 32752 can be infinite.
+
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, 1, 1).
     Source: arXiv 1909.11519, section 3 (embedding, normalisation, gating); the l1 form and eps
         beside the mean over all channels, not beside the sum, as in z-x-yang/GCT. Starts at

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.kernels.float16 import scaled, widened
 
 
 @GATES.register("grn")
@@ -17,6 +18,8 @@ class GRN(Gate):
         y = (1 + gamma n) * x + beta
 
     The shift makes it more than a product, so `forward` is overridden; `gate` is 1 + gamma n.
+
+    The scale has no bound: in float16, y beyond 65504 is infinite.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); the gate is (N, C, 1, 1). Published for channels-last
         tensors and written here for NCHW.
@@ -42,7 +45,8 @@ class GRN(Gate):
         return (1 + self.gamma * n)[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.beta[:, None, None].to(x.dtype)
+        y = scaled(widened(x), self.gate(x))
+        return (y + self.beta[:, None, None].to(y.dtype)).to(x.dtype)
 
     def constant_(self) -> float:
         nn.init.zeros_(self.gamma)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convgate.gates.base import Gate, statistics_dtype
+from convgate.kernels.float16 import matched, scaled
 from convgate.kernels.strip_gate import strip_gate
 
 
@@ -44,7 +45,7 @@ class PooledGate(Gate):
 
     def multiply(self, x: Tensor, *scales: Tensor) -> Tensor:
         """Return x times every factor of its scale."""
-        return x * reduce(torch.mul, scales).to(x.dtype)
+        return scaled(x, reduce(torch.mul, scales))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.multiply(x, *self.scales(*self.pool(x)))
@@ -54,7 +55,7 @@ class StripGate(PooledGate):
     """A pooled gate of two factors, a number a row (N, C, H, 1) and a number a column."""
 
     def multiply(self, x: Tensor, *scales: Tensor) -> Tensor:
-        rows, columns = (scale.to(x.dtype) for scale in scales)
+        rows, columns = (matched(scale, x) for scale in scales)
         return strip_gate(x, rows.squeeze(3), columns.squeeze(2))
 
 
@@ -85,9 +86,12 @@ class MeanGate(PooledGate):
         return self.scale(mean_pool(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x).to(x.dtype)
+        return scaled(x, self.gate(x))
 
 
 def mean_pool(x: Tensor) -> Tensor:
-    """Return the spatial mean (N, C, 1, 1) in the dtype of x, accumulated in float32 or better."""
-    return x.mean((2, 3), keepdim=True, dtype=statistics_dtype(x)).to(x.dtype)
+    """Return the spatial mean (N, C, 1, 1), accumulated in float32 or better.
+
+    It has the dtype of x, or float32 for float16.
+    """
+    return matched(x.mean((2, 3), keepdim=True, dtype=statistics_dtype(x)), x)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from convgate.errors import unknown
 from convgate.gates.base import GATES, hidden_width
 from convgate.gates.pooled import MeanGate
+from convgate.kernels.float16 import apply_wide
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -64,7 +65,7 @@ class SE(MeanGate):
 
     def scale(self, mean: Tensor) -> Tensor:
         z = mean.flatten(1)  # (N, C)
-        s = self.excite(torch.relu(self.squeeze(z)))
+        s = apply_wide(self.excite, torch.relu(apply_wide(self.squeeze, z)))
         return ACTIVATIONS[self.activation](s)[:, :, None, None]
 
     def constant_(self) -> float | None:

@@ -4,11 +4,13 @@ https://doi.org/10.32604/cmc.2025.059966
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES, hidden_width
 from convgate.gates.pooled import MeanGate
+from convgate.kernels.float16 import widened
 
 
 @GATES.register("seln")
@@ -18,7 +20,8 @@ class SELN(MeanGate):
         s = LN(W2 relu(W1 mean_hw(x) + b1) + b2),    y = s * x
 
     The scale has both signs and zero mean, so a fresh SELN is not the identity. The paper's
-    equations show neither the biases nor eps; both are the released code's.
+    equations show neither the biases nor eps; both are the released code's. A scale above one can
+    take y out of float16's range.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, 1, 1).
     Source: doi 10.32604/cmc.2025.059966, eq. 6-7; biases, reduction and eps as in oto-q/SELNeXt.
@@ -51,8 +54,10 @@ class SELN(MeanGate):
 
     def scale(self, mean: Tensor) -> Tensor:
         z = mean.flatten(1)  # (N, C)
-        s = self.norm(self.excite(torch.relu(self.squeeze(z))))
-        return s[:, :, None, None]
+        z = torch.relu(F.linear(z, widened(self.squeeze.weight), widened(self.squeeze.bias)))
+        s = F.linear(z, widened(self.excite.weight), widened(self.excite.bias))
+        weight, bias = widened(self.norm.weight), widened(self.norm.bias)
+        return F.layer_norm(s, weight.shape, weight, bias, self.norm.eps)[:, :, None, None]
 
     def constant_(self) -> float:
         nn.init.zeros_(self.norm.weight)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from convgate.gates.base import GATES, Gate, statistics_dtype
 from convgate.gates.divisors import require_divisor
+from convgate.kernels.float16 import widened
 
 
 @GATES.register("sge")
@@ -16,6 +17,8 @@ class SGE(Gate):
 
     `weight` starts at 0 and `bias` at 1, so every gate starts at sigmoid(1) = 0.731. With a single
     position t - mean(t) is zero and the gate is sigmoid(bias).
+
+    Where t is constant its gradient holds 1 / eps and two powers of x, infinite in float16.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, H, W), equal within a group.
     Source: arXiv 1905.09646, section 3. The paper's std is the biased one; the authors' code
@@ -40,7 +43,7 @@ class SGE(Gate):
 
     def gate(self, x: Tensor) -> Tensor:
         h, w = x.shape[2:]
-        dtype = statistics_dtype(x)
+        x, dtype = widened(x), statistics_dtype(x)
         z = x.mean((2, 3), keepdim=True, dtype=dtype)
         t = torch.unflatten(x * z, 1, (self.groups, -1)).sum(2)  # (N, groups, H, W)
         t = t - t.mean((2, 3), keepdim=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES, Gate, statistics_dtype
+from convgate.kernels.float16 import widened
 
 
 @GATES.register("simam")
@@ -40,6 +41,7 @@ class SimAM(Gate):
 
     def gate(self, x: Tensor) -> Tensor:
         h, w = x.shape[2:]
+        x = widened(x)
         mean = x.mean((2, 3), keepdim=True, dtype=statistics_dtype(x))
         d = (x - mean).square()
         v = d.sum((2, 3), keepdim=True) / max(h * w - 1, 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.gates.base import GATES, Gate, check_batch, statistics_dtype
+from convgate.kernels.float16 import apply_wide, matched
 
 
 @GATES.register("srm")
@@ -21,6 +22,8 @@ class SRM(Gate):
     batch norm sees one value per sample and channel: training needs a batch of 2 or more. The
     authors exempt all parameters of the module from weight decay. An unofficial port with default
     initial weights and no eps is a different module.
+
+    In float16 a running variance above 65504 is infinite.
 
     Shape: x (N, C, H, W) -> y (N, C, H, W); s is (N, C, 1, 1).
     Source: arXiv 1903.10829, section 3; eps, start and unbiased variance as in
@@ -48,7 +51,7 @@ class SRM(Gate):
         var, mean = torch.var_mean(x.to(dtype), (2, 3), correction=0 if lone else 1, keepdim=True)
         w_mean, w_std = self.weight.to(dtype)[:, :, None, None].unbind(1)
         z = w_mean * mean + w_std * (var + self.eps).sqrt()
-        return torch.sigmoid(self.norm(z.to(self.norm.weight.dtype)))
+        return torch.sigmoid(apply_wide(self.norm, matched(z, self.norm.weight)))
 
     def constant_(self) -> float:
         """Set s = 1/2, as published; with a norm of weight zero the gate would never learn."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.gates import Gate, PooledGate
+from convgate.kernels.float16 import matched, scaled, widened
 
 
 class IdentityStart(nn.Module):
@@ -59,7 +60,7 @@ class Rescaled(IdentityStart):
         if isinstance(self.gate, PooledGate):
             first, *others = self.gate.scales(*self.gate.pool(x))
             return self.gate.multiply(x, self.applied(first), *others)
-        return x * self.applied(self.gate.gate(x)).to(x.dtype)
+        return scaled(x, self.applied(self.gate.gate(x)))
 
     def extra_repr(self) -> str:
         return f"gain={self.gain:g}"
@@ -91,8 +92,10 @@ class Blend(IdentityStart):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.gate.is_product:
-            return x + self.alpha.to(x.dtype) * (self.gate(x) - x)
-        return x * self.applied(self.gate.gate(x).to(x.dtype))
+            wide = widened(x)
+            moved = self.alpha.to(wide.dtype) * (self.gate(x).to(wide.dtype) - wide)
+            return (wide + moved).to(x.dtype)
+        return scaled(x, self.applied(matched(self.gate.gate(x), x)))
 
 
 def start_as_identity(gate: Gate) -> nn.Module:

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
+from convgate.kernels.float16 import scaled, widened
 from convgate.kernels.path import takes_fused
 
 
 def scale(x: Tensor, slope: Tensor, shift: Tensor, eps: float) -> Tensor:
     """Return s of `ean`, in the dtype of the slope."""
+    x = widened(x)
     var, mean = torch.var_mean(x.to(slope.dtype), (2, 3), correction=0, keepdim=True)
     slope, shift = slope[:, None, None], shift[:, None, None]
     return torch.sigmoid((x - mean) * (slope * (var + eps).rsqrt()) + shift)
@@ -15,7 +17,7 @@ def scale(x: Tensor, slope: Tensor, shift: Tensor, eps: float) -> Tensor:
 
 def reference(x: Tensor, slope: Tensor, shift: Tensor, eps: float) -> Tensor:
     """Return s x, operator by operator."""
-    return x * scale(x, slope, shift, eps).to(x.dtype)
+    return scaled(x, scale(x, slope, shift, eps))
 
 
 def ean(x: Tensor, slope: Tensor, shift: Tensor, eps: float) -> Tensor:
