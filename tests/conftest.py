@@ -14,4 +14,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 # Fixtures that the tests of several packages use.
-pytest_plugins = ["fixtures.trees", "fixtures.shipped", "fixtures.fake_study"]
+pytest_plugins = [
+    "fixtures.trees",
+    "fixtures.shipped",
+    "fixtures.fake_study",
+    "fixtures.postgres",
+]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PICTURE = "from PIL import Image; Image.effect_noise((32, 32), 64).save('photo.png')"
 MASK = "from convgate.pictures.masks import coder; coder()"
+DATABASE = "from convgate.studies.postgres import check_driver; check_driver()"
 FAST = ("--seconds", "1")
 ALWAYS: list[tuple[str, ...]] = [
     ("convgate", "--version"),
@@ -41,6 +42,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("convgate", "export", "run", "--format", "onnx", "--out", "net.onnx"),
     "openvino": ("convgate", "export", "run", "--format", "openvino", "--out", "net.xml"),
     "detection": ("python", "-c", MASK),
+    "postgres": ("python", "-c", DATABASE),
     "weights": ("convgate", "measure", "tf_efficientnet_lite0.pypi_in1k", "--pretrained", *FAST),
 }
 

@@ -1,6 +1,13 @@
 import pytest
 
-from convgate.errors import CorruptFile, InputError, printable, suggest, unknown
+from convgate.errors import (
+    CorruptFile,
+    InputError,
+    printable,
+    suggest,
+    unknown,
+    without_password,
+)
 
 
 def test_the_tree():
@@ -41,3 +48,20 @@ def test_unknown_names_the_kind_the_value_and_the_way_out():
 def test_a_name_is_printed_without_what_moves_colours_or_hides(text, shown):
     assert printable(text) == shown
     assert str(CorruptFile(f"{text}: damaged")) == f"{shown}: damaged"
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("postgresql+psycopg://ann:geheim@host/db", "postgresql+psycopg://ann:***@host/db"),
+        ("--storage=postgresql://ann:g@h:e/im@host/db", "--storage=postgresql://ann:***@host/db"),
+        (
+            "postgresql://ann@host/db?password=geheim&a=1",
+            "postgresql://ann@host/db?password=***&a=1",
+        ),
+        ("sqlite:///study.db", "sqlite:///study.db"),
+        ("user@host:folder", "user@host:folder"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(word, shown):
+    assert without_password(word) == shown

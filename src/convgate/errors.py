@@ -5,6 +5,7 @@ exists and cannot be read as what it claims to be) or `Diverged` (a run with a r
 cannot stand).
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -34,6 +35,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def without_password(text: str) -> str:
+    """Return a word of a command line without the password of an address in it."""
+    text = re.sub(r"(\w+://[^:/@?\s]*:).*@", r"\1***@", text, flags=re.DOTALL)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

@@ -194,7 +194,7 @@ def test_exactly_one_process_writes_the_report(recipe, fake, tmp_path, capfd, mo
 def test_ctrl_c_leaves_a_study_that_continues(recipe, fake, tmp_path, trained):
     calls = []
 
-    def interrupted(recipe, out, *, progress=None):
+    def interrupted(recipe, out, **_):
         calls.append(out)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_a_study_that_continues(recipe, fake, tmp_path, trained):
 
 
 def test_a_diverged_cell_is_shown_and_the_others_go_on(recipe, fake, tmp_path):
-    def diverging(recipe, out, *, progress=None):
+    def diverging(recipe, out, **_):
         if recipe.gate and recipe.gate.name == "se" and recipe.run.seed == 1:
             raise Diverged("the loss is nan in epoch 2, step 7; lower optimizer.lr")
         return fake.fit(recipe, out)
@@ -223,7 +223,7 @@ def test_a_diverged_cell_is_shown_and_the_others_go_on(recipe, fake, tmp_path):
 
 
 def test_nothing_trained_is_an_error(recipe, fake, tmp_path):
-    def diverging(recipe, out, *, progress=None):
+    def diverging(recipe, out, **_):
         raise Diverged("the loss is nan in epoch 1, step 1")
 
     steps = replace(fake, fit=diverging)

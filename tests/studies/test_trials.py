@@ -65,7 +65,7 @@ def test_a_cell_whose_lock_is_free_is_taken_over(trials, tmp_path):
     job, other = trials.take(), Trials(tmp_path)
     taken = [other.take()]
     assert taken[0].cell == CELLS[1]  # the first one's process lives
-    job.lock.release()  # as the system does for a dead one
+    job.hold.release()  # as the system does for a dead one
     assert states(trials)[0] == "running"
     taken += [other.take() for _ in range(3)]
     assert [job.cell for job in taken] == [*CELLS[1:], CELLS[0]]
@@ -78,7 +78,7 @@ def test_a_death_between_failing_and_queueing_loses_nothing(trials):
     with pytest.raises(RuntimeError, match="killed"):
         trials.give_back(job)
     del trials._queue
-    job.lock.release()
+    job.hold.release()
     assert states(trials) == ["waiting"] * 4
     assert [trials.take().cell for _ in CELLS] == [*CELLS[1:], CELLS[0]]
 

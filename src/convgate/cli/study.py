@@ -81,7 +81,11 @@ def study(  # noqa: PLR0913 - one argument an option
         bool, typer.Option("--fold", help="Time the networks folded, as export ships them.")
     ] = False,
     storage: Annotated[
-        str | None, typer.Option(help="Address of another Optuna storage than OUT/study.db.")
+        str | None,
+        typer.Option(
+            help="Keep the list of runs in a database, in place of OUT/study.db: "
+            "postgresql+psycopg://USER@HOST/DATABASE."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

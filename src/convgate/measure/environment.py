@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from convgate.errors import without_password
+
 
 def environment(device: str | torch.device = "cpu") -> dict[str, str]:
     """Describe where a number was measured; what does not exist here is "none"."""
@@ -29,7 +31,7 @@ def environment(device: str | torch.device = "cpu") -> dict[str, str]:
         "cudnn_benchmark": str(torch.backends.cudnn.benchmark).lower(),
         "tf32": str(_tf32() if on_gpu else False).lower(),
         "git_commit": git_commit(),
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *map(without_password, sys.argv[1:])]),
     }
 
 

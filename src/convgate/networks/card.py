@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor
 
 from convgate import spec
-from convgate.errors import CorruptFile, InputError
+from convgate.errors import CorruptFile, InputError, without_password
 from convgate.networks.preprocessing import Preprocessing
 from convgate.networks.specs import BaseSpec, DetectorSpec, GateSpec, Task
 from convgate.pictures.decoding import EXTENSIONS
@@ -161,4 +161,5 @@ def installed() -> dict[str, str]:
 
 def typed() -> str:
     """Return the command line of this process, its program by name alone."""
-    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
+    return shlex.join(map(without_password, words))

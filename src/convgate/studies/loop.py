@@ -1,6 +1,7 @@
 """The loop of a study: take a cell, train it, record it, say so, until none is left."""
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,12 +12,9 @@ from convgate.errors import Diverged, printable
 from convgate.measure import environment
 from convgate.studies.grid import Cell, cell_recipe
 from convgate.studies.tables import duration
-from convgate.studies.trials import CellJob, CellRecord, Trials
+from convgate.studies.trials import CellJob, CellLost, CellRecord, Trials
 from convgate.train.recipe import Recipe
 from convgate.train.record import RunResult
-
-POLL_S = 0.5
-"""How often a process with nothing to train looks whether another one has finished or died."""
 
 
 class Progress:
@@ -73,7 +71,7 @@ def train_cells(
             return worked
         else:
             progress.wait(trials.records())
-            time.sleep(POLL_S)
+            time.sleep(trials.store.poll_s)
         worked = True
 
 
@@ -82,8 +80,13 @@ def _train(
 ) -> None:
     chosen = cell_recipe(recipe, job.cell, job.spec)
     try:
-        result = fit(chosen, trials.run_folder(job.cell), progress=progress.bar)
+        folder = trials.run_folder(job.cell)
+        result = fit(chosen, folder, progress=progress.bar, on_epoch=lambda _: job.check())
         trials.finish(job, result.score, outcome_of(result))
+    except CellLost:
+        job.hold.release()
+        progress.say(f"{job.cell}: this process was not heard of, and another one trains it now")
+        return
     except Diverged as error:
         trials.fail(job, str(error))
     except BaseException:
@@ -104,4 +107,5 @@ def outcome_of(result: RunResult) -> dict[str, Any]:
         "skipped": result.skipped,
         "moved": result.moved,
         "environment": environment(),
+        "place": f"{platform.node()}:{result.out.absolute()}",
     }

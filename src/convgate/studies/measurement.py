@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from convgate.deploy.engines import EngineConfig
 from convgate.deploy.export import fold_if_it_can
-from convgate.errors import CorruptFile
+from convgate.errors import CorruptFile, InputError
 from convgate.insertion.sites import find_blocks
 from convgate.measure import LatencyReport, LatencyRow, count, environment, feature_distances
 from convgate.networks import Network, open_network
-from convgate.storage import write_text
+from convgate.storage import WEIGHTS, write_text
 from convgate.studies.grid import Cell, Variant, read_variant, unique
 from convgate.studies.trials import CellRecord
 from convgate.train.classification import Classification
 from convgate.train.data import ImageData
 from convgate.train.recipe import Recipe
+from convgate.train.record import read_result
 
 DISTANCE_IMAGES = 512
 """Validation images that the feature distance is averaged over."""
@@ -97,6 +98,7 @@ def measure_runs(
     config = EngineConfig(engine, dtype)
     config = replace(config, channels_last=recipe.run.channels_last and config.in_torch)
     done = [record for record in records if record.top1 is not None]
+    _check_here(done, folder)
     whole = replace(recipe.data, mean=(0.0,), std=(1.0,))  # each network normalises by itself
     data = Classification.open_data(replace(recipe, data=whole))
 
@@ -116,6 +118,32 @@ def measure_runs(
     distances = {record.cell: _distance(load(record), images) for record in done}
     conditions["distance_images"] = sum(map(len, images))
     return Measurements(facts, distances, conditions, environment(device))
+
+
+def _check_here(done: Sequence[CellRecord], folder: Path) -> None:
+    """Ask that the folder has every finished run; other machines may have trained some."""
+    runs = folder / "trials"
+    absent = [record for record in done if not _is_here(record, runs / record.cell.folder)]
+    if absent:
+        places = unique([_place(record) for record in absent])
+        raise InputError(
+            f"{len(absent)} of {len(done)} runs are trained and not in {runs}, but in "
+            f"{', '.join(places)}; copy what is there into it, and the same command writes the "
+            "report"
+        )
+
+
+def _is_here(record: CellRecord, run: Path) -> bool:
+    """Tell whether a folder holds this run at its end, and not one that was left in the middle."""
+    result = read_result(run)
+    return result is not None and result.score == record.top1 and (run / WEIGHTS).is_file()
+
+
+def _place(record: CellRecord) -> str:
+    """Return the machine and the folder of runs that a cell was trained in."""
+    return str(record.outcome.get("place", "an unknown place")).removesuffix(
+        f"/{record.cell.folder}"
+    )
 
 
 def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:

@@ -1,7 +1,7 @@
 """A study from its first cell to its report; the same call continues what was interrupted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -64,7 +64,9 @@ def run_study(
         out: The study's folder: study.db, trials/, results.csv, latency.json, report.html, ...
         seconds: Time to spend on the latency of each variant; None for the protocol's own.
         remeasure: Measure again what is measured already.
-        storage: Address of another Optuna storage than ``out``/study.db.
+        storage: A database for the list of runs in place of ``out``/study.db, as
+            "postgresql+psycopg://user@host/database", where ``out`` is not one folder for all
+            processes: the study has the folder's name there.
         progress: False for silence; None for lines, and bars on a terminal.
         steps: Other work than the package's own, for tests and for other trainers.
         choices: What to compare, where it is not the recipe's own: see `Choices`.
@@ -78,27 +80,29 @@ def run_study(
     plan = make_plan(recipe, choices)
     recipe = plan.recipe
     steps.check(recipe, plan.networks)
-    trials = _claim(folder, storage)
-    trials.plan(plan.cells, fingerprint(recipe), plan.networks)
-    _keep_recipe(recipe, folder)
     lines = Progress(progress)
-    trained = train_cells(trials, recipe, steps.fit, lines)
-    with _turn(trials, lines) as waited:
-        records = _finished(trials)
-        shared = (trained or waited) and not remeasure
-        written = shared and is_fresh(folder, trials.stamp())  # by another process
-        measured = read_measurements(folder / LATENCY) or Measurements()
-        if not written and (remeasure or not measured.covers(_done(records))):
-            lines.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
-            measured = steps.measure(recipe, records, folder, seconds)
-            measured.write(folder / LATENCY)
-        result = conclude(folder, recipe, records, measured, plan.budget)
-        if not written:
-            write_report(result, trials.stamp())
-    return result
+    with closing(_claim(folder, storage, lines)) as trials:
+        trials.plan(plan.cells, fingerprint(recipe), plan.networks)
+        _keep_recipe(recipe, folder)
+        trained = train_cells(trials, recipe, steps.fit, lines)
+        with _turn(trials, lines) as waited:
+            records = _finished(trials)
+            shared = (trained or waited) and not remeasure
+            written = shared and is_fresh(folder, trials.stamp())  # by another process
+            measured = read_measurements(folder / LATENCY) or Measurements()
+            if not written and (remeasure or not measured.covers(_done(records))):
+                lines.say(
+                    f"measuring {len({c.variant for c in _done(records)})} variants, interleaved"
+                )
+                measured = steps.measure(recipe, records, folder, seconds)
+                measured.write(folder / LATENCY)
+            result = conclude(folder, recipe, records, measured, plan.budget)
+            if not written:
+                write_report(result, trials.stamp())
+        return result
 
 
-def _claim(folder: Path, storage: str | None) -> Trials:
+def _claim(folder: Path, storage: str | None, lines: Progress) -> Trials:
     if process().world_size > 1:
         raise InputError(
             "a study shares its cells among processes that know nothing of each other; start the"
@@ -108,7 +112,7 @@ def _claim(folder: Path, storage: str | None) -> Trials:
         raise InputError(f"{folder} is a file; give a folder to --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "locks").is_dir():
         raise InputError(f"{folder} holds other files and no study; give another folder to --out")
-    return Trials(folder, storage)
+    return Trials(folder, storage, lines.say)
 
 
 def _keep_recipe(recipe: Recipe, folder: Path) -> None:

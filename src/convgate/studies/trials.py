@@ -1,31 +1,53 @@
-"""The study's trials in an Optuna storage, shared by processes and safe against their death.
+"""The cells of a study as trials of Optuna, shared by processes and safe against their death.
 
-A cell of the grid is a trial. Whoever trains it holds a file lock, which the system frees when
-the process ends for whatever reason; a running trial whose lock is free is therefore dead, and
-goes back into the queue. Every change of a trial's state happens under one lock of the folder,
-because SQLite alone lets two readers take the same waiting trial.
+A cell of the grid is a trial, and a cell that a process has left or died in is queued again as
+another one. Where trials are kept, and how it is known who lives: `sqlite.py`, `postgres.py`.
 """
 
-import contextlib
-import errno
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import optuna
-import sqlalchemy.exc
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from convgate import spec
-from convgate.errors import CorruptFile, InputError
+from convgate.errors import InputError
 from convgate.studies.grid import Cell, Variant, VariantSpec, unique
+from convgate.studies.postgres import PostgresStore, database_url
+from convgate.studies.sqlite import SQLiteStore
 
-PATIENCE_S = 60.0
-"""How long a process waits for a lock that others hold for milliseconds."""
+T = TypeVar("T")
+
+
+class CellLost(Exception):
+    """This process was taken for dead, and its cell is now another one's."""
+
+
+class Hold(Protocol):
+    """That this process trains a cell, known to all others."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the others have taken this process for dead."""
+
+    def release(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where trials are kept, and how processes agree on who changes them."""
+
+    study: optuna.Study
+    poll_s: float
+
+    def alone(self, act: Callable[[], T], *, patient: bool = True) -> T: ...
+    def read(self, act: Callable[[], T]) -> T: ...
+    def hold(self, trial: FrozenTrial, cell: Cell) -> Hold: ...
+    def fail_dead(self) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,101 +76,147 @@ _STATES = {
 
 @dataclass(frozen=True)
 class CellJob:
-    """A cell that this process trains, and the lock that says so."""
+    """A cell that this process trains, and what says so."""
 
     cell: Cell
     spec: VariantSpec
     trial: optuna.Trial
-    lock: FileLock
+    hold: Hold
+
+    def check(self) -> None:
+        """Ask that the cell is still this process's own."""
+        if self.hold.lost:
+            raise CellLost(str(self.cell))
 
 
 class Trials:
-    """The trials of a study's folder, in its `study.db` or in the Optuna storage at ``url``."""
+    """The trials of a study's folder, in its `study.db` or in the database at ``url``.
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    Args:
+        folder: The folder.
+        url: SQLite or PostgreSQL as SQLAlchemy writes it; a study is there under its folder's name.
+        say: Called with a line for the user while a server does not answer.
+    """
+
+    def __init__(
+        self, folder: Path, url: str | None = None, say: Callable[[str], object] = str
+    ) -> None:
         self.folder = folder
         (folder / "locks").mkdir(parents=True, exist_ok=True)
-        self.change_lock = FileLock(folder / "locks" / "study.lock", timeout=PATIENCE_S)
-        with self._change():
-            self.study = _open_study(url or f"sqlite:///{folder / 'study.db'}", folder)
+        self.store = _open_store(url or f"sqlite:///{folder / 'study.db'}", folder, say)
+        self.study = self.store.study
+
+    def close(self) -> None:
+        """Leave the storage; what this process holds is free for others."""
+        self.store.close()
 
     def plan(
         self, cells: Iterable[Cell], recipe: str, specs: Mapping[Variant, VariantSpec]
     ) -> None:
         """Queue the cells that the study does not have yet."""
-        with self._change():
-            known = self.study.user_attrs.get("recipe")
-            if known is None:
-                self.study.set_user_attr("recipe", recipe)
-            elif known != recipe:
-                changes = spec.show_changes(spec.changes(json.loads(known), json.loads(recipe)))
-                raise InputError(
-                    f"{self.folder} holds a study of another recipe ({changes});"
-                    " give another folder to --out"
-                )
-            have = self._latest()
-            for cell in unique(cells):
-                wanted = specs[cell.variant]
-                if cell not in have:
-                    self._queue(cell, spec.to_table(wanted))
-                else:
-                    _check_spec(self.folder, cell, have[cell], wanted)
+        self.store.alone(lambda: self._plan(cells, recipe, specs))
+
+    def _plan(
+        self, cells: Iterable[Cell], recipe: str, specs: Mapping[Variant, VariantSpec]
+    ) -> None:
+        known = self.study.user_attrs.get("recipe")
+        if known is None:
+            self.study.set_user_attr("recipe", recipe)
+        elif known != recipe:
+            changes = spec.show_changes(spec.changes(json.loads(known), json.loads(recipe)))
+            raise InputError(
+                f"{self.folder} holds a study of another recipe ({changes});"
+                " give another folder to --out"
+            )
+        have = self._latest()
+        for cell in unique(cells):
+            wanted = specs[cell.variant]
+            if cell not in have:
+                self._queue(cell, spec.to_table(wanted))
+            else:
+                _check_spec(self.folder, cell, have[cell], wanted)
 
     def take(self) -> CellJob | None:
         """Return the next waiting cell, now this process's own; None where none waits."""
-        with self._change():
-            self._requeue_dead()
-            if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                return None
+        return self.store.alone(self._take)
+
+    def _take(self) -> CellJob | None:
+        self.store.fail_dead()
+        self._queue_unexplained()
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if not waiting:
+            return None
+        cell = Cell.from_dict(waiting[0].user_attrs["cell"])
+        hold = self.store.hold(waiting[0], cell)  # before it runs: who runs unheld is dead
+        try:
             trial = self.study.ask()
-            cell = Cell.from_dict(trial.user_attrs["cell"])
-            lock = self._lock(cell)
-            lock.acquire(timeout=PATIENCE_S)
-            return CellJob(cell, _read_spec(trial.user_attrs), trial, lock)
+            assert trial.number == waiting[0].number
+        except BaseException:
+            hold.release()
+            raise
+        return CellJob(cell, _read_spec(trial.user_attrs), trial, hold)
 
     def finish(self, job: CellJob, top1: float, outcome: dict[str, Any]) -> None:
-        with self._change():
-            for epoch in outcome["epochs"]:
-                job.trial.report(epoch["top1"], epoch["epoch"])
-            job.trial.set_user_attr("outcome", outcome)
-            self.study.tell(job.trial, top1)
-            job.lock.release()
+        """Record what a cell came to.
+
+        Raises:
+            CellLost: if this process was taken for dead, and the cell is another one's.
+        """
+
+        def act() -> None:
+            if self._is_open(job):
+                for epoch in outcome["epochs"]:
+                    job.trial.report(epoch["top1"], epoch["epoch"])
+                job.trial.set_user_attr("outcome", outcome)
+                self.study.tell(job.trial, top1)
+            job.hold.release()
+
+        self.store.alone(act)
 
     def fail(self, job: CellJob, note: str) -> None:
         """Record why a cell has no value; the same command does not train it again."""
-        with self._change():
-            job.trial.set_user_attr("note", note)
-            self.study.tell(job.trial, state=TrialState.FAIL)
-            job.lock.release()
+
+        def act() -> None:
+            if self._is_open(job):
+                job.trial.set_user_attr("note", note)
+                self.study.tell(job.trial, state=TrialState.FAIL)
+            job.hold.release()
+
+        self.store.alone(act)
 
     def give_back(self, job: CellJob) -> None:
         """Queue a cell again that this process leaves unfinished."""
-        with self._change():
-            self.study.tell(job.trial, state=TrialState.FAIL)
+
+        def act() -> None:
+            self.study.tell(job.trial, state=TrialState.FAIL, skip_if_finished=True)
             self._queue_unexplained()
-            job.lock.release()
+            job.hold.release()
+
+        try:
+            self.store.alone(act, patient=False)
+        finally:
+            job.hold.release()
+
+    def _is_open(self, job: CellJob) -> bool:
+        """Tell whether a trial still runs, and not whether an earlier attempt to end it did."""
+        trial = self.study.get_trials(deepcopy=False)[job.trial.number]
+        if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
+            raise CellLost(str(job.cell))
+        return trial.state is TrialState.RUNNING
 
     def records(self) -> list[CellRecord]:
-        latest = self._latest()
+        latest = self.store.read(self._latest)
         return [_read_trial(cell, trial) for cell, trial in latest.items()]
 
     def stamp(self) -> int:
         """Return a number that grows with every trial queued: what a report is a report of."""
-        return len(self.study.get_trials(deepcopy=False))
+        return self.store.read(lambda: len(self.study.get_trials(deepcopy=False)))
 
     def run_folder(self, cell: Cell) -> Path:
         return self.folder / "trials" / cell.folder
 
     def report_lock(self) -> FileLock:
         return FileLock(self.folder / "locks" / "report.lock")
-
-    def _requeue_dead(self) -> None:
-        """Queue the cells again whose process has died."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        dead = [t for t in running if self._is_free(Cell.from_dict(t.user_attrs["cell"]))]
-        for trial in dead:
-            self.study.tell(trial.number, state=TrialState.FAIL)
-        self._queue_unexplained()
 
     def _queue_unexplained(self) -> None:
         """Queue each cell whose last trial ended without a reason: its process was stopped."""
@@ -163,22 +231,15 @@ class Trials:
         trials = self.study.get_trials(deepcopy=False)
         return {Cell.from_dict(t.user_attrs["cell"]): t for t in trials}
 
-    def _lock(self, cell: Cell) -> FileLock:
-        path = self.folder / "locks" / f"{cell.folder}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
 
-    def _is_free(self, cell: Cell) -> bool:
-        try:
-            with self._lock(cell).acquire(blocking=False):
-                return True
-        except Timeout:
-            return False
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
-        with self.change_lock, _system_errors(self.folder):
-            yield
+def _open_store(address: str, folder: Path, say: Callable[[str], object]) -> Store:
+    url = database_url(address)
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        return SQLiteStore(address, folder)
+    if kind == "postgresql":
+        return PostgresStore(url, folder.name, say)
+    raise InputError(f"--storage {kind}: a study is kept in SQLite or in PostgreSQL")
 
 
 def _read_trial(cell: Cell, trial: FrozenTrial) -> CellRecord:
@@ -196,50 +257,6 @@ def _read_trial(cell: Cell, trial: FrozenTrial) -> CellRecord:
 
 def _read_spec(stored: Mapping[str, Any]) -> VariantSpec:
     return spec.parse(VariantSpec, stored["spec"], name="network of a stored cell")
-
-
-def _open_study(url: str, folder: Path) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    wait = {"connect_args": {"timeout": PATIENCE_S}} if url.startswith("sqlite") else None
-    try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
-        return optuna.create_study(
-            storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True
-        )
-    except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
-        _raise_of_system(error, folder)
-        raise CorruptFile(
-            f"{url}: not a study that this version can read ({str(error).splitlines()[0]});"
-            " give another folder to --out"
-        ) from None
-
-
-@contextlib.contextmanager
-def _system_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlalchemy.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-        _raise_of_system(error, folder)
-        raise
-
-
-_SYSTEM_ERRORS = {
-    sqlite3.SQLITE_FULL: (errno.ENOSPC, "no space left"),
-    sqlite3.SQLITE_IOERR: (errno.EIO, "the disk or a limit refused it"),
-    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "it cannot be opened"),
-    sqlite3.SQLITE_READONLY: (errno.EROFS, "it can only be read"),
-}
-"""SQLite's word for what the system refused -> the system's."""
-
-
-def _raise_of_system(error: BaseException, folder: Path) -> None:
-    """Raise the system's error that the storage's own stands for, if it does for one."""
-    found: BaseException | None = error
-    while found is not None:
-        code = getattr(found, "sqlite_errorcode", 0) & 0xFF  # the rest of it goes into detail
-        if code in _SYSTEM_ERRORS:
-            raise OSError(*_SYSTEM_ERRORS[code], str(folder / "study.db")) from error
-        found = found.__cause__ or found.__context__
 
 
 def _check_spec(folder: Path, cell: Cell, trial: FrozenTrial, wanted: VariantSpec) -> None:
