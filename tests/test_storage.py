@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import json
+import time
 from functools import partial, partialmethod
 
 import pytest
@@ -16,6 +17,7 @@ from convgate.storage import (
     staging,
 )
 from convgate.train.trainer import AtomicCheckpointIO
+from fixtures.processes import process, wait_for
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -45,6 +47,49 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(OSError) as caught, staging(tmp_path / "folder"):
         (tmp_path / "none").read_bytes()
     assert caught.value.filename == str(tmp_path / "none")
+
+
+def write_slowly(path, word, started):
+    """Replace a file by a word written many times, in small steps."""
+    for _ in range(50):
+        with replacing(path) as file:
+            for _ in range(100):
+                file.write(word)
+                file.flush()
+    started.touch()
+
+
+def test_two_processes_that_replace_one_file_do_not_mix_their_bytes(tmp_path):
+    path, words = tmp_path / "net.onnx", (b"first", b"other, longer")
+    path.write_bytes(words[0] * 100)
+    with contextlib.ExitStack() as both:
+        running = [
+            both.enter_context(process(write_slowly, path, word, tmp_path / str(number)))
+            for number, word in enumerate(words)
+        ]
+        while any(writer.is_alive() for writer in running):
+            assert path.read_bytes() in [word * 100 for word in words]
+    assert {file.name for file in tmp_path.iterdir()} == {"net.onnx", "0", "1"}
+
+
+def stage(target, started):
+    """Stay in a staging folder until the process ends."""
+    with staging(target) as part:
+        (part / "half").write_text("half")
+        started.touch()
+        time.sleep(600)
+
+
+def test_a_second_process_does_not_write_what_another_is_writing(tmp_path):
+    target = tmp_path / "net.xml"
+    with process(stage, target, tmp_path / "started"):
+        wait_for((tmp_path / "started").exists)
+        with pytest.raises(InputError, match=r"net.xml: another process is writing it"):
+            staging(target).__enter__()
+        assert (tmp_path / ".net.xml.part" / "half").read_text() == "half"
+    with staging(target) as part:  # that process was killed
+        assert list(part.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["started"]
 
 
 def pair(folder, word):

@@ -4,11 +4,13 @@ Every file is written beside its place, flushed to the disk, and then renamed ov
 """
 
 import csv
+import errno
+import fcntl
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -32,19 +34,62 @@ _PREFIX = "model."
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` when the block ends without an error."""
+    """Open a file that takes the place of ``path`` when the block ends without an error.
+
+    Another process that replaces the same file waits until then.
+    """
     part = path.with_name(f".{path.name}.part")
-    with _named(path, part):
+    with _named(path, part), _locked_file(part) as descriptor:
         try:
-            with part.open("wb") as file:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.truncate(0)  # what a process that died has left
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
             part.replace(path)
         except BaseException:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _locked_file(part: Path) -> Iterator[int]:
+    """Open a file that this process alone writes, until it has lost its name or is closed."""
+    with _locked(part, lambda: os.open(part, os.O_RDWR | os.O_CREAT, 0o666), 0) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _locked(part: Path, open_part: Callable[[], int], mode: int) -> Iterator[int]:
+    """Open and lock what is called ``part`` at that moment; the lock ends with the process."""
+    while True:
+        descriptor = open_part()
+        try:
+            _lock(descriptor, mode)
+            if _has_name(descriptor, part):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, mode: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | mode)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a file system without locks
+            raise
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file or folder is what its path leads to now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -125,17 +170,44 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``target``, and take it away at the end, whatever happened."""
+    """Give an empty folder beside ``target``, and take it away at the end, whatever happened.
+
+    Raises:
+        InputError: if there is no place for it, or another process is at work there.
+    """
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}; create it")
     part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with _named(target, part):
-        part.mkdir()
+    with _named(target, part), _locked_folder(target, part):
         try:
             yield part
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(target: Path, part: Path) -> Iterator[None]:
+    """Make a folder that this process alone fills.
+
+    Raises:
+        InputError: if another process has it.
+    """
+
+    def opened() -> int:
+        while True:
+            part.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # taken away by the process that had it
+                return os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+
+    try:
+        with _locked(part, opened, fcntl.LOCK_NB):
+            for left in part.iterdir():  # by a process that died
+                left.unlink() if left.is_file() else shutil.rmtree(left)
+            yield
+    except BlockingIOError:
+        raise InputError(
+            f"{target}: another process is writing it; wait for its end or choose another name"
+        ) from None
 
 
 def publish(files: Mapping[Path, Path]) -> None:

@@ -72,6 +72,26 @@ def test_a_link_to_a_folder_is_followed_once(tmp_path):
     assert tree.files("train/cat") == ["train/cat/1.jpg"]
 
 
+def test_a_link_to_a_folder_above_it_ends_there(tmp_path):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    (data / "train" / "cat").mkdir(parents=True)
+    (data / "train" / "dog.jpg").touch()
+    (data / "train" / "cat" / "top").symlink_to(data)
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "1.jpg").touch()
+    (outside / "deep" / "up").symlink_to(outside)
+    (data / "train" / "cat" / "more").symlink_to(outside / "deep")
+    assert FolderTree(data).files("train/cat") == ["train/cat/more/1.jpg"]
+
+
+@pytest.mark.parametrize("target", ["/", ".."], ids=["root", "above"])
+def test_a_link_to_a_folder_that_holds_the_tree_is_refused(tmp_path, target):
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "cat" / "all").symlink_to(tmp_path if target == ".." else target)
+    with pytest.raises(InputError, match=r"cat/all: links to /.*, which holds .*; remove the link"):
+        FolderTree(tmp_path / "data").files("cat")
+
+
 def test_a_missing_path(tmp_path):
     with pytest.raises(InputError, match=r"none: no such folder or zip archive"):
         open_tree(tmp_path / "none")

@@ -92,6 +92,7 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
     if measure:
         report = report.measure(network.model, image, seconds=SECONDS)
     if out is not None:
+        _check_out(out, force)  # again: another process may have been faster
         _save(out, network, spec)
     if as_json:
         said = {"unchanged": unchanged, "weights": network.card.weights, "out": out and str(out)}

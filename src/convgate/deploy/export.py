@@ -158,6 +158,7 @@ def export(
         run, _ = file.read(staged, threads)
         shown = inputs_to_compare(x, fixed_size=fixed)
         difference = verify(card.name, run, opened.model, shown, DTYPES.get(dtype, torch.int8))
+        _check_target(path, format, file, force)  # again: another process may have been faster
         publish(dict(zip(file.files(staged), file.files(path), strict=True)))
     return Exported(
         files=file.files(path),

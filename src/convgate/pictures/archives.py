@@ -30,7 +30,11 @@ class Tree(Protocol):
 
 
 class FolderTree:
-    """A tree on disk. Hidden files are left out; links to folders are followed once."""
+    """A tree on disk. Hidden files are left out; links to folders are followed once.
+
+    A link to a folder that it lies in is a loop and ends there; one to a folder that holds the
+    whole tree, such as /, is refused.
+    """
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -48,7 +52,7 @@ class FolderTree:
         seen: set[str] = set()
         for folder, below, names in os.walk(self._root / parent, onerror=_stop, followlinks=True):
             real = os.path.realpath(folder)
-            if real in seen:
+            if real in seen or self._is_loop(folder, real):
                 below.clear()
                 continue
             seen.add(real)
@@ -56,6 +60,17 @@ class FolderTree:
             inside = Path(folder).relative_to(self._root)
             found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
         return sorted(found)
+
+    def _is_loop(self, folder: str, real: str) -> bool:
+        above = Path(os.path.realpath(os.path.dirname(folder)))
+        if not os.path.islink(folder) or not above.is_relative_to(real):
+            return False
+        root = Path(os.path.realpath(self._root))
+        if root != Path(real) and root.is_relative_to(real):
+            raise InputError(
+                f"{folder}: links to {real}, which holds {self.where}; remove the link"
+            )
+        return True
 
     def read(self, name: str, limit: int | None = None) -> bytes:
         return read_file(self._root / name, limit or MAX_FILE_BYTES)
