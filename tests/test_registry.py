@@ -84,3 +84,14 @@ def test_an_option_of_another_type_is_refused_by_its_name(things):
         with pytest.raises(InputError) as caught:
             things.create("typed", 3, **{option: value})
         assert str(caught.value) == f"typed: {option}={value!r} must be {kind}"
+
+
+def test_a_number_or_none_is_one_of_them(things):
+    @things.register("maybe")
+    def _(size, *, width: int | None = None):
+        return size, width
+
+    assert things.create("maybe", 3, width=None) == (3, None)
+    assert things.create("maybe", 3, width=4) == (3, 4)
+    with pytest.raises(InputError, match="maybe: width='4' must be a whole number"):
+        things.create("maybe", 3, width="4")

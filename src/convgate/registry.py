@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from types import UnionType
 from typing import Any, Generic, TypeVar
 
 from convgate.errors import InputError, suggest, unknown
@@ -69,10 +70,17 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _check_types(name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Ask that options which the factory annotates as a number, text or truth value are one."""
+    """Ask that options which the factory annotates as a number, text or truth value are one.
+
+    Where None may stand in place of one, it may.
+    """
     parameters = inspect.signature(factory).parameters
     for option, value in options.items():
         kind = parameters[option].annotation
+        if isinstance(kind, UnionType):
+            kind = next((one for one in _WORDS if kind == one | None), None)
+            if value is None:
+                continue
         taken = (int, float) if kind is float else kind
         if kind in _WORDS and (
             not isinstance(value, taken) or (isinstance(value, bool) and kind is not bool)

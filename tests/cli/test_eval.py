@@ -15,6 +15,7 @@ from convgate.networks import (
     DetectorSpec,
     GateSpec,
     Preprocessing,
+    gates_of,
     open_network,
     save_hub,
     save_network,
@@ -44,11 +45,9 @@ def tree(make_tree):
 def network():
     """A gated classifier of three classes that counts as trained."""
     opened = open_network("resnet8")
-    card = replace(
-        opened.card, options={"num_classes": 3}, gates=(GateSpec(name="se"),), classes=CLASSES,
-        weights="drawn",
-    )  # fmt: skip
-    return replace(opened, model=build_network(card).eval(), card=card)
+    card = replace(opened.card, options={"num_classes": 3}, classes=CLASSES, weights="drawn")
+    model = build_network(card, gates=[GateSpec(name="se")]).eval()
+    return replace(opened, model=model, card=replace(card, gates=gates_of(model)))
 
 
 @pytest.fixture

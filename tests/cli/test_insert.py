@@ -11,7 +11,7 @@ import convgate.cli.insert  # noqa: F401  enters the verb
 from convgate.cli.main import app
 from convgate.insertion import insert, replace
 from convgate.models import create_model
-from convgate.networks import GateSpec, open_network
+from convgate.networks import open_network
 
 
 @pytest.fixture
@@ -39,9 +39,11 @@ def test_weights_go_in_and_come_out(verb, tmp_path):
     assert torch.equal(gated.eval()(x), plain.eval()(x))
     card = open_network(out).card
     assert (card.model, card.weights) == ("resnet8", "plain.pth")
-    assert card.gates == (
-        GateSpec(name="se", stages=(2, 3), start="identity", options={"reduction": 8}),
-    )
+    (gate,) = card.gates
+    assert (gate.name, gate.at, gate.start, gate.options) == (
+        "se", "block_end", "identity", {"reduction": 8},
+    )  # fmt: skip
+    assert [(place.stage, place.channels) for place in gate.places] == [(2, 32), (3, 64)]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -118,7 +120,7 @@ def test_a_gate_into_a_trained_run_and_another_into_that_file(verb, run, tmp_pat
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(network.model(x), trained(x))
     card = network.card
-    assert [gate.name for gate in card.gates] == ["se", "eca", "srm"]
+    assert sorted(gate.name for gate in card.gates) == ["eca", "se", "srm"]
     assert (card.weights, card.recipe, card.classes[3]) == ("trained on digits", "", "3")
     assert card.images.input_size == (1, 8, 8)
 
@@ -138,4 +140,4 @@ def test_the_network_s_own_attention_gives_way(verb, tmp_path):
     expected.load_state_dict(safetensors.torch.load_file(out), strict=True)
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(network.model(x), expected.eval()(x))
-    assert (network.card.gates[0].replaces, network.card.gates[0].start) == ("se", "paper")
+    assert [(g.at, g.holds, g.start) for g in network.card.gates] == [("se", "slot", "paper")]

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from convgate.cli import app
+from convgate.networks import open_network
 
 SMALL = ("--set", "schedule.epochs=3", "--set", "data.train_count=200")
 
@@ -80,7 +81,8 @@ def test_a_run_starts_from_another_and_is_prolonged(tmp_path):
         assert len(json.loads(result.stdout)["epochs"]) == epochs
     table = tomllib.loads((tmp_path / "b" / "recipe.toml").read_text())
     assert table["model"]["weights"] == str(tmp_path / "a" / "weights.safetensors")
-    assert [gate["name"] for gate in table["model"]["gates"]] == ["se"] and "gate" not in table
+    assert table["model"]["gates"] is True and "gate" not in table
+    assert [gate.name for gate in open_network(tmp_path / "b").card.gates] == ["se"]
 
 
 def test_eval_of_nothing(tmp_path):

@@ -15,8 +15,8 @@ from convgate.insertion import insert
 from convgate.models import create_model
 from convgate.networks import (
     DetectorSpec,
-    GateSpec,
     build_network,
+    gates_of,
     open_network,
     save_hub,
     save_network,
@@ -151,7 +151,7 @@ def test_a_class_of_a_network_by_its_word_finds_the_synset_s_folder(tmp_path, ph
 def test_weights_of_insert_and_hub_folders_are_networks_too(tmp_path, photos):
     network = open_network("resnet8")
     insert(network.model, "se", start="paper")
-    card = replace(network.card, gates=(GateSpec(name="se", start="paper"),))
+    card = replace(network.card, gates=gates_of(network.model))
     save_network(tmp_path / "gated.safetensors", network.model.state_dict(), card)
     plain = open_network("test_resnet")
     hub = tmp_path / "hub"

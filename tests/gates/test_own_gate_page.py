@@ -103,9 +103,11 @@ def test_hub_folders_and_recipes_do_not_import_it(imported, tmp_path):
     model = convgate.create_model("resnet8", num_classes=4).eval()
     convgate.insert(model, NAME, start="paper")
     card = open_network("resnet8").card
-    gate = convgate.networks.GateSpec(name=NAME)
     about = convgate.networks.Card(
-        model="resnet8", options={"num_classes": 4}, gates=(gate,), images=card.images
+        model="resnet8",
+        options={"num_classes": 4},
+        gates=convgate.networks.gates_of(model),
+        images=card.images,
     )
     save_hub(model, about, tmp_path / "hub")
     assert torch.equal(load_hub(tmp_path / "hub")[0](X), model(X))

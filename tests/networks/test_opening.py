@@ -9,7 +9,7 @@ import torch
 from convgate.errors import CorruptFile, InputError
 from convgate.insertion import insert
 from convgate.models import create_model
-from convgate.networks import Card, GateSpec, open_network, open_networks, save_network, start_from
+from convgate.networks import Card, gates_of, open_network, open_networks, save_network, start_from
 from convgate.storage import WEIGHTS, load_weights, save_weights
 from convgate.train.fit import fit
 from convgate.train.recipe import load_recipe, override
@@ -42,8 +42,8 @@ def test_a_fresh_run_notes_its_mean(tmp_path):
 def gated(path, weights="drawn by a test"):
     model = create_model("resnet8").eval()
     insert(model, "seln", stages=[2, 3], start="paper", reduction=8)
-    gate = GateSpec(name="seln", stages=(2, 3), options={"reduction": 8})
-    save_network(path, model.state_dict(), Card(model="resnet8", gates=(gate,), weights=weights))
+    card = Card(model="resnet8", gates=gates_of(model), weights=weights)
+    save_network(path, model.state_dict(), card)
     return model
 
 
@@ -53,7 +53,7 @@ def test_a_weights_file_with_a_card(tmp_path):
     network = open_network(path)
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(network.model(x), model(x))
-    assert network.card.gates[0].stages == (2, 3)
+    assert {place.stage for place in network.card.gates[0].places} == {2, 3}
     assert network.title == "resnet8 + seln"
     gated(path, weights="random")
     assert open_network(path).title == "resnet8 + seln (random weights)"
@@ -128,7 +128,7 @@ def test_training_starts_from_a_file_with_its_gates(tmp_path):
     path = tmp_path / "gated.safetensors"
     gated(path)
     spec = start_from(path)
-    assert (spec.name, spec.weights, spec.gates[0].name) == ("resnet8", str(path), "seln")
+    assert (spec.name, spec.weights, spec.gates) == ("resnet8", str(path), True)
     assert start_from("resnet20").weights is None
     plain = open_network("resnet8")
     save_network(path, plain.model.state_dict(), plain.card)

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.models.mobilenetv3 import InvertedResidual
 
 from convgate.errors import CorruptFile, InputError
-from convgate.networks import Preprocessing, save_network
+from convgate.networks import Preprocessing, gates_of, save_network
 from convgate.papers import run_table, with_results
 from convgate.train.build import build_model, card_of
 from convgate.train.classification import Classification
@@ -44,7 +44,7 @@ def run(tmp_path, recipe_of, leave, pictures, monkeypatch):
         model = build_model(recipe, num_classes=2, in_chans=3)
         card = card_of(recipe, ("a", "b"))
         images = Preprocessing(input_size=(3, PX, PX), mean=MEAN, std=STD, resize="square")
-        card = replace(card, weights="drawn", images=images)
+        card = replace(card, gates=gates_of(model), weights="drawn", images=images)
         save_network(place / "weights.safetensors", model.state_dict(), card)
         return recipe, model.eval()
 

@@ -6,6 +6,7 @@ import pytest
 from convgate.errors import InputError
 from convgate.networks.build import build_network
 from convgate.networks.card import Card, save_network
+from convgate.networks.gates import gates_of
 from convgate.networks.specs import GateSpec
 from convgate.studies.grid import Variant
 from convgate.studies.plan import check_variants, make_plan
@@ -63,14 +64,13 @@ def test_options_stages_and_start_are_those_of_every_gate(recipe):
 
 
 def test_a_study_of_a_file_keeps_its_gates_in_the_base(recipe, tmp_path):
-    gates = (GateSpec(name="se", at="block_end"),)
-    card = Card(model="resnet8", gates=gates, options={"num_classes": 5})
-    model = build_network(card)
+    card = Card(model="resnet8", options={"num_classes": 5})
+    model = build_network(card, gates=[GateSpec(name="se")])
     file = tmp_path / "net.safetensors"
-    save_network(file, model.state_dict(), card)
+    save_network(file, model.state_dict(), replace(card, gates=gates_of(model)))
     plan = make_plan(recipe, {"gates": ["eca"], "sites": ["spatial"], "models": [str(file)]})
     base, gated = plan.networks.values()
-    assert (base.gate, base.model.gates, base.model.weights) == (None, gates, str(file))
+    assert (base.gate, base.model.gates, base.model.weights) == (None, True, str(file))
     assert gated.model == base.model
     assert gated.gate == GateSpec(name="eca", at="spatial", start="identity")  # has weights
     check_variants(plan.recipe, plan.networks)

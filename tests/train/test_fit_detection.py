@@ -10,7 +10,7 @@ import torch
 from convgate import spec
 from convgate.errors import InputError
 from convgate.networks import open_network
-from convgate.networks.build import backbone_of
+from convgate.networks.gates import backbone_of
 from convgate.storage import LAST, RESULT, WEIGHTS, load_checkpoint, load_weights
 from convgate.tasks.detect.yolox import YOLOX
 from convgate.train.evaluate import evaluate

@@ -11,13 +11,13 @@ from convgate.errors import InputError
 from convgate.gates import list_gates
 from convgate.insertion import inserted
 from convgate.models import create_model
-from convgate.networks import build, build_network, save_network
+from convgate.networks import build, build_network, gates_of, save_network
 from convgate.networks.card import Card
 from convgate.networks.specs import GateSpec
 from convgate.studies import run_study
 from convgate.studies.plan import check_variants, make_plan
 from convgate.studies.provenance import data_pairs
-from convgate.train.build import build_model, card_of
+from convgate.train.build import build_model
 from convgate.train.recipe import chosen, load_recipe, override
 from fixtures.weights import needs_weights
 
@@ -137,10 +137,10 @@ def test_the_card_says_how_its_gates_started(tmp_path, choices, caplog):
     save_network(file, build_network(card).state_dict(), card)
     recipe = chosen(load_recipe("digits/demo"), model=str(file), gate="se", **choices)
     expected = choices.get("start", "identity")
-    assert card_of(recipe, ("a", "b")).gates[-1].start == expected
+    assert gates_of(build_model(recipe, num_classes=2))[-1].start == expected
     assert recipe.fingerprint()["gate"]["start"] == expected
     plain = chosen(load_recipe("digits/demo"), gate="se")
-    assert card_of(plain, ("a", "b")).gates[-1].start == "paper"
+    assert gates_of(build_model(plain, num_classes=2))[-1].start == "paper"
 
 
 def test_starts_are_an_axis_of_a_study(tmp_path):

@@ -8,6 +8,7 @@ from convgate.errors import InputError
 from convgate.gates import list_gates
 from convgate.insertion import inserted
 from convgate.networks.card import Card, save_network
+from convgate.networks.gates import add_gate, gates_of
 from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.spec import changes
 from convgate.train.build import build_model
@@ -322,11 +323,12 @@ def test_weights_are_loaded_into_a_network_by_name(tmp_path):
     found = chosen(recipe, model="resnet8", weights=bare)
     assert found.model == ModelSpec(name="resnet8", weights=str(bare))
     assert chosen(recipe, weights=bare).model.weights == str(bare)  # the recipe's own network
-    card = Card(model="resnet8", gates=(GateSpec(name="se"),), options={"num_classes": 7})
+    add_gate(model, GateSpec(name="se"))
+    card = Card(model="resnet8", gates=gates_of(model), options={"num_classes": 7})
     told = tmp_path / "told.safetensors"
     save_network(told, model.state_dict(), card)
     kept = chosen(recipe, model="resnet8", weights=told).model
-    assert (kept.gates, kept.weights_classes) == (card.gates, 7)
+    assert (kept.gates, kept.weights_classes) == (True, 7)
     for words, sentence in (
         ({"model": "resnet20", "weights": told}, "told.safetensors: holds resnet8, not resnet20"),
         ({"model": str(told), "weights": bare}, "told.safetensors already; do without --weights"),

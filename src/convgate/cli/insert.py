@@ -93,7 +93,7 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
         report = report.measure(network.model, image, seconds=SECONDS)
     if out is not None:
         _check_out(out, force)  # again: another process may have been faster
-        _save(out, network, spec)
+        _save(out, network)
     if as_json:
         said = {"unchanged": unchanged, "weights": network.card.weights, "out": out and str(out)}
         typer.echo(json.dumps(report.to_dict() | said, indent=2))
@@ -152,14 +152,15 @@ def _run(network: "Network", image: "Tensor") -> "Tensor":
     return output
 
 
-def _save(path: Path, network: "Network", gate: "GateSpec") -> None:
-    """Write the weights, and the card of the network with its new gate."""
+def _save(path: Path, network: "Network") -> None:
+    """Write the weights, and the card of the network with all its gates."""
     from convgate.networks import save_network
     from convgate.networks.card import installed, typed
+    from convgate.networks.gates import gates_of
 
     card = replace(
         network.card,
-        gates=(*network.card.gates, gate),
+        gates=gates_of(network.model),
         scores={},
         versions=installed(),
         command=typed(),

@@ -72,7 +72,7 @@ def sites(
     """Named places for a gate in a network, counted; --all and --json have every module path."""
     from convgate.insertion import list_sites
     from convgate.networks import open_network
-    from convgate.networks.build import backbone_of
+    from convgate.networks.gates import backbone_of
 
     network = open_network(model)
     body = network.model if network.card.detector is None else backbone_of(network.model).body

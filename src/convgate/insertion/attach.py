@@ -1,16 +1,21 @@
-"""Put a gate on a module, find the gates of a network, take them off."""
+"""Build a gate for a site, put it there, find the gates of a network, take them off."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from convgate.errors import InputError
+from convgate.errors import InputError, unknown
+from convgate.gates import GATES, create_gate
 from convgate.insertion.hooks import hook, is_hooked, unhook
+from convgate.insertion.identity import start_as_identity
 from convgate.insertion.keep import keep, let_go
 from convgate.insertion.module_tree import CHILDREN, MARK, PLACES, child, join
 from convgate.insertion.sites import Site
+
+STARTS = ("identity", "paper")
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,82 @@ class Insertion:
     holds: Literal["site", "slot"] = "site"  # beside a module, or in the place of one
 
 
+GONE = "removed_attention"
+"""The attribute of what took the place of a network's own attention that says what stood there."""
 WHOLE = "torch.nn.inserted"
 """Says to symbolic tracers, as the module of a layer's class, that they take a gate whole."""
+
+
+def build_gate(model: nn.Module, insertion: Insertion) -> nn.Module:
+    """Return the gate of a record, on its module's device, in the network's dtype and mode."""
+    if insertion.start not in STARTS:
+        raise unknown("start", insertion.start, STARTS)
+    site, made = insertion.site, _create(insertion)
+    if insertion.start == "identity":
+        made = start_as_identity(made)  # type: ignore[arg-type]
+    near = model.get_submodule(site.path)
+    device = _first(near, model).device
+    return made.to(device, _first(model).dtype).train(model.training)
+
+
+def _create(insertion: Insertion) -> nn.Module:
+    site, gate, options = insertion.site, insertion.gate, insertion.options
+    known = gate in GATES and set(options) <= set(GATES.options(gate))
+    fitted = {key: _fitted(key, value, site) for key, value in options.items()}
+    try:
+        return create_gate(gate, site.channels, **fitted)
+    except InputError as error:
+        if not known:
+            raise
+        raise InputError(f"{site.name} at {site.path}: {error}") from error
+
+
+def _fitted(key: str, value: object, site: Site) -> object:
+    """Return an option for a site: of "<=16" the largest number that divides its channels."""
+    if not isinstance(value, str) or not value.startswith("<="):
+        return value
+    try:
+        most = int(value.removeprefix("<="))
+    except ValueError:
+        most = 0
+    if most < 1:
+        raise InputError(f"{key}={value!r}: after <= stands a whole number of at least 1")
+    return next(n for n in range(most, 0, -1) if site.channels % n == 0)
+
+
+def _first(*modules: nn.Module) -> torch.Tensor:
+    """Return the first floating-point parameter, or a default where there is none."""
+    every = (p for module in modules for p in module.parameters() if p.is_floating_point())
+    return next(every, torch.empty(0))
+
+
+def put_gate(model: nn.Module, insertion: Insertion) -> None:
+    """Build the gate of a record and put it where the record says, which has to be free."""
+    if insertion.gate == "none":
+        take_away(model, insertion.site)
+        return
+    made = build_gate(model, insertion)
+    if insertion.holds == "slot":
+        mark(made, insertion)
+        put(model, insertion.site.path, made)
+    else:
+        check_free(model, insertion.site)
+        attach(model, made, insertion)
+
+
+def take_away(model: nn.Module, site: Site) -> None:
+    """Leave `nn.Identity` in the place of the network's own attention, which is gone then."""
+    empty = nn.Identity()
+    setattr(empty, GONE, Insertion(site, "none", {}, "paper", "slot"))
+    put(model, site.path, empty)
+
+
+def removed(model: nn.Module) -> Iterator[tuple[str, Insertion]]:
+    """Yield the path of every attention of the network's own that was taken away, and its site."""
+    for path, module in model.named_modules():
+        gone = vars(module).get(GONE)
+        if isinstance(gone, Insertion):
+            yield path, gone
 
 
 def check_free(model: nn.Module, site: Site) -> None:

@@ -1,24 +1,32 @@
 """Insert, replace and remove gates in place; a refusal leaves the network untouched."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
-from convgate.gates import GATES, create_gate
+from convgate.gates import GATES
 from convgate.gates.divisors import NotDivisible
-from convgate.insertion.attach import Insertion, attach, check_free, detach, inserted, mark, put
-from convgate.insertion.identity import start_as_identity
+from convgate.insertion.attach import (
+    Insertion,
+    attach,
+    build_gate,
+    check_free,
+    detach,
+    inserted,
+    mark,
+    put,
+    take_away,
+)
 from convgate.insertion.module_tree import MARK
 from convgate.insertion.report import InsertReport, report_row
 from convgate.insertion.selection import count_in_stages, find_sites, in_stages
 from convgate.insertion.sites import Site, list_sites
 
 Start = Literal["identity", "paper"]
-STARTS = ("identity", "paper")
 Target = tuple[str, Site, Literal["site", "slot"]]
 """The path of a module that goes, its site, and whether a gate beside the path or in it."""
 
@@ -157,11 +165,11 @@ def remove(model: nn.Module, at: str | None = None) -> InsertReport:
     if at is not None and not targets:
         raise InputError(f"{type(model).__name__} has nothing to remove at {at!r}")
     rows = [report_row(site, "none", None, model.get_submodule(path)) for path, site, _ in targets]
-    for path, _, holds in targets:
+    for path, site, holds in targets:
         if holds == "site":
             detach(model, path)
         else:
-            put(model, path, nn.Identity())
+            take_away(model, dataclasses.replace(site, path=path))
     return InsertReport("remove", "none", "", tuple(rows))
 
 
@@ -237,7 +245,7 @@ def _build_gates(
     made: list[nn.Module] = []
     for site, gate, options in wanted:
         try:
-            made.append(_build_gate(model, site, gate, start, options))
+            made.append(build_gate(model, Insertion(site, gate, options, start)))
         except InputError as error:
             refusal = error.__cause__
             if not isinstance(refusal, NotDivisible):
@@ -246,47 +254,3 @@ def _build_gates(
             said = refusal.for_all(other.channels for other, name, _ in wanted if name == gate)
             raise InputError(f"{place}{said}") from refusal
     return made
-
-
-def _build_gate(
-    model: nn.Module, site: Site, gate: str, start: str, options: Mapping[str, Any]
-) -> nn.Module:
-    """Return a gate for a site, on its module's device, in the network's dtype and mode."""
-    if start not in STARTS:
-        raise unknown("start", start, STARTS)
-    made: nn.Module = _create(site, gate, options)
-    if start == "identity":
-        made = start_as_identity(made)  # type: ignore[arg-type]
-    near = model.get_submodule(site.path)
-    device = _first(near, model).device
-    return made.to(device, _first(model).dtype).train(model.training)
-
-
-def _create(site: Site, gate: str, options: Mapping[str, Any]) -> nn.Module:
-    known = gate in GATES and set(options) <= set(GATES.options(gate))
-    fitted = {key: _fitted(key, value, site) for key, value in options.items()}
-    try:
-        return create_gate(gate, site.channels, **fitted)
-    except InputError as error:
-        if not known:
-            raise
-        raise InputError(f"{site.name} at {site.path}: {error}") from error
-
-
-def _fitted(key: str, value: object, site: Site) -> object:
-    """Return an option for a site: of "<=16" the largest number that divides its channels."""
-    if not isinstance(value, str) or not value.startswith("<="):
-        return value
-    try:
-        most = int(value.removeprefix("<="))
-    except ValueError:
-        most = 0
-    if most < 1:
-        raise InputError(f"{key}={value!r}: after <= stands a whole number of at least 1")
-    return next(n for n in range(most, 0, -1) if site.channels % n == 0)
-
-
-def _first(*modules: nn.Module) -> torch.Tensor:
-    """Return the first floating-point parameter, or a default where there is none."""
-    every = (p for module in modules for p in module.parameters() if p.is_floating_point())
-    return next(every, torch.empty(0))

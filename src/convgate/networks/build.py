@@ -9,12 +9,12 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from convgate.errors import CorruptFile, InputError
-from convgate.gates import GATES
-from convgate.insertion import SITES, insert, inserted, remove, replace
+from convgate.insertion import inserted
 from convgate.models import create_model, load_weights
 from convgate.models.checkpoint import read_weights
 from convgate.models.create import TORCHVISION, classes_in
 from convgate.networks.card import Card
+from convgate.networks.gates import add_gate, backbone_of, gates_of, put_gates
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec
 from convgate.tasks.backbone import Backbone, create_backbone
 from convgate.tasks.detect import create_detector
@@ -29,12 +29,24 @@ _told: set[str] = set()
 def build_network(
     card: Card,
     start: ModelSpec | None = None,
+    gates: Sequence[GateSpec] = (),
     *,
     seed: int = 0,
     drop_path: float = 0.0,
     synchronised: bool = False,
 ) -> nn.Module:
-    """Build what a card describes; all but its gates starts alike for every gate at one seed."""
+    """Build what a card describes, and put more gates in.
+
+    All but the gates starts alike for every gate at one seed.
+
+    Args:
+        card: The network; its gates stand where they stood.
+        start: What it starts from: of a card in a file, that file. Random by default.
+        gates: More of them, as a recipe asks for them.
+        seed: Of random weights.
+        drop_path: Of the deepest block.
+        synchronised: Batch norms see the batches of all processes.
+    """
     if not card.model:
         raise InputError("the network was built by its owner, so it cannot be built from its file")
     if start is not None and start.pretrained and start.weights is not None:
@@ -48,7 +60,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         build = _classifier if card.task == "classify" else _detector
-        network = build(card, options, start or ModelSpec(name=card.model), synchronised)
+        start = start or ModelSpec(name=card.model)
+        network = build(card, options, start, gates, synchronised)
         if synchronised:
             _share_gate_statistics(network)
     return network
@@ -65,7 +78,11 @@ def check_sources(name: str, options: Mapping[str, Any]) -> None:
 
 
 def _classifier(
-    card: Card, options: dict[str, Any], start: ModelSpec, synchronised: bool
+    card: Card,
+    options: dict[str, Any],
+    start: ModelSpec,
+    gates: Sequence[GateSpec],
+    synchronised: bool,
 ) -> nn.Module:
     own = dict(options)  # of the network that the weights are of
     if start.weights is not None:
@@ -74,29 +91,25 @@ def _classifier(
     elif start.pretrained and card.model.startswith(TORCHVISION):
         own.pop("num_classes", None)
     model = _convert(create_model(card.model, pretrained=start.pretrained, **own), synchronised)
-    for gate in start.gates:
-        add_gate(model, gate)
+    put_gates(model, card.gates, card.model)
     if start.weights is not None:
         load_weights(model, start.weights)
     if own != options:
-        model = _with_head(model, card, options, start.gates)
+        model = _with_head(model, card, options)
     elif start.pretrained and _classes_of(model) != options.get("num_classes"):
         _zero_head_(model)
-    _add_gates(model, card, start)
+    _add_gates(model, gates, start)
     return model
 
 
-def _with_head(
-    model: Any, card: Card, options: dict[str, Any], gates: Sequence[GateSpec]
-) -> nn.Module:
+def _with_head(model: Any, card: Card, options: dict[str, Any]) -> nn.Module:
     """Return the network with a new head for the classes in ``options``; it starts at zero."""
     if hasattr(model, "reset_classifier"):
         model.reset_classifier(options.get("num_classes"))
         _zero_head_(model)
         return model
     fresh = create_model(card.model, **options)
-    for gate in gates:
-        add_gate(fresh, gate)
+    put_gates(fresh, card.gates, card.model)
     head, body = fresh.state_dict(), model.state_dict()
     fresh.load_state_dict(
         {
@@ -124,9 +137,9 @@ def _zero_head_(model: Any) -> None:
             nn.init.zeros_(parameter)
 
 
-def _add_gates(model: nn.Module, card: Card, start: ModelSpec) -> None:
+def _add_gates(model: nn.Module, gates: Sequence[GateSpec], start: ModelSpec) -> None:
     """Put in the gates that come to those of the file that the network starts from."""
-    for gate in card.gates[len(start.gates) :]:
+    for gate in gates:
         before = set(model.state_dict())
         add_gate(model, gate.settled(learned=start.is_learned))
         if start.is_learned and gate.start == "paper" and not gate.replaces:
@@ -148,7 +161,11 @@ def _tell_of_paper(gate: str, start: ModelSpec, keys: Collection[str]) -> None:
 
 
 def _detector(
-    card: Card, options: dict[str, Any], start: ModelSpec, synchronised: bool
+    card: Card,
+    options: dict[str, Any],
+    start: ModelSpec,
+    gates: Sequence[GateSpec],
+    synchronised: bool,
 ) -> nn.Module:
     if card.detector is None:
         raise InputError(f"the task is {card.task}, and nothing says which detector to use")
@@ -158,13 +175,12 @@ def _detector(
         card.task, card.model, options, card.detector, num_classes=len(card.classes)
     )
     model = _convert(model, synchronised)
-    for gate in start.gates:
-        add_gate(model, gate)
+    of_classifier = start.weights is not None  # whose parts are those of the body
+    put_gates(backbone_of(model).body if of_classifier else model, card.gates, card.model)
     loaded = False
-    gates = card.gates[len(start.gates) :]
     if start.weights is not None and any(gate.replaces for gate in gates):
         loaded = _loads_before(backbone_of(model), start.weights)
-    _add_gates(model, card, start)
+    _add_gates(model, gates, start)
     if start.weights is not None and not loaded:
         backbone_of(model).load(start.weights)
     return model
@@ -193,34 +209,6 @@ def assemble_detector(
     return create_detector(detector.name, backbone, num_classes=num_classes, **detector.options)
 
 
-def add_gate(model: nn.Module, gate: GateSpec) -> None:
-    """Put a gate into a network, or take away what it replaces where its name is "none".
-
-    Below a detector, a gate at a named site goes into the backbone; a path pattern names places of
-    the whole network. A gate of other code has to be imported already: files may name it.
-    """
-    if isinstance(gate.stages, dict):
-        for each in gate.single():
-            add_gate(model, each)
-        return
-    GATES.check(gate.name, "none")
-    named = gate.replaces or all(part.strip() in SITES for part in gate.at.split(","))
-    if named and any(isinstance(part, Backbone) for part in model.modules()):
-        model = backbone_of(model).body
-    start = gate.settled(learned=False).start
-    options: dict[str, Any] = {"stages": gate.stages, "start": start, **gate.options}
-    if gate.name == "none" and gate.replaces is not None:
-        remove(model, gate.replaces)
-    elif gate.replaces is not None:
-        replace(model, gate.replaces, gate.name, **options)
-    else:
-        insert(model, gate.name, at=gate.at, **options)
-
-
-def backbone_of(model: nn.Module) -> Backbone:
-    return next(part for part in model.modules() if isinstance(part, Backbone))
-
-
 def describe(model: nn.Module) -> Card:
     """Return the card of a classifier that its caller built, with an empty name where none fits.
 
@@ -233,31 +221,13 @@ def describe(model: nn.Module) -> Card:
     conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is not None and conv.in_channels != 3:
         options["in_chans"] = conv.in_channels
-    card = Card(model=config.get("architecture", ""), options=options, gates=_gates_of(model))
+    card = Card(model=config.get("architecture", ""), options=options, gates=gates_of(model))
     try:
         twin = build_network(card)
     except (InputError, TypeError, RuntimeError):
         return Card(gates=card.gates)
     same = _shapes(twin) == _shapes(model)
     return card if same else Card(gates=card.gates)
-
-
-def _gates_of(model: nn.Module) -> tuple[GateSpec, ...]:
-    found: dict[tuple[object, ...], GateSpec] = {}
-    stages: dict[tuple[object, ...], set[int]] = {}
-    for _, _, insertion in inserted(model):
-        site = insertion.site
-        key = (site.name, insertion.gate, repr(dict(insertion.options)), insertion.holds)
-        stages.setdefault(key, set()).add(site.stage)
-        found[key] = GateSpec(
-            name=insertion.gate,
-            at=site.name,
-            replaces=site.name if insertion.holds == "slot" else None,
-            start="identity" if insertion.start == "identity" else "paper",
-            options=dict(insertion.options),
-            stages=tuple(sorted(stages[key])),
-        )
-    return tuple(found.values())
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:

@@ -15,13 +15,13 @@ from torch import Tensor
 from convgate import spec
 from convgate.errors import CorruptFile, InputError, without_password
 from convgate.networks.preprocessing import Preprocessing
-from convgate.networks.specs import BaseSpec, DetectorSpec, GateSpec, Task
+from convgate.networks.specs import BaseSpec, DetectorSpec, PlacedGate, Task
 from convgate.pictures.decoding import EXTENSIONS
 from convgate.storage import LAST, WEIGHTS, load_weights, save_weights
 
 KEY = "convgate"
 """The name under which every format carries the card, as JSON."""
-VERSION = 1
+VERSION = 2
 RANDOM = "random"
 _PACKAGES = ("convgate", "torch", "timm", "torchvision", "onnx", "openvino", "nncf")
 
@@ -51,7 +51,7 @@ class Card:
     task: Task = "classify"  # what it was made for
     model: str = ""  # the backbone's name; empty for a network that somebody built himself
     options: dict[str, object] = field(default_factory=dict)  # what the backbone was built with
-    gates: tuple[GateSpec, ...] = ()  # the gates in it, in the order in which they came
+    gates: tuple[PlacedGate, ...] = ()  # the gates in it, and where they stand
     base: BaseSpec | None = None  # what an adapter needs; None where the weights are whole
     detector: DetectorSpec | None = None  # what sits on the backbone; None for a classifier
     classes: tuple[str, ...] = ()  # names in the order of the outputs; empty: not known
@@ -82,8 +82,8 @@ class Card:
         return json.dumps(spec.to_table(self))
 
 
-def _gate_words(gate: GateSpec) -> str:
-    return f"without {gate.replaces}" if gate.name == "none" else f"+ {gate.name}"
+def _gate_words(gate: PlacedGate) -> str:
+    return f"without {gate.at}" if gate.name == "none" else f"+ {gate.name}"
 
 
 def read_card(text: str | None, path: Path) -> Card:
@@ -111,6 +111,11 @@ def read_card(text: str | None, path: Path) -> Card:
 def save_network(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write weights and their card as a safetensors file, in one step."""
     save_weights(path, weights, {"format": "pt", KEY: card.to_json()})
+
+
+def is_hub(path: Path) -> bool:
+    """Tell whether a path is a hub folder, ours or anybody's."""
+    return (path / CONFIG).is_file()
 
 
 def load_network(path: Path) -> tuple[dict[str, Tensor], Card]:

@@ -22,10 +22,11 @@ import convgate.models  # noqa: F401  registers the names in timm
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
 from convgate.models.create import PICKLE, TORCHVISION, is_pickle
-from convgate.networks.build import add_gate, check_sources
+from convgate.networks.build import check_sources
 from convgate.networks.card import CONFIG, KEY, Card, read_card
+from convgate.networks.gates import put_gates
 from convgate.networks.preprocessing import of_timm
-from convgate.networks.specs import GateSpec
+from convgate.networks.specs import PlacedGate
 from convgate.pictures.archives import read_file
 from convgate.storage import check_new_folder, flush, staging
 
@@ -54,7 +55,7 @@ def convgate_gated(
     kwargs = {"num_classes": source["num_classes"], **kwargs}
     model: Any = timm.create_model(base, **kwargs)
     for gate in gates:
-        add_gate(model, spec.parse(GateSpec, gate, name=GATED))
+        put_gates(model, [spec.parse(PlacedGate, gate, name=GATED)], base)
     model.pretrained_cfg = model.default_cfg = source
     if pretrained:
         channels = kwargs.get("in_chans", 3)
@@ -114,11 +115,6 @@ def _system_errors(folder: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(folder)) from None
 
 
-def is_hub(path: Path) -> bool:
-    """Tell whether a path is a hub folder, ours or anybody's."""
-    return (path / CONFIG).is_file()
-
-
 def load_hub(folder: Path) -> tuple[nn.Module, Card]:
     """Build the network of a hub folder, ours or anybody's, in evaluation mode.
 
@@ -141,9 +137,23 @@ def load_hub(folder: Path) -> tuple[nn.Module, Card]:
         raise CorruptFile(f"{folder}: timm cannot load it ({reason}); export it again") from None
 
 
+def hub_card(folder: Path) -> Card:
+    """Return the card of a hub folder; of anybody's, what its network tells once it is built.
+
+    Raises:
+        InputError, CorruptFile: as `load_hub`.
+    """
+    return _own_card(_read_config(folder), folder) or load_hub(folder)[1]
+
+
+def _own_card(config: dict[str, Any], folder: Path) -> Card | None:
+    return read_card(json.dumps(config[KEY]), folder / CONFIG) if KEY in config else None
+
+
 def _card(config: dict[str, Any], model: Any, folder: Path) -> Card:
-    if KEY in config:
-        return read_card(json.dumps(config[KEY]), folder / CONFIG)
+    own = _own_card(config, folder)
+    if own is not None:
+        return own
     labels = config.get("label_names") or ()
     names = labels.values() if isinstance(labels, dict) else labels
     return Card(

@@ -13,8 +13,8 @@ from convgate.models import create_model
 from convgate.models.create import classes_in
 from convgate.networks.adapter import apply_adapter
 from convgate.networks.build import build_network
-from convgate.networks.card import RANDOM, Card, load_network, weights_file
-from convgate.networks.hub import is_hub, load_hub
+from convgate.networks.card import RANDOM, Card, is_hub, load_network, weights_file
+from convgate.networks.hub import load_hub
 from convgate.networks.labels import described, imagenet_classes, told_apart
 from convgate.networks.origin import is_name, library_weights
 from convgate.networks.preprocessing import Preprocessing, noted_images
@@ -152,8 +152,8 @@ def _by_path(path: Path, base: str | Path | None, pretrained: bool) -> Network:
         raise InputError(
             f"{path}: holds the weights of a network that its owner built in Python; open it there"
         )
-    model = build_network(card)
     try:
+        model = build_network(card)
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]

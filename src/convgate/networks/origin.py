@@ -10,13 +10,14 @@ from timm.models import get_pretrained_cfg
 from convgate.errors import InputError
 from convgate.models import library_of
 from convgate.models.create import TORCHVISION
-from convgate.networks.card import KEY, SUFFIXES, Card, load_network, read_card, weights_file
-from convgate.networks.hub import is_hub, load_hub
+from convgate.networks.card import KEY, SUFFIXES, Card, is_hub, read_card, weights_file
+from convgate.networks.hub import hub_card
 from convgate.networks.preprocessing import Preprocessing, of_timm, of_torchvision
-from convgate.networks.specs import ModelSpec
-from convgate.storage import load_weights
+from convgate.networks.specs import ModelSpec, PlacedGate
+from convgate.storage import load_metadata
 
 RANDOM = "random weights"
+HUB_WEIGHTS = "model.safetensors"
 
 
 def is_name(ref: str) -> bool:
@@ -59,9 +60,8 @@ def start_from(ref: str | Path, *, pretrained: bool = False) -> ModelSpec:
     if is_name(name):
         library_of(name)
         return ModelSpec(name=name, pretrained=pretrained)
-    hub = is_hub(path)
-    file = path / "model.safetensors" if hub else weights_file(path)
-    card = load_hub(path)[1] if hub else load_network(file)[1]
+    file = path / HUB_WEIGHTS if is_hub(path) else weights_file(path)
+    card = card_in(file) or read_card(None, file)
     if card.base is not None:
         raise InputError(
             f"{path}: is an adapter, and training starts from a whole network; export it first"
@@ -73,7 +73,7 @@ def start_from(ref: str | Path, *, pretrained: bool = False) -> ModelSpec:
         options=options,
         weights=str(file),
         weights_classes=int(str(outputs)),
-        gates=card.gates,
+        gates=bool(card.gates),
     )
 
 
@@ -102,7 +102,7 @@ def another(
     if not ref or str(ref) == own.name:
         found = own
         if pretrained:
-            found = replace(own, pretrained=True, weights=None, gates=())
+            found = replace(own, pretrained=True, weights=None, gates=False)
     else:
         found = start_from(ref, pretrained=pretrained or (own.pretrained and weights is None))
         if pretrained and found.weights is not None:
@@ -124,7 +124,7 @@ def _with_weights(network: ModelSpec, file: Path) -> ModelSpec:
         )
     if not file.is_file():
         raise InputError(f"--weights {file}: there is no such file")
-    if _card_of(file) is None:
+    if card_in(file) is None:
         return replace(network, pretrained=False, weights=str(file))
     found = start_from(file)
     if found.name != network.name:
@@ -168,23 +168,27 @@ def images_of(start: ModelSpec) -> Preprocessing | None:
     """
     if not start.is_learned:
         return None
-    noted = None if start.weights is None else _noted(Path(start.weights))
-    if noted is not None:
-        return noted
+    card = None if start.weights is None else card_in(Path(start.weights))
+    if card is not None and card.images is not None:
+        return card.images
     if start.name.startswith(TORCHVISION):
         return of_torchvision(start.name)
     config: Any = get_pretrained_cfg(start.name)
     return of_timm(config.to_dict()) if config is not None else None
 
 
-def _noted(file: Path) -> Preprocessing | None:
-    if is_hub(file.parent):
-        return load_hub(file.parent)[1].images
-    card = _card_of(file)
-    return None if card is None else card.images
+def card_in(file: Path) -> Card | None:
+    """Return the card of a file of weights, which are not read; None where nothing tells it.
 
-
-def _card_of(file: Path) -> Card | None:
-    """Return the card in a file of weights; None where convgate did not write it."""
-    text = load_weights(file)[1].get(KEY) if file.suffix == ".safetensors" else None
+    It stands in the file, or beside it in a hub folder.
+    """
+    if file.name == HUB_WEIGHTS and is_hub(file.parent):
+        return hub_card(file.parent)
+    text = load_metadata(file).get(KEY) if file.suffix == ".safetensors" else None
     return None if text is None else read_card(text, file)
+
+
+def gates_in(start: ModelSpec) -> tuple[PlacedGate, ...]:
+    """Return the gates of the file that a network starts from, where it says that they come."""
+    card = card_in(Path(start.weights)) if start.gates and start.weights is not None else None
+    return () if card is None else card.gates

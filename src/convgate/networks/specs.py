@@ -87,6 +87,30 @@ class GateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatePlace:
+    """Where in a network a gate stands."""
+
+    path: str  # the module that it is put on, or whose place it took
+    where: Literal["output", "input"] = "output"  # of that module
+    stage: int  # from 1; 0 outside the stages
+    channels: int  # C of its input
+    layout: Literal["NCHW", "NHWC", "NLC"] = "NCHW"  # of the tensor there
+    grid: tuple[int, int]  # H and W there when it was inserted, which tokens (N, H W, C) need
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedGate:
+    """A gate that a network has, and all its places: enough to put it there again."""
+
+    name: str  # of `convgate ls gates`; "none" where the network's own attention was taken away
+    at: str  # the site or the pattern of paths that it was inserted at
+    holds: Literal["site", "slot"] = "site"  # beside modules, or in the place of some
+    start: Literal["identity", "paper"] = "paper"
+    options: dict[str, object] = field(default_factory=dict)
+    places: tuple[GatePlace, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """The backbone."""
 
@@ -99,7 +123,7 @@ class ModelSpec:
     weights: str | None = None
     weights_classes: int = 1000  # classes of the head in that file, where it does not tell them
     options: dict[str, object] = field(default_factory=dict)  # arguments of the backbone itself
-    gates: tuple[GateSpec, ...] = ()  # gates that the network of the file has already
+    gates: bool = False  # whether the file's network has gates, which are put in as its card says
 
     @property
     def is_learned(self) -> bool:

@@ -14,7 +14,8 @@ from convgate.insertion import inserted
 from convgate.insertion.attach import put
 from convgate.models import create_model
 from convgate.models.create import TORCHVISION
-from convgate.networks.build import add_gate, assemble_detector
+from convgate.networks.build import assemble_detector
+from convgate.networks.gates import add_gate
 from convgate.networks.specs import DetectorSpec
 from convgate.papers.table import PaperBuild, PaperRow, PaperTable
 from convgate.tasks.detect.fixed import FixedWork

@@ -6,6 +6,7 @@ from convgate.errors import InputError
 from convgate.models.create import TORCHVISION
 from convgate.networks.build import build_network
 from convgate.networks.card import Card
+from convgate.networks.origin import gates_in
 from convgate.train.recipe import Recipe
 from convgate.train.trainer import process
 
@@ -23,7 +24,7 @@ def images_per_pass(recipe: Recipe) -> int:
 
 
 def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card:
-    """Describe the network that a recipe builds for these classes."""
+    """Describe what a recipe starts from, for these classes: its own gate is still to come."""
     options: dict[str, object] = dict(recipe.model.options)
     if recipe.task.name == "classify":
         options = {"num_classes": len(classes), **options}
@@ -35,13 +36,11 @@ def card_of(recipe: Recipe, classes: tuple[str, ...], in_chans: int = 3) -> Card
     # torchvision's builders take no other number, nor its name
     if in_chans != 3 or "in_chans" in options:
         options["in_chans"] = in_chans
-    single = recipe.gate.single() if recipe.gate else ()
-    own = [gate.settled(learned=recipe.model.is_learned) for gate in single]
     return Card(
         task=recipe.task.name,
         model=recipe.model.name,
         options=options,
-        gates=(*recipe.model.gates, *own),
+        gates=gates_in(recipe.model),
         detector=recipe.detector,
         classes=classes,
     )
@@ -53,10 +52,11 @@ def build_model(recipe: Recipe, *, num_classes: int, in_chans: int = 3) -> nn.Mo
 
 
 def network_of(recipe: Recipe, card: Card) -> nn.Module:
-    """Build what the card says, with the recipe's start, seed, drop path and norms."""
+    """Build what the card says, with the recipe's gate, start, seed, drop path and norms."""
     return build_network(
         card,
         recipe.model,
+        recipe.gate.single() if recipe.gate else (),
         seed=recipe.run.seed,
         drop_path=recipe.run.drop_path,
         synchronised=recipe.run.sync_batchnorm and process().world_size > 1,

@@ -9,6 +9,7 @@ from torch import nn
 from convgate.errors import InputError
 from convgate.networks.build import describe
 from convgate.networks.card import Card
+from convgate.networks.gates import gates_of
 from convgate.networks.origin import origin_of
 from convgate.networks.specs import ModelSpec
 from convgate.train.build import card_of, network_of
@@ -60,6 +61,7 @@ def open_job(recipe: Recipe, model: nn.Module | None = None) -> Job:
         origin = origin_of(recipe.model)
         card = card_of(recipe, classes, images.input_size[0])
         model = network_of(recipe, card)
+        card = replace(card, gates=gates_of(model))
     else:
         _check_outputs(model, recipe, images.input_size, len(classes))
         origin = "a network built in Python"

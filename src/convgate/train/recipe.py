@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 from convgate import spec
 from convgate.errors import InputError, unknown
 from convgate.gates import GATES
-from convgate.insertion.surgery import STARTS
+from convgate.insertion.attach import STARTS
 from convgate.networks.origin import another
 from convgate.networks.specs import DetectorSpec, GateSpec, ModelSpec, TaskSpec
 from convgate.train.annotated import ObjectAugmentSpec
