@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from convgate.deploy.extras import need
+from convgate.deploy.same_padding import with_plain_padding
 from convgate.errors import CorruptFile, InputError
 from convgate.networks.card import KEY
 
@@ -39,8 +40,9 @@ def to_onnx(name: str, model: nn.Module, x: Tensor, *, fixed_size: bool, fixed_b
     """Convert a network; its images are called "images" and its output "logits"."""
     for package in ("onnx", "onnxscript"):
         need(package, "the export")
+    model, shapes = with_plain_padding(model), _shapes(fixed_size, fixed_batch)
     with _explained(name, fixed_size), _quiet(), torch.no_grad():
-        program = torch.export.export(model, (x,), dynamic_shapes=_shapes(fixed_size, fixed_batch))
+        program = torch.export.export(model, (x,), dynamic_shapes=shapes)
         converted: Any = torch.onnx.export(
             _without_adaptive_pools(program),
             input_names=[INPUT],
