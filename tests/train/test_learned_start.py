@@ -64,8 +64,19 @@ def test_no_gate_makes_real_weights_worse_before_the_first_step(lite, gate):
     assert torch.equal(outputs(model), before)
 
 
+QUICK = ("se", "eca", "ean", "cbam", "ca", "seln")
+# Numbers that divide the channels of each family, as far as they can.
+FITTING = {name: {key: f"<={n}" for key, n in each.items()} for name, each in OPTIONS.items()}
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("gate", ["se", "eca", "ean", "cbam", "ca", "seln"])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        gate if gate in QUICK else pytest.param(gate, marks=pytest.mark.slow)
+        for gate in list_gates()
+    ],
+)
 def test_no_gate_makes_a_learned_network_worse(tmp_path, name, gate):
     card = Card(model=name, options={"num_classes": 5, **FAMILIES[name]})
     learned = build_network(card, seed=3)
@@ -75,7 +86,8 @@ def test_no_gate_makes_a_learned_network_worse(tmp_path, name, gate):
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
     file = tmp_path / "net.safetensors"
     save_network(file, learned.state_dict(), card)
-    recipe = chosen(load_recipe("digits/demo"), model=str(file), gate=gate)
+    spec = GateSpec(name=gate, options=FITTING.get(gate, {}))
+    recipe = replace(chosen(load_recipe("digits/demo"), model=str(file)), gate=spec)
     model = build_model(recipe, num_classes=5)  # the data's classes: the head stays, too
     assert list(inserted(model))
     assert torch.equal(outputs(model), outputs(learned))
