@@ -13,6 +13,7 @@ from pathlib import Path
 PICTURE = "from PIL import Image; Image.effect_noise((32, 32), 64).save('photo.png')"
 MASK = "from convgate.pictures.masks import coder; coder()"
 DATABASE = "from convgate.studies.postgres import check_driver; check_driver()"
+PAGE = "from convgate.cli.app import check_server; check_server()"
 FAST = ("--seconds", "1")
 ALWAYS: list[tuple[str, ...]] = [
     ("convgate", "--version"),
@@ -39,6 +40,7 @@ ALWAYS: list[tuple[str, ...]] = [
 ]
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cam": ("convgate", "view", "cam", "photo.png", "--model", "run", "--out", "cam.png"),
+    "app": ("python", "-c", PAGE),
     "onnx": ("convgate", "export", "run", "--format", "onnx", "--out", "net.onnx"),
     "openvino": ("convgate", "export", "run", "--format", "openvino", "--out", "net.xml"),
     "detection": ("python", "-c", MASK),

@@ -81,11 +81,21 @@ def write_chart(chart: Chart, *paths: Path, dark: bool = False, force: bool = Fa
     """
     for path in paths:
         check_chart_path(path, force=force)
-    spec = chart_spec(chart, dark=dark)
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=_vegalite_version(spec))
+    svg = _drawn(chart, dark=dark)
     for path in paths:
         with replacing(path) as file:
             file.write(_converted(svg, path.suffix.removeprefix(".").lower(), dark))
+
+
+def chart_svg(chart: Chart) -> str:
+    """Return a chart as SVG, which turns dark with its reader's colour scheme."""
+    return _following_the_reader(_drawn(chart))
+
+
+def _drawn(chart: Chart, *, dark: bool = False) -> str:
+    spec = chart_spec(chart, dark=dark)
+    drawn: str = vl_convert.vegalite_to_svg(spec, vl_version=_vegalite_version(spec))
+    return drawn
 
 
 def chart_spec(chart: Chart, *, dark: bool = False) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from convgate.deploy.engines import Engine, EngineConfig, open_engine
 from convgate.deploy.export import Exported, calibration_images, export
-from convgate.deploy.predict import Prediction, Predictions, Predictor, open_predictor, predict
+from convgate.deploy.predict import Predictor, open_predictor, predict
+from convgate.deploy.predictions import Prediction, Predictions
 from convgate.deploy.runtimes import RUNTIMES
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What is on pictures: classes, objects or pixels, by any network that can be opened."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from convgate.deploy.predictions import Guess, Prediction, Predictions
 from convgate.deploy.runtimes import open_file
-from convgate.errors import InputError, printable
+from convgate.errors import InputError
 from convgate.networks.card import Card, check_learned
 from convgate.networks.labels import described
 from convgate.networks.opening import Network, open_network
@@ -20,7 +21,6 @@ from convgate.pictures.archives import FolderTree
 from convgate.pictures.decoding import from_tensor
 from convgate.pictures.folders import find_pictures
 from convgate.storage import replacing
-from convgate.tables import Table
 from convgate.train.drawing import Found, draw_classes, draw_objects
 
 TOP = 5
@@ -41,75 +41,6 @@ class Predictor:
         if self.card.images is None:
             raise InputError(f"{self.ref}: does not say how to prepare a picture; export it anew")
         return self.card.images
-
-
-@dataclass(frozen=True)
-class Guess:
-    """One class, in words where ImageNet has them, and its probability, 0 to 1."""
-
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What was seen in one picture.
-
-    Attributes:
-        image: The picture's file, or its place in an archive.
-        classes: The most probable classes, the best first, of a classifier.
-        objects: What a detector found, the best first.
-        shares: Of a segmenter: class -> share of the pixels in percent, background left out.
-        drawing: The file that shows it, if one was asked for.
-    """
-
-    image: str
-    classes: tuple[Guess, ...] = ()
-    objects: tuple[Found, ...] = ()
-    shares: dict[str, float] | None = None
-    drawing: Path | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON types, without what the network's task does not give."""
-        table = asdict(self)
-        if self.classes:
-            return {"image": self.image, "classes": table["classes"]}
-        kept = "objects" if self.shares is None else "shares"
-        drawing = None if self.drawing is None else str(self.drawing)
-        return {"image": self.image, kept: table[kept], "drawing": drawing}
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Return the rows of a table: picture, what, how sure or how much, where."""
-        found = [(guess.label, f"{guess.probability:.1%}", "") for guess in self.classes]
-        for seen in self.objects:
-            box = ", ".join(f"{side:.0f}" for side in seen.box)
-            found.append((seen.label, f"{seen.score:.1%}", box))
-        found += [(name, f"{share:.1f} %", "") for name, share in (self.shares or {}).items()]
-        found = found or [("nothing", "", "")]
-        name = Path(self.image).name
-        rows = [(name if i == 0 else "", *row) for i, row in enumerate(found)]
-        return [tuple(map(printable, row)) for row in rows]
-
-
-class Predictions(tuple[Prediction, ...]):
-    """Predictions, one a picture; prints as a table."""
-
-    def table(self) -> Table:
-        """Return one row for everything that was seen."""
-        rows = [row for prediction in self for row in prediction.rows()]
-        boxed = any(row[3] for row in rows)
-        shared = any(prediction.shares is not None for prediction in self)
-        head = ("image", "class", "share" if shared else "probability", "box")
-        width = 4 if boxed else 3
-        return Table(head[:width], tuple(row[:width] for row in rows))
-
-    def __str__(self) -> str:
-        return self.table().text()
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table().html()
 
 
 def open_predictor(ref: str | Path, **options: Any) -> Predictor:
@@ -172,6 +103,17 @@ def predict(
             for (name, load), drawing in zip(pictures, drawings, strict=True)
         ]
     )
+
+
+def classify(network: Network, image: Image.Image) -> Prediction:
+    """Say what is on one RGB picture that is in memory, by a classifier.
+
+    Raises:
+        InputError: if the network has learned nothing.
+    """
+    check_learned(network.card, network.ref)
+    (prediction,) = _classify(_ready(network, {}), [("", lambda: image)])
+    return prediction
 
 
 Picture = tuple[str, Callable[[], Image.Image]]

@@ -226,7 +226,7 @@ def _run(
     asked = {"target_idx": target} if finer else {"targets": [_score(target)]}
     try:
         with _kept_from_later_layers(module):
-            return cam(x.clone(), **asked)
+            return cam(x.clone().requires_grad_(), **asked)  # also through frozen networks
     finally:
         store = getattr(cam, "base_cam", cam).activations_and_grads
         store.activations, store.gradients = [], []  # which it cannot always let go of by itself

@@ -97,7 +97,7 @@ def draw_maps(columns: Sequence[str], rows: Rows, note: str) -> alt.LayerChart:
         sides.append({"x": 0, "y": y + TILE_PX / 2, "text": name})
         for column, tile in enumerate(tiles):
             x = left + column * step
-            images.append({"x": x, "y": y, "url": _url(tile)})
+            images.append({"x": x, "y": y, "url": tile_url(tile.pixels, tile.heat)})
             texts.append({"x": x + TILE_PX / 2, "y": y + TILE_PX + 4, "text": tile.caption})
     width, height = left + len(columns) * step, top + len(rows) * (step + below)
     below_all = fill(note, round(CHARS * width / TILE_PX))
@@ -151,12 +151,13 @@ def _short_name(name: str) -> str:
     return "/".join(PurePosixPath(name).parts[-2:])
 
 
-def _url(tile: Tile) -> str:
-    photograph = tile.pixels.permute(1, 2, 0).numpy() / 255
-    if tile.heat is not None:
+def tile_url(pixels: Tensor, heat: Tensor | None) -> str:
+    """Return a map over its photograph, as the data address of a PNG; see `Tile`."""
+    photograph = pixels.permute(1, 2, 0).numpy() / 255
+    if heat is not None:
         from matplotlib import colormaps  # grad-cam brings it
 
-        colours = colormaps[HEAT](tile.heat.numpy())[..., :3]
+        colours = colormaps[HEAT](heat.numpy())[..., :3]
         photograph = (1 - HEAT_SHARE) * photograph + HEAT_SHARE * colours
     image = Image.fromarray((photograph * 255).round().astype("uint8"))
     larger = max(1, round(2 * TILE_PX / image.width))  # small pixels stay squares
