@@ -8,7 +8,8 @@ from torch import nn
 
 from convgate.deploy import export
 from convgate.deploy.onnx import to_onnx
-from convgate.deploy.same_padding import SamePad, with_plain_padding
+from convgate.deploy.same_padding import PADDED, with_plain_padding
+from convgate.insertion import insert
 
 BRACKETS = str.maketrans("", "", "()")
 SIZES = ((7, 8), (9, 12), (10, 5), (16, 11))
@@ -28,7 +29,7 @@ def test_a_plain_layer_behind_its_padding_computes_the_same(name, size):
     layer = LAYERS[name]
     model = nn.Sequential(layer)
     plain = with_plain_padding(model)
-    assert type(model[0]) is type(layer) and isinstance(plain[0][0], SamePad)
+    assert type(model[0]) is type(layer) and type(plain[0]) is PADDED[type(layer)]
     x = torch.randn(2, 4 if name == "grouped" else 2, *size)
     with torch.no_grad():
         assert torch.equal(plain(x), model(x))
@@ -37,6 +38,16 @@ def test_a_plain_layer_behind_its_padding_computes_the_same(name, size):
 def test_a_stride_beyond_the_kernel_keeps_its_layer():
     model = nn.Sequential(Conv2dSame(2, 4, 1, stride=2))
     assert type(with_plain_padding(model)[0]) is Conv2dSame
+
+
+def test_a_gate_on_such_a_layer_stays():
+    model = nn.Sequential(Conv2dSame(2, 4, 3, stride=2))
+    x = torch.randn(2, 2, 9, 9)
+    insert(model, "se", at="0", example_input=x, reduction=1)
+    plain = with_plain_padding(model.eval())
+    with torch.no_grad():
+        assert torch.equal(plain(x), model(x))
+    assert plain.state_dict().keys() == model.state_dict().keys()
 
 
 def test_a_network_without_such_padding_is_not_copied():

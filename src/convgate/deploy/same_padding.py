@@ -6,87 +6,91 @@ padded size is s ceil(H / s) + k - s, and what the layer gives has ceil(H / s) p
 """
 
 import copy
+import math
+from typing import Any
 
 import torch.nn.functional as F
-from timm.layers import AvgPool2dSame, Conv2dSame
-from timm.layers.pool2d_same import MaxPool2dSame
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from torch import Tensor, nn
 
 
-class SamePad(nn.Module):
-    """Pads so that a window layer with stride s gives ceil(H / s) x ceil(W / s).
+def pad(x: Tensor, reach: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> Tensor:
+    """Pad so that a window layer with stride s gives ceil(H / s) x ceil(W / s).
 
     Shape: (N, C, H, W) -> (N, C, s ceil(H / s) + k - s, the same of W).
     Source: https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2.
 
     Args:
+        x: The map.
         reach: Pixels k that a window spans, by axis.
         stride: s, by axis; at most k.
-        value: What is put around the image.
+        value: What is put around the map.
     """
+    sides: list[int] = []
+    for axis in (1, 0):  # F.pad takes the last axis first
+        size, k, s = x.shape[2 + axis], reach[axis], stride[axis]
+        missing = (size + s - 1) // s * s + k - s - size
+        sides += [missing // 2, missing - missing // 2]
+    return F.pad(x, sides, value=value)
 
-    def __init__(self, reach: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> None:
-        super().__init__()
-        self.reach, self.stride, self.value = reach, stride, value
 
+class PaddedConv2d(Conv2dSame):
     def forward(self, x: Tensor) -> Tensor:
-        sides: list[int] = []
-        for axis in (1, 0):  # F.pad takes the last axis first
-            size, k, s = x.shape[2 + axis], self.reach[axis], self.stride[axis]
-            missing = (size + s - 1) // s * s + k - s - size
-            sides += [missing // 2, missing - missing // 2]
-        return F.pad(x, sides, value=self.value)
+        padded = pad(x, *_window(self))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class PaddedMaxPool2d(MaxPool2dSame):
+    def forward(self, x: Tensor) -> Tensor:
+        padded = pad(x, *_window(self), value=-math.inf)
+        size, dilation = self.kernel_size, self.dilation
+        return F.max_pool2d(padded, size, self.stride, 0, dilation, self.ceil_mode)
+
+
+class PaddedAvgPool2d(AvgPool2dSame):
+    def forward(self, x: Tensor) -> Tensor:
+        padded = pad(x, *_window(self))
+        size, counted = self.kernel_size, self.count_include_pad
+        return F.avg_pool2d(padded, size, self.stride, 0, self.ceil_mode, counted)
+
+
+PADDED: dict[type, type] = {
+    Conv2dSame: PaddedConv2d,
+    MaxPool2dSame: PaddedMaxPool2d,
+    AvgPool2dSame: PaddedAvgPool2d,
+}
 
 
 def with_plain_padding(model: nn.Module) -> nn.Module:
-    """Return a network whose layers with "same" padding are a `SamePad` and a plain layer.
+    """Return a network whose layers with "same" padding pad as `pad` does.
 
-    It is the network itself where there are none, else a copy.
+    It is the network itself where there are none, else a copy, whose layers change their class
+    alone: gates and other hooks on them stay.
     """
-    if not any(_plain(module) for module in model.modules()):
+    if not any(map(_can_change, model.modules())):
         return model
     model = copy.deepcopy(model)
-    for path, module in list(model.named_modules()):
-        pair = _plain(module)
-        if pair is not None and path:
-            model.set_submodule(path, pair)
+    for module in filter(_can_change, model.modules()):
+        module.__class__ = PADDED[type(module)]
     return model
 
 
-def _plain(module: nn.Module) -> nn.Sequential | None:
-    """Return padding and layer in place of a layer of timm's; None for all others."""
-    if type(module) is Conv2dSame:
-        layer: nn.Module = nn.Conv2d(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,
-            module.stride,
-            dilation=module.dilation,
-            groups=module.groups,
-            bias=module.bias is not None,
-        )
-        layer.weight, layer.bias = module.weight, module.bias
-        return _padded(module, layer, 0.0)
-    if type(module) is MaxPool2dSame:
-        size, stride, dilation = module.kernel_size, module.stride, module.dilation
-        layer = nn.MaxPool2d(size, stride, dilation=dilation, ceil_mode=module.ceil_mode)
-        return _padded(module, layer, -float("inf"))
-    if type(module) is AvgPool2dSame:
-        size, stride = module.kernel_size, module.stride
-        layer = nn.AvgPool2d(size, stride, 0, module.ceil_mode, module.count_include_pad)
-        return _padded(module, layer, 0.0)
-    return None
+def _can_change(module: nn.Module) -> bool:
+    """Tell whether a layer has windows without pixels between them, where no padding is 0."""
+    if type(module) not in PADDED:
+        return False
+    reach, stride = _window(module)
+    return all(k >= s for k, s in zip(reach, stride, strict=True))
 
 
-def _padded(module: nn.Module, layer: nn.Module, value: float) -> nn.Sequential | None:
-    sizes, strides = _pair(module.kernel_size), _pair(module.stride)
-    dilations = _pair(getattr(module, "dilation", 1))
-    reach = tuple(d * (k - 1) + 1 for k, d in zip(sizes, dilations, strict=True))
-    if any(k < s for k, s in zip(reach, strides, strict=True)):
-        return None  # pixels between windows are left out, and the padding may be 0
-    return nn.Sequential(SamePad(reach, strides, value), layer)
+def _window(module: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what a layer's window spans, dilation included, and its stride."""
+    (high, wide), dilation = _pair(module.kernel_size), _pair(getattr(module, "dilation", 1))
+    reach = (dilation[0] * (high - 1) + 1, dilation[1] * (wide - 1) + 1)
+    return reach, _pair(module.stride)
 
 
-def _pair(value: object) -> tuple[int, int]:
-    high, wide = value if isinstance(value, (tuple, list)) else (value, value)
+def _pair(value: Any) -> tuple[int, int]:
+    high, wide = value if isinstance(value, tuple | list) else (value, value)
     return int(high), int(wide)

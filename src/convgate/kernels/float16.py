@@ -37,7 +37,8 @@ def apply_wide(layer: nn.Module, x: Tensor) -> Tensor:
     Running statistics that have left the range are infinite in the layer.
     """
     if next(layer.parameters()).dtype != torch.float16:
-        return layer(x)  # type: ignore[no-any-return]
+        plain: Tensor = layer(x)
+        return plain
     own = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
     wide = {name: widened(value) for name, value in own.items()}
     y: Tensor = functional_call(layer, wide, (widened(x),))
