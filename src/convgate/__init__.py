@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convgate.measure import compare_latency, count
     from convgate.models import create_model, list_models
     from convgate.networks import Network, open_network
+    from convgate.searches import search
     from convgate.studies import run_study
     from convgate.train.evaluate import evaluate
     from convgate.train.fit import fit
@@ -49,6 +50,7 @@ __all__ = [
     "remove",
     "replace",
     "run_study",
+    "search",
 ]
 
 _HOMES = {
@@ -61,6 +63,7 @@ _HOMES = {
     "measure": ("compare_latency", "count"),
     "models": ("create_model", "list_models"),
     "networks": ("Network", "open_network"),
+    "searches": ("search",),
     "studies": ("run_study",),
     "train.evaluate": ("evaluate",),
     "train.fit": ("fit",),

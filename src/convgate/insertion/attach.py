@@ -50,7 +50,7 @@ def build_gate(model: nn.Module, insertion: Insertion) -> nn.Module:
 def _create(insertion: Insertion) -> nn.Module:
     site, gate, options = insertion.site, insertion.gate, insertion.options
     known = gate in GATES and set(options) <= set(GATES.options(gate))
-    fitted = {key: _fitted(key, value, site) for key, value in options.items()}
+    fitted = {key: fitted_option(key, value, site.channels) for key, value in options.items()}
     try:
         return create_gate(gate, site.channels, **fitted)
     except InputError as error:
@@ -59,8 +59,8 @@ def _create(insertion: Insertion) -> nn.Module:
         raise InputError(f"{site.name} at {site.path}: {error}") from error
 
 
-def _fitted(key: str, value: object, site: Site) -> object:
-    """Return an option for a site: of "<=16" the largest number that divides its channels."""
+def fitted_option(key: str, value: object, channels: int) -> object:
+    """Return a gate's option for its channels: of "<=16" the largest number that divides them."""
     if not isinstance(value, str) or not value.startswith("<="):
         return value
     try:
@@ -69,7 +69,7 @@ def _fitted(key: str, value: object, site: Site) -> object:
         most = 0
     if most < 1:
         raise InputError(f"{key}={value!r}: after <= stands a whole number of at least 1")
-    return next(n for n in range(most, 0, -1) if site.channels % n == 0)
+    return next(n for n in range(most, 0, -1) if channels % n == 0)
 
 
 def _first(*modules: nn.Module) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convgate.errors import CorruptFile
+from convgate.errors import CorruptFile, InputError
 from convgate.pictures.archives import Tree
 from convgate.pictures.decoding import decode, from_tensor
 from convgate.pictures.order import generator
@@ -145,3 +145,25 @@ def balanced_subset(labels: Tensor, count: int) -> list[int]:
         turn[members[shuffled]] = torch.arange(len(members))
     order = (turn * (labels.max() + 1) + labels).argsort()
     return sorted(order[:count].tolist())
+
+
+def held_out(labels: Tensor, share: float) -> tuple[list[int], list[int]]:
+    """Part the positions into those to train on and those held out, in order, class by class.
+
+    Each class is shuffled by a fixed seed and gives its share, at least one picture.
+
+    Raises:
+        InputError: if a class has a single picture.
+    """
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(int(labels.max()) + 1):
+        members = (labels == label).nonzero().flatten()
+        if len(members) == 1:
+            raise InputError(
+                f"data.held_out={share}: class {label} has one training picture, and none can be "
+                "held out; add some"
+            )
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        order = torch.randperm(len(members), generator=generator("search", label))
+        held[members[order[: max(count, 0)]]] = True
+    return (~held).nonzero().flatten().tolist(), held.nonzero().flatten().tolist()

@@ -21,6 +21,7 @@ class Progress:
     """Prints one line a cell on standard error; silent for progress=False."""
 
     def __init__(self, progress: bool | None = None) -> None:
+        self.progress = progress
         self.console = Console(stderr=True, highlight=False, quiet=progress is False)
         self.bar = progress is not False and self.console.is_terminal
         self._waits = False

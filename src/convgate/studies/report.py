@@ -44,7 +44,10 @@ def write_report(result: StudyResult, stamp: int) -> None:
     write_tables(result, stamp)
 
 
-def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
+def render_page(
+    result: StudyResult, figures: Sequence[StudyFigure], *, title: str = "", answer: str = ""
+) -> str:
+    """Return the report as a page; ``title`` and ``answer`` take the place of the study's own."""
     pages = Environment(
         loader=PackageLoader("convgate.studies", "."),
         autoescape=True,
@@ -53,8 +56,8 @@ def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
         lstrip_blocks=True,
     )
     return pages.get_template("report.html.jinja").render(
-        title=_title(result),
-        answer=result.answer,
+        title=title or study_title(result),
+        answer=answer or result.answer,
         variants=variant_table(result.rows, result.budget),
         bold=_front(result),
         hint=FRONT,
@@ -67,11 +70,13 @@ def render_page(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
     )
 
 
-def render_markdown(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
+def render_markdown(
+    result: StudyResult, figures: Sequence[StudyFigure], *, title: str = "", answer: str = ""
+) -> str:
     """Return the report as Markdown; its first line is the answer."""
     parts = [
-        cell(result.answer),
-        f"# {cell(_title(result))}",
+        cell(answer or result.answer),
+        f"# {cell(title or study_title(result))}",
         table(variant_table(result.rows, result.budget), _front(result)),
         *(f"![{cell(figure.title)}]({figure.stem}.svg)" for figure in figures),
         FRONT,
@@ -85,9 +90,9 @@ def render_markdown(result: StudyResult, figures: Sequence[StudyFigure]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _title(result: StudyResult) -> str:
+def study_title(result: StudyResult, kind: str = "Study of") -> str:
     backbone = dict(data_pairs(result))["backbone"]
-    return f"Study of {backbone} on {result.recipe.data.name}"
+    return f"{kind} {backbone} on {result.recipe.data.name}"
 
 
 def _lists(result: StudyResult) -> Mapping[str, Sequence[str]]:

@@ -9,6 +9,7 @@ import torch
 
 from convgate.errors import InputError
 from convgate.pictures.archives import Tree, open_tree
+from convgate.pictures.labelled import held_out
 from convgate.pictures.order import TrainOrder, ValOrder, generator
 from convgate.train.annotated.augment import ObjectAugmentSpec
 from convgate.train.annotated.batches import (
@@ -91,6 +92,10 @@ def open_annotated(
     )
     train, val = checked.get("training", train), checked["validation"]
     train, val = _subset(train, spec, "train"), _subset(val, spec, "val")
+    if spec.held_out:
+        rest, held = held_out(torch.zeros(len(train), dtype=torch.long), spec.held_out)
+        val = replace(train, items=[train.items[i] for i in held])
+        train = replace(train, items=[train.items[i] for i in rest])
     if not kinds.pixels and not any(item.annotations for item in val.items):
         raise InputError(f"{spec.path}: no validation picture has an object to be found")
     train_batches, val_batches = _batches(train, val, spec, augment, kinds, plan)

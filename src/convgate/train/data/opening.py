@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from convgate.errors import InputError
-from convgate.pictures.labelled import Pictures, balanced_subset
+from convgate.pictures.labelled import Pictures, balanced_subset, held_out
 from convgate.pictures.order import TrainOrder, ValOrder
 from convgate.train.data.batches import Batches, Finish, Normalise, TaskData
 from convgate.train.data.sets import PictureSet, open_set
@@ -44,6 +44,9 @@ def open_data(
         raise InputError(f"mixup and cutmix blend pairs: batch_size {batch_size} must be even")
     found = open_set(spec)
     found = replace(found, train=_training(found, spec), val=_validation(found, spec))
+    if spec.held_out:
+        rest, held = held_out(found.train.labels, spec.held_out)
+        found = replace(found, train=found.train.select(rest), val=found.train.select(held))
     opened = open_sources(found, spec, augment, seed)
     train_count, val_count = opened.counts
     order = TrainOrder(

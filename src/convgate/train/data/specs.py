@@ -36,6 +36,9 @@ class DataSpec:
     # share of each class that is held out for validation where a folder has no val, or neither
     # train nor val; always the same pictures, such as 0.2
     val_share: float = 0.0
+    # share of the training pictures, of each class where they have one, that is not trained on but
+    # scored in place of the validation pictures, which stay unseen; always the same ones
+    held_out: float = 0.0
     # of the channels in 0 .. 1, taken off each picture, one for all or one for each; left out, what
     # the weights were learned with that a network starts from, else that of the training pictures
     # (ImageNet's where they are streamed), such as [0.5]
@@ -56,6 +59,7 @@ class DataSpec:
             _at_least("train_count", self.train_count, 0),
             _at_least("val_count", self.val_count, 0),
             _within("val_share", self.val_share, 0.9),
+            _within("held_out", self.held_out, 0.9),
             _between("workers", self.workers, 0, MAX_WORKERS),
             _choice("storage", self.storage, STORAGES),
             _normalisation(self.mean, self.std),
