@@ -93,3 +93,22 @@ def test_a_study_of_a_file_keeps_its_gates_in_the_base(recipe, tmp_path):
 def test_what_a_study_cannot_start_from(choices, sentence):
     with pytest.raises(InputError, match=sentence):
         make_plan(None, choices)
+
+
+def test_a_recipe_with_a_gate_for_each_stage_is_compared_with_the_plain_network(recipe):
+    table = {"1": "eca", "3": "se"}
+    recipe = replace(recipe, gate=GateSpec(stages=table, options={"reduction": 4}))
+    plan = make_plan(recipe, {"seeds": 1})
+    assert [variant.label for variant in plan.networks] == ["none", "1=eca+3=se"]
+    base, own = plan.networks.values()
+    assert base.gate is None and own.gate.stages == table and own.gate.start == "paper"
+    check_variants(plan.recipe, plan.networks)
+
+
+def test_named_gates_join_the_gates_of_each_stage(recipe):
+    recipe = replace(recipe, gate=GateSpec(stages={"1": "eca", "3": "se"}))
+    plan = make_plan(recipe, {"gates": ["se"], "settings": ["reduction=4"]})
+    built = {v.label: network.gate for v, network in plan.networks.items()}
+    assert list(built) == ["none", "se @ block_end", "1=eca+3=se"]
+    assert built["se @ block_end"].stages is None
+    assert built["1=eca+3=se"].options == {"reduction": 4}

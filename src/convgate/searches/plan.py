@@ -125,6 +125,11 @@ def make_search(recipe: Recipe | str | Path, choices: SearchChoices) -> SearchPl
     settings, options = gate_settings(given.pop("settings", ()))
     network: dict[str, Any] = {key: given.pop(key) for key in _NETWORK if key in given}
     opened = chosen(override(opened, *settings), **network)
+    if opened.task.name != "classify":
+        raise InputError(
+            f"the recipe's task is to {opened.task.name}, and a search trains classifiers; search "
+            "with the backbone, and put what it finds into [gate.stages] of this recipe"
+        )
     gates = given.pop("gates", None)
     names = _names(opened.study, gates)
     own = opened.gate

@@ -71,6 +71,8 @@ class PathRanking:
             self.data: Any = kind.open_data(self.recipe)
         classes = len(self.data.classes)
         self.task: Any = kind.create(self.recipe, network.model, classes)
+        self.scores: dict[str, float] = {}
+        """All scores of the combination that was asked for last."""
 
     def __call__(self, combination: Combination) -> float:
         """Return the score of a combination on the pictures held out; percent."""
@@ -80,7 +82,8 @@ class PathRanking:
         with quiet():
             recalibrate(self.task, itertools.islice(self.data.train, batches))
             run_validation(self.recipe.run, self.task, self.data.val)
-        return float(next(iter(self.task.scores().values())))
+        self.scores = dict(self.task.scores())
+        return float(next(iter(self.scores.values())))
 
 
 class ShortRanking:
@@ -98,11 +101,14 @@ class ShortRanking:
         warmup = min(recipe.schedule.warmup_epochs, epochs - 1)
         schedule = replace(recipe.schedule, epochs=epochs, warmup_epochs=warmup)
         self.recipe = replace(recipe, schedule=schedule)
+        self.scores: dict[str, float] = {}
 
     def __call__(self, combination: Combination) -> float:
         """Return the score of a combination on the pictures held out; percent."""
         chosen = self.space.recipe(self.recipe, combination)
-        return fit(chosen, self.folder / self.space.label(combination), progress=False).score
+        result = fit(chosen, self.folder / self.space.label(combination), progress=False)
+        self.scores = result.scores
+        return result.score
 
 
 class ScoreBook:

@@ -195,7 +195,7 @@ def _claim(folder: Path, plan: SearchPlan, timing: Timing) -> None:
                 f"{folder} holds another search ({changes}); give another folder to --out"
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files and no search; give another folder to --out")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / PLAN, json.dumps(wanted, indent=1) + "\n")

@@ -117,13 +117,25 @@ def make_cells(variants: Iterable[Variant], seeds: int, first: int = 0) -> list[
     return [Cell(variant, first + seed) for seed in range(seeds) for variant in ordered]
 
 
-def check_one_gate(recipe: Recipe) -> None:
-    """Ask that a recipe's stages have no gates of their own."""
-    if recipe.gate is not None and isinstance(recipe.gate.stages, dict):
-        raise InputError(
-            "gate.stages: a study compares gates by name, and this recipe has one for each stage; "
-            "train it, or give gate.name in place of the table"
+def has_stage_gates(recipe: Recipe) -> bool:
+    """Whether a recipe has a table with the gate of each stage."""
+    return recipe.gate is not None and isinstance(recipe.gate.stages, dict)
+
+
+def stage_gates(recipe: Recipe, models: Sequence[str]) -> dict[Variant, VariantSpec]:
+    """Return, for each backbone, the recipe's own table of stages and gates as one variant."""
+    gate = recipe.gate
+    if gate is None or not isinstance(gate.stages, dict):
+        return {}
+    placed_in = sorted(gate.stages.items(), key=lambda pair: int(pair[0]))
+    label = "+".join(f"{stage}={name}" for stage, name in placed_in)
+    names = ",".join(unique(name for _, name in placed_in))
+    return {
+        Variant(model, names, gate.at, name=label, family=model): VariantSpec(
+            model=another(recipe.model, model), gate=gate
         )
+        for model in models
+    }
 
 
 def make_grid(models: Sequence[str], gates: Sequence[str], sites: Sequence[str]) -> list[Variant]:
@@ -154,7 +166,6 @@ def grid_spec(recipe: Recipe, variant: Variant, options: Mapping[str, object]) -
     model = another(recipe.model, variant.model)
     if variant.is_base:
         return VariantSpec(model=model)
-    check_one_gate(recipe)
     gate = replace(
         recipe.gate or GateSpec(name=variant.gate), name=variant.gate, options=dict(options)
     )

@@ -16,10 +16,11 @@ from convgate.studies.grid import (
     Variant,
     VariantSpec,
     cell_recipe,
-    check_one_gate,
     grid_spec,
+    has_stage_gates,
     make_cells,
     make_grid,
+    stage_gates,
 )
 from convgate.train.build import build_model
 from convgate.train.recipe import (
@@ -122,7 +123,7 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
     if "weights" in changes:
         changes["model"] = _only(given.get("models", ()))
     recipe = chosen(override(_opened(recipe, preset), *settings), **changes)
-    study = _study(recipe, given, any_gate=preset is not None)
+    study = _study(recipe, given, any_gate=preset is not None or has_stage_gates(recipe))
     if preset is None:
         networks = _grid(recipe, study)
     else:
@@ -137,8 +138,11 @@ def make_plan(recipe: Recipe | str | Path | None, choices: Choices) -> StudyPlan
 
 
 def _grid(recipe: Recipe, study: StudySpec) -> dict[Variant, VariantSpec]:
+    """Return the grid, with the recipe's own gates where each stage has one of its own."""
+    bare = replace(recipe, gate=None) if has_stage_gates(recipe) else recipe
     variants = make_grid(study.models, study.gates, study.sites)
-    return {v: grid_spec(recipe, v, study.options.get(v.gate, {})) for v in variants}
+    grid = {v: grid_spec(bare, v, study.options.get(v.gate, {})) for v in variants}
+    return grid | stage_gates(recipe, study.models)
 
 
 def _opened(recipe: Recipe | str | Path | None, preset: VariantSource | None) -> Recipe:
@@ -189,9 +193,8 @@ def _study(recipe: Recipe, given: dict[str, Any], *, any_gate: bool) -> StudySpe
 
 def _study_of(recipe: Recipe) -> StudySpec:
     """The study of a recipe that has none of its own: its gate, where it puts it."""
-    check_one_gate(recipe)
     gate = recipe.gate or GateSpec(name=BASE)
-    return StudySpec(gates=(gate.name,), sites=(gate.replaces or gate.at,))
+    return StudySpec(gates=(gate.name or BASE,), sites=(gate.replaces or gate.at,))
 
 
 def _names(key: str, given: Sequence[str]) -> tuple[str, ...]:

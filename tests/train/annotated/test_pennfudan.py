@@ -71,3 +71,11 @@ def test_a_part_of_both_splits(make_pennfudan, opened):
     assert (part.train_images, part.val_images) == (3, 1)
     with pytest.raises(InputError, match="val_count is 4, but there are 3 validation pictures"):
         opened("pennfudan", path, val_count=4)
+
+
+def test_held_out_pictures_are_training_pictures_that_are_not_trained_on(make_pennfudan, opened):
+    path = make_pennfudan()
+    whole, part = opened("pennfudan", path), opened("pennfudan", path, held_out=0.34)
+    train, held = ({s.file for s in b.source.images.items} for b in (part.train, part.val))
+    assert (len(train), len(held)) == (4, 2)
+    assert train | held == {s.file for s in whole.train.source.images.items}

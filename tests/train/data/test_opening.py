@@ -254,3 +254,24 @@ def test_a_missing_split_is_one_sentence(make_tree):
     shutil.rmtree(tree / "val")
     with pytest.raises(InputError, match="no validation folder; expected train/CLASS"):
         open_data(folder(tree), PLAIN, batch_size=4, seed=0)
+
+
+def test_held_out_pictures_are_of_the_training_split_and_no_others():
+    """A fifth of each class of 100 training pictures; the validation split is not looked at."""
+    fixed = {"mean": (0.5,), "std": (0.5,)}
+    spec = DataSpec(name="digits", image_px=8, train_count=100, **fixed)
+    whole = open_data(spec, PLAIN, batch_size=100, seed=0)
+    held = DataSpec(name="digits", image_px=8, train_count=100, held_out=0.2, **fixed)
+    parts = [open_data(held, PLAIN, batch_size=80, seed=seed) for seed in (0, 1)]
+    assert [(d.train_images, d.val_images) for d in parts] == [(80, 20)] * 2
+    (x, y), (same, _) = validation(parts[0]), validation(parts[1])
+    assert torch.equal(x, same) and y.bincount().tolist() == [2] * 10
+    every = {picture.numpy().tobytes() for picture in next(iter(whole.train))[0]}
+    trained = {picture.numpy().tobytes() for picture in next(iter(parts[0].train))[0]}
+    scored = {picture.numpy().tobytes() for picture in x}
+    assert trained | scored == every and not trained & scored
+
+
+def test_a_class_of_one_picture_cannot_be_parted(make_tree):
+    with pytest.raises(InputError, match="class 0 has one training picture, and none can be held"):
+        open_data(folder(make_tree(train=1), held_out=0.2), PLAIN, batch_size=2, seed=0)
