@@ -2,10 +2,13 @@
 
 import importlib
 import importlib.util
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 FILE = Path(__file__).parent.parent / "benchmarks" / "targets.py"
@@ -123,3 +126,18 @@ def test_the_page_of_starts_holds_the_runs_beside_it():
     starts = load("starts_page")
     runs = (starts.read(starts.FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
     assert starts.page(*runs) == (starts.DOCS / "identity_start.md").read_text()
+
+
+def test_squares_hold_a_pedestrian_or_none():
+    """Two boxes of 4 x 8 and 2 x 4 pixels: squares of 10 and 5, and of half that beside them."""
+    pedestrians = load("pedestrians")
+    numbers = np.zeros((40, 60), dtype=np.uint8)
+    numbers[10:18, 20:24], numbers[30:34, 58:60] = 1, 2
+    boxes = pedestrians.boxes_of(Image.fromarray(numbers))
+    assert boxes == [(20, 10, 24, 18), (58, 30, 60, 34)]
+    squares = [pedestrians.square(box, (60, 40)) for box in boxes]
+    assert squares == [(17, 9, 27, 19), (55, 29, 60, 34)]  # the second is moved into the picture
+    drawn = [pedestrians.free_square(20, boxes, (60, 40), random.Random(i)) for i in range(50)]
+    covered = [numbers[y:y2, x:x2].any() for x, y, x2, y2 in filter(None, drawn)]
+    assert len(covered) > 25 and not any(covered)
+    assert pedestrians.free_square(40, boxes, (60, 40), random.Random(0)) is None
