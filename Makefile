@@ -15,7 +15,7 @@ VERSION ?= dev
 # The lowest versions of pyproject.toml of what changes most below us.
 OLDEST := torch==2.11.0 torchvision==0.26.0 timm==1.0.20
 
-.PHONY: install demo check test test-slow test-cuda bench docs format clean
+.PHONY: install demo check test test-slow test-kill test-cuda bench docs format clean
 .PHONY: wheel wheel-test oldest release-check release-notes
 
 install: $(STAMP)
@@ -39,6 +39,10 @@ test: check
 
 test-slow: $(STAMP)
 	$(BIN)/pytest $(PARALLEL) -m slow
+
+# Commands killed at random moments, one after another; CONVGATE_KILL_SEED repeats a run's moments.
+test-kill: $(STAMP)
+	$(BIN)/pytest -m kill --capture=no
 
 test-cuda: $(STAMP)
 	$(BIN)/pytest -m cuda
