@@ -18,7 +18,7 @@ def selnext_block(make: Make, n: int, c: int, side: int) -> Case:
 
     def run() -> object:
         y, r = x.permute(0, 2, 3, 1), shortcut.permute(0, 2, 3, 1)
-        return mlp.keeping(y, gamma, r) if takes_fused(x) else mlp(y) * gamma + r
+        return mlp.keeping(y, gamma, r) if takes_fused(x, "selnext_project") else mlp(y) * gamma + r
 
     leaves = x, shortcut, *mlp.parameters()
     return Case(run, leaves, 11 * x.nbytes, 22 * x.nbytes, str(tuple(x.shape)))

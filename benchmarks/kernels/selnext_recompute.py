@@ -16,7 +16,7 @@ def selnext_recompute(make: Make, n: int, c: int, side: int) -> Case:
 
     def run() -> object:
         y, r = x.permute(0, 2, 3, 1), shortcut.permute(0, 2, 3, 1)
-        fused = takes_fused(y) and fits(y)
+        fused = takes_fused(y, "selnext_recompute") and fits(y)
         return mlp.recomputing(y, gamma, r) if fused else mlp(y) * gamma + r
 
     return Case(run, (x, shortcut), 4 * x.nbytes, 0, str(tuple(x.shape)))

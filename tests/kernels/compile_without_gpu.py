@@ -1,11 +1,19 @@
-"""Compile every kernel for a GPU that is not there: `compile_without_gpu.py CAPABILITY`.
+"""Compile every kernel for a GPU that is not there: `compile_without_gpu.py cuda 90 32`.
 
 The interpreter takes what the compiler refuses, such as a name that changes its shape in a loop.
 Every launch becomes a compilation, down to machine code; nothing runs, so outputs hold no values.
+Printed, as JSON: for each kernel the most registers of a thread, bytes spilled by a thread, and
+bytes of shared memory of a program, over all launches.
 """
 
+import json
+import re
+import subprocess
 import sys
+import tempfile
 import warnings
+from collections import defaultdict
+from pathlib import Path
 
 import torch
 import triton
@@ -13,14 +21,17 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
-BUILT = set()
+BACKEND, ARCHITECTURE, WARP = sys.argv[1:]
+BUILT = defaultdict(lambda: {"registers": 0, "spilled": 0, "shared": 0})
+TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
 
 class Driver:
     """Names the target; there is nothing to launch on."""
 
     def get_current_target(self):
-        return GPUTarget("cuda", int(sys.argv[1]), 32)
+        name = int(ARCHITECTURE) if BACKEND == "cuda" else ARCHITECTURE
+        return GPUTarget(BACKEND, name, int(WARP))
 
     def get_current_device(self):
         return 0
@@ -32,10 +43,33 @@ class Driver:
 def compile_only(kernel, grid):
     def compile_(*arguments, **options):
         built = kernel.run(*arguments, grid=(1,), warmup=True, **options)
-        assert built.asm["cubin"]
-        BUILT.add(f"{kernel.__module__}.{kernel.__name__}")
+        used = nvidia(built.asm["cubin"]) if BACKEND == "cuda" else amd(built.asm["amdgcn"])
+        used["shared"] = built.metadata.shared
+        most = BUILT[f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"]
+        for key, value in used.items():
+            most[key] = max(most[key], value)
 
     return compile_
+
+
+def nvidia(code):
+    """Read what NVIDIA's tool tells of machine code; a kernel of ours has no other stack."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        command = [str(TOOL), "--dump-resource-usage", file.name]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {"registers": number(r"REG:(\d+)", told), "spilled": number(r"STACK:(\d+)", told)}
+
+
+def amd(text):
+    """Read the metadata of AMD's assembler; a spilled register is 4 bytes of a thread."""
+    spilled = number(r"\.vgpr_spill_count: +(\d+)", text)
+    return {"registers": number(r"\.vgpr_count: +(\d+)", text), "spilled": 4 * spilled}
+
+
+def number(pattern, text):
+    return int(re.search(pattern, text)[1])
 
 
 def compile_first(tuned, grid):
@@ -90,7 +124,7 @@ def main():
         with torch.no_grad():
             selnext_block.squeeze(x, make(k, 96), make(k))
             selnext_recompute.recompute(x, make(2, k), make(k, 96), make(k), *ends)
-    print(len(BUILT))
+    print(json.dumps(BUILT))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ class OnCuda(torch.Tensor):
 
 
 @pytest.fixture
-def cuda_tensor():
+def cuda_tensor(monkeypatch):
+    """On a device where every kernel agrees with its reference."""
+    monkeypatch.setattr(path, "trusts", lambda stem, device, dtype: stem != "wrong")
     return torch.randn(1, 2, 3, 3).as_subclass(OnCuda)
 
 
@@ -38,6 +40,14 @@ def test_a_cuda_tensor_takes_the_kernel_in_three_dtypes(cuda_tensor, monkeypatch
         assert path.takes_fused(cuda_tensor.to(dtype))
     assert not path.takes_fused(cuda_tensor.double())
     assert not path.takes_fused(cuda_tensor[:0])
+
+
+def test_a_kernel_that_is_not_trusted_is_not_taken(cuda_tensor, monkeypatch):
+    monkeypatch.setattr(path, "HAS_TRITON", True)
+    assert path.takes_fused(cuda_tensor, "ean")
+    assert not path.takes_fused(cuda_tensor, "ean", "wrong")
+    with kernels.use("reference"):
+        assert not path.takes_fused(cuda_tensor, "ean")
 
 
 def test_without_triton_a_cuda_tensor_says_so_once(cuda_tensor, monkeypatch, caplog):

@@ -27,7 +27,7 @@ def gelu_and_mean(x: Tensor, last: bool) -> tuple[Tensor, Tensor]:
 
     In plain torch y lies where x was.
     """
-    if not takes_fused(x):
+    if not takes_fused(x, "gelu_mean"):
         y = gelu_(x)
         return y, mean_pool(y.permute(TO_FIRST) if last else y)
     y, mean = gelu_mean(x.permute(TO_FIRST) if last else x)
@@ -39,7 +39,7 @@ def fuse_gelu_means(net: Net) -> None:
 
     The GELU must be one that may be stored over its input.
     """
-    if not takes_fused(net.example):
+    if not takes_fused(net.example, "gelu_mean"):
         return
     for step in list(net.graph.nodes):
         pool = _pool_of(net, step) if step.target is gelu_ else None

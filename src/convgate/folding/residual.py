@@ -20,7 +20,7 @@ IDENTITY = "scale with the residual sum"
 
 def scale_and_add(y: Tensor, s: Tensor, shortcut: Tensor, act: str = "none") -> Tensor:
     """Return act(s y + shortcut), act "none" or "relu"; on CUDA a channel's scale is one kernel."""
-    if tuple(s.shape) == (*y.shape[:2], 1, 1) and takes_fused(y):
+    if tuple(s.shape) == (*y.shape[:2], 1, 1) and takes_fused(y, "scale_residual_act"):
         return scale_residual_act(y, s, shortcut, act)
     total = torch.addcmul(shortcut, y, s.to(y.dtype))
     return total.relu_() if act == "relu" else total

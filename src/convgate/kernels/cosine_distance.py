@@ -30,7 +30,7 @@ def cosine_distance(features: Tensor) -> tuple[Tensor, Tensor]:
     Shape: features (N, C, ...) -> d (N,), float32 for half precision; zero channels (N,).
     Source: doi 10.32604/cmc.2025.059966, eq. 4; halved as in ConvNeXt V2 (arXiv 2301.00808, 3.1).
     """
-    if takes_fused(features):
+    if takes_fused(features, "cosine_distance"):
         from convgate.kernels.fused.cosine_distance import cosine as fused
 
         cosine, _, peaks, _ = fused(features)

@@ -25,7 +25,7 @@ def gelu_mean(x: Tensor) -> tuple[Tensor, Tensor]:
     Shape: x (N, C, ...) -> y like x; m (N, C), float32 for half precision.
     Source: arXiv 1606.08415, eq. 1 (GELU); doi 10.32604/cmc.2025.059966, eq. 6 (the squeeze).
     """
-    if takes_fused(x):
+    if takes_fused(x, "gelu_mean"):
         from convgate.kernels.fused.gelu_mean import gelu_mean as fused
 
         y, mean = fused(x)

@@ -1,6 +1,7 @@
 """Which of an operator's two forms runs: the plain reference, or the fused kernel."""
 
 import logging
+import os
 from importlib.util import find_spec
 from types import TracebackType
 
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, fx
 
 from convgate.errors import InputError, unknown
+from convgate.kernels.trust import trusts
 
+VARIABLE = "CONVGATE_KERNELS"
 PATHS = ("auto", "fused", "reference")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 HAS_TRITON = find_spec("triton") is not None
@@ -20,10 +23,13 @@ _said: set[str] = set()
 class use:
     """Choose the path of every operator from here on; as a context manager, only inside it.
 
-    `auto`, the default, takes the fused kernel for a CUDA tensor where Triton is installed and
-    the reference elsewhere. `fused` refuses what it cannot run instead. `reference` never leaves
+    `auto`, the default, takes the fused kernel for a CUDA tensor where Triton is installed and the
+    kernel agrees with its reference (tried once, see `convgate.kernels.trust`), and the reference
+    elsewhere. `fused` refuses what it cannot run instead. `reference` never leaves
     plain torch: counting takes it, and so must what a kernel does not offer (second derivatives,
     vmap). An exported graph holds the reference whatever was chosen.
+
+    The variable CONVGATE_KERNELS=reference chooses it for a whole process.
 
         kernels.use("reference")
         with kernels.use("reference"):
@@ -58,8 +64,12 @@ class use:
         _chosen = self._before
 
 
-def takes_fused(x: Tensor | fx.Proxy) -> bool:
-    """Tell whether the fused kernel runs on x."""
+if VARIABLE in os.environ:
+    use(os.environ[VARIABLE])
+
+
+def takes_fused(x: Tensor | fx.Proxy, *stems: str) -> bool:
+    """Tell whether the fused kernels of operators, by their stems, run on x."""
     if _chosen == "reference" or isinstance(x, fx.Proxy) or _is_exported() or x.numel() == 0:
         return False
     if _chosen == "fused":
@@ -69,7 +79,7 @@ def takes_fused(x: Tensor | fx.Proxy) -> bool:
         return False
     if not HAS_TRITON and not torch.compiler.is_compiling():
         _say_once("Triton is not installed: CUDA tensors take the plain torch path")
-    return HAS_TRITON
+    return HAS_TRITON and all(trusts(stem, str(x.device), x.dtype) for stem in stems)
 
 
 def _is_exported() -> bool:

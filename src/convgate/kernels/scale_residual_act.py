@@ -44,7 +44,7 @@ def scale_residual_act(x: Tensor, scale: Tensor, shortcut: Tensor, act: str = "n
             f"scale_residual_act: scale {tuple(scale.shape)} and shortcut {tuple(shortcut.shape)} "
             f"do not fit x {tuple(x.shape)}; give ({n}, {c}, 1, 1) and the shape of x"
         )
-    if takes_fused(x):
+    if takes_fused(x, "scale_residual_act"):
         from convgate.kernels.fused.scale_residual_act import scale_residual_act as fused
 
         return fused(x, scale.expand(n, c, 1, 1), shortcut, act == "relu")

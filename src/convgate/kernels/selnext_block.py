@@ -25,7 +25,7 @@ def selnext_expand(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Ten
     Shape: x (N, ..., C), W1 (K, C), b1 (K,) -> h (N, ..., K); m (N, K), float32 or better.
     Source: doi 10.32604/cmc.2025.059966, section 3 and eq. 6 (the squeeze).
     """
-    if takes_fused(x):
+    if takes_fused(x, "selnext_expand"):
         from convgate.kernels.fused.selnext_block import expand as fused
 
         h, mean = fused(*cast(x, weight, bias))
@@ -74,7 +74,7 @@ def selnext_project(
         gamma: None for one.
         shortcut: r; None for zero.
     """
-    if takes_fused(h):
+    if takes_fused(h, "selnext_project"):
         from convgate.kernels.fused.selnext_block import project as fused
 
         h, weight, bias = cast(h, weight, bias)

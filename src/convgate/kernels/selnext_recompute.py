@@ -33,7 +33,7 @@ def selnext_squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Shape: x (N, ..., C), W1 (K, C), b1 (K,) -> m (N, K), float32 or better.
     Source: doi 10.32604/cmc.2025.059966, section 3 and eq. 6 (the squeeze).
     """
-    if takes_fused(x):
+    if takes_fused(x, "selnext_squeeze"):
         from convgate.kernels.fused.selnext_block import squeeze as fused
 
         mean: Tensor = fused(*cast(x, weight, bias))
@@ -80,7 +80,7 @@ def selnext_recompute(
         gamma: None for one.
         shortcut: r; None for zero.
     """
-    if takes_fused(x) and fits(x):
+    if takes_fused(x, "selnext_recompute") and fits(x):
         from convgate.kernels.fused.selnext_recompute import recompute as fused
 
         x, *weights = cast(x, *expansion, *projection)

@@ -21,7 +21,7 @@ def strips(x: Tensor) -> tuple[Tensor, Tensor]:
     Shape: x (N, C, H, W) -> rows (N, C, H), columns (N, C, W); float32 for half precision.
     Source: arXiv 2103.02907, eq. 4-5; arXiv 2403.01123, eq. 1-2 (as true means).
     """
-    if takes_fused(x):
+    if takes_fused(x, "strips"):
         from convgate.kernels.fused.strip_gate import strips as fused
 
         rows, columns = fused(x)
@@ -49,7 +49,7 @@ def strip_gate(x: Tensor, s_h: Tensor, s_w: Tensor) -> Tensor:
     Shape: x (N, C, H, W), s_h (N, C, H), s_w (N, C, W) -> y (N, C, H, W).
     Source: arXiv 2103.02907, eq. 9; arXiv 2403.01123, eq. 8.
     """
-    if takes_fused(x):
+    if takes_fused(x, "strip_gate"):
         from convgate.kernels.fused.strip_gate import strip_gate as fused
 
         return fused(x, s_h, s_w)

@@ -64,7 +64,11 @@ class GatedMlp(nn.Module):
             isinstance(self.gate, PooledGate) and self.gate.pools_mean and type(self.act) is nn.GELU
         )
         built = built and type(self.fc1) is type(self.fc2) is nn.Linear
-        return built and takes_fused(x) and not any(map(_is_watched, layers))
+        return (
+            built
+            and takes_fused(x, "selnext_expand", "selnext_project")
+            and not any(map(_is_watched, layers))
+        )
 
     @torch.jit.unused
     def fused(self, x: Tensor, gamma: Tensor | None, shortcut: Tensor | None) -> Tensor:
