@@ -1,11 +1,13 @@
 """Whether a fused kernel is to be trusted on a device: tried once in a process, on small maps.
 
 Values and gradients are held against the plain reference in float64. A kernel that differs, or that
-does not compile, is left out with one warning, and its reference runs.
+does not compile, is left out with one warning, and its reference runs. Operators are named here and
+not imported: they ask this file about themselves.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from threading import Lock, Thread
@@ -127,19 +129,22 @@ def _examine(stem: str, device: str, dtype: torch.dtype) -> str:
 
 def disagreement(stem: str, device: str, dtype: torch.dtype) -> float:
     """Return the largest difference of a value or gradient, as a share of the reference's norm."""
-    from convgate.kernels.path import use
-
     case, worst = CASES[stem], 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
         made = [_numbers(size, seed, layout) for seed, size in enumerate(case.sizes)]
         rounded = [tensor.to(device=device, dtype=dtype) for tensor in made]
-        with use("fused"):
+        with _path("fused"):
             got = _outcome(case, case.operator, rounded)
-        with use("reference"):
+        with _path("reference"):
             exact = _outcome(case, case.reference, [tensor.double() for tensor in rounded])
         for y, wanted in zip(got, exact, strict=True):
             worst = max(worst, _distance(y.double(), wanted))
     return worst
+
+
+def _path(name: str) -> AbstractContextManager[None]:
+    chosen: AbstractContextManager[None] = import_module("convgate.kernels.path").use(name)
+    return chosen
 
 
 def _distance(y: Tensor, wanted: Tensor) -> float:
