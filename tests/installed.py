@@ -14,6 +14,7 @@ PICTURE = "from PIL import Image; Image.effect_noise((32, 32), 64).save('photo.p
 MASK = "from convgate.pictures.masks import coder; coder()"
 DATABASE = "from convgate.studies.postgres import check_driver; check_driver()"
 PAGE = "from convgate.cli.app import check_server; check_server()"
+RAY = "from convgate.cluster.session import check_ray; check_ray()"
 FAST = ("--seconds", "1")
 ALWAYS: list[tuple[str, ...]] = [
     ("convgate", "--version"),
@@ -44,6 +45,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("convgate", "export", "run", "--format", "onnx", "--out", "net.onnx"),
     "openvino": ("convgate", "export", "run", "--format", "openvino", "--out", "net.xml"),
     "detection": ("python", "-c", MASK),
+    "ray": ("python", "-c", RAY),
     "postgres": ("python", "-c", DATABASE),
     "weights": ("convgate", "measure", "tf_efficientnet_lite0.pypi_in1k", "--pretrained", *FAST),
 }

@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
-from convgate.cli import options
+from convgate.cli import cluster, options
 from convgate.cli.main import app, examples
 
 FILES = ("best.toml", "report.html", "report.md")
 
 
 @app.command(
+    cls=cluster.RayCommand,
     epilog=examples(
         "convgate search digits/demo --gate se,eca --out demo",
         "convgate search finetune/full --data photos --gate se,eca,ela --budget 1.05 --out search",
         "convgate train search/best.toml --out best",
-    )
+    ),
 )
 def search(  # noqa: PLR0913 - one argument an option
     recipe: Annotated[
@@ -71,6 +72,11 @@ def search(  # noqa: PLR0913 - one argument an option
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     settings: options.Settings = None,
     skip_bad: options.SkipBad = False,
+    ray: cluster.Ray = None,
+    gpus_per_cell: cluster.GpusPerCell = None,
+    cpus_per_cell: cluster.CpusPerCell = 1.0,
+    storage_path: cluster.StoragePath = None,
+    latency_on: cluster.LatencyOn = None,
     as_json: options.Json = False,
 ) -> None:
     """Find which gate pays in which stage of a network, within a latency budget."""
@@ -83,6 +89,7 @@ def search(  # noqa: PLR0913 - one argument an option
         recipe,
         out,
         timing=Timing(engine, dtype, fold, seconds),
+        ray=cluster.ray_options(ray, gpus_per_cell, cpus_per_cell, storage_path, latency_on),
         gates=None if gate is None else options.split(gate),
         at=at,
         stages=options.read_stages(stages),

@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from convgate.cli import options
+from convgate.cli import cluster, options
 from convgate.cli.main import app, examples
 
 FILES = ("report.html", "report.md", "results.csv")
 
 
 @app.command(
+    cls=cluster.RayCommand,
     epilog=examples(
         "convgate study digits/demo --gate se,seln --out demo",
         "convgate study digits/demo --model run --gate eca,ela --at spatial --out more",
         "convgate study my.toml --model resnet18,resnet34 --pretrained --gate eca --out two",
         "convgate study finetune/full --data photos --engine openvino --fold --out shipped",
         "convgate study --preset ean.2 --data cifar100 --out ean2",
-    )
+    ),
 )
 def study(  # noqa: PLR0913 - one argument an option
     out: Annotated[
@@ -87,6 +88,11 @@ def study(  # noqa: PLR0913 - one argument an option
             "postgresql+psycopg://USER@HOST/DATABASE."
         ),
     ] = None,
+    ray: cluster.Ray = None,
+    gpus_per_cell: cluster.GpusPerCell = None,
+    cpus_per_cell: cluster.CpusPerCell = 1.0,
+    storage_path: cluster.StoragePath = None,
+    latency_on: cluster.LatencyOn = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare gates on one recipe, or continue the comparison."""
@@ -117,6 +123,7 @@ def study(  # noqa: PLR0913 - one argument an option
         seconds=seconds,
         remeasure=remeasure,
         storage=storage,
+        ray=cluster.ray_options(ray, gpus_per_cell, cpus_per_cell, storage_path, latency_on),
         steps=Steps(measure=partial(measure_runs, engine=engine, dtype=dtype, fold=fold)),
     )
     if as_json:

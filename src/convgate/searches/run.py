@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from filelock import FileLock, Timeout
 
 from convgate import spec
+from convgate.cluster import RayOptions
 from convgate.deploy.engines import EngineConfig
 from convgate.errors import CorruptFile, InputError
 from convgate.searches.bench import Bench, Timing
@@ -40,6 +41,7 @@ def search(
     out: str | Path,
     *,
     timing: Timing | None = None,
+    ray: RayOptions | None = None,
     progress: bool | None = None,
     steps: Steps | None = None,
     **choices: Unpack[SearchChoices],
@@ -57,6 +59,7 @@ def search(
         out: The folder of the search: best.toml, report.html, and what it was found from.
         timing: The engine that latency is of.
         progress: False for silence; None for lines, and bars on a terminal.
+        ray: Train in full on a Ray cluster, and measure there in the end.
         steps: Other work than the package's own in the trainings in full, as in `run_study`.
         choices: What to search, where it is not the recipe's own: see `SearchChoices`.
 
@@ -79,6 +82,7 @@ def search(
         seeds=plan.limits.seeds,
         budget=plan.limits.budget,
         seconds=timing.seconds,
+        ray=ray,
         progress=progress,
         steps=steps or Steps(measure=_measure(timing)),
     )

@@ -1,20 +1,23 @@
 """A study from its first cell to its report; the same call continues what was interrupted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from filelock import Timeout
 
 from convgate import spec
+from convgate.cluster import RayOptions, open_session
 from convgate.errors import InputError
 from convgate.storage import write_text
 from convgate.studies.grid import Cell, Variant, VariantSpec, fingerprint
 from convgate.studies.loop import Progress, train_cells
 from convgate.studies.measurement import Measurements, measure_runs, read_measurements
-from convgate.studies.plan import Choices, check_variants, make_plan
+from convgate.studies.on_ray import check_cluster, measure_on_ray, train_on_ray
+from convgate.studies.plan import Choices, StudyPlan, check_variants, make_plan
 from convgate.studies.report import write_report
 from convgate.studies.result import StudyResult, conclude, is_fresh
 from convgate.studies.trials import CellRecord, Trials
@@ -48,6 +51,7 @@ def run_study(
     seconds: float | None = None,
     remeasure: bool = False,
     storage: str | None = None,
+    ray: RayOptions | None = None,
     progress: bool | None = None,
     steps: Steps | None = None,
     **choices: Unpack[Choices],
@@ -67,6 +71,7 @@ def run_study(
         storage: A database for the list of runs in place of ``out``/study.db, as
             "postgresql+psycopg://user@host/database", where ``out`` is not one folder for all
             processes: the study has the folder's name there.
+        ray: Train on a Ray cluster in place of this process.
         progress: False for silence; None for lines, and bars on a terminal.
         steps: Other work than the package's own, for tests and for other trainers.
         choices: What to compare, where it is not the recipe's own: see `Choices`.
@@ -81,25 +86,45 @@ def run_study(
     recipe = plan.recipe
     steps.check(recipe, plan.networks)
     lines = Progress(progress)
-    with closing(_claim(folder, storage, lines)) as trials:
+    with ExitStack() as stack:
+        if ray is not None:
+            session = stack.enter_context(open_session(ray, folder / "trials"))
+            check_cluster(session, recipe, list(plan.networks.values()))
+            train = partial(train_on_ray, session)
+            steps = replace(steps, measure=measure_on_ray(session, steps.measure))
+        else:
+            train = train_cells
+        trials = stack.enter_context(closing(_claim(folder, storage, lines)))
         trials.plan(plan.cells, fingerprint(recipe), plan.networks)
         _keep_recipe(recipe, folder)
-        trained = train_cells(trials, recipe, steps.fit, lines)
-        with _turn(trials, lines) as waited:
-            records = _finished(trials)
-            shared = (trained or waited) and not remeasure
-            written = shared and is_fresh(folder, trials.stamp())  # by another process
-            measured = read_measurements(folder / LATENCY) or Measurements()
-            if not written and (remeasure or not measured.covers(_done(records))):
-                lines.say(
-                    f"measuring {len({c.variant for c in _done(records)})} variants, interleaved"
-                )
-                measured = steps.measure(recipe, records, folder, seconds)
-                measured.write(folder / LATENCY)
-            result = conclude(folder, recipe, records, measured, plan.budget)
-            if not written:
-                write_report(result, trials.stamp())
-        return result
+        trained = train(trials, recipe, steps.fit, lines)
+        return _report(trials, plan, steps, lines, trained, remeasure, seconds)
+
+
+def _report(
+    trials: Trials,
+    plan: StudyPlan,
+    steps: Steps,
+    lines: Progress,
+    trained: bool,
+    remeasure: bool,
+    seconds: float | None,
+) -> StudyResult:
+    """Measure and write the report, unless another process has."""
+    recipe, folder = plan.recipe, trials.folder
+    with _turn(trials, lines) as waited:
+        records = _finished(trials)
+        shared = (trained or waited) and not remeasure
+        written = shared and is_fresh(folder, trials.stamp())  # by another process
+        measured = read_measurements(folder / LATENCY) or Measurements()
+        if not written and (remeasure or not measured.covers(_done(records))):
+            lines.say(f"measuring {len({c.variant for c in _done(records)})} variants, interleaved")
+            measured = steps.measure(recipe, records, folder, seconds)
+            measured.write(folder / LATENCY)
+        result = conclude(folder, recipe, records, measured, plan.budget)
+        if not written:
+            write_report(result, trials.stamp())
+    return result
 
 
 def _claim(folder: Path, storage: str | None, lines: Progress) -> Trials:

@@ -5,6 +5,7 @@ another one. Where trials are kept, and how it is known who lives: `sqlite.py`, 
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,7 @@ class Trials:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.store = _open_store(url or f"sqlite:///{folder / 'study.db'}", folder, say)
         self.study = self.store.study
+        self._waiting: deque[FrozenTrial] = deque()
 
     def close(self) -> None:
         """Leave the storage; what this process holds is free for others."""
@@ -141,20 +143,35 @@ class Trials:
         return self.store.alone(self._take)
 
     def _take(self) -> CellJob | None:
+        """Take the next cell of those that waited when last looked; look again at their end."""
+        for look in (False, True):
+            if look:
+                self._look()
+            while self._waiting:
+                if job := self._hold(self._waiting.popleft()):
+                    return job
+        return None
+
+    def _look(self) -> None:
         self.store.fail_dead()
         self._queue_unexplained()
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if not waiting:
+        self._waiting.extend(waiting)
+
+    def _hold(self, waiting: FrozenTrial) -> CellJob | None:
+        """Return a cell as this process's own; None where another process has taken it."""
+        storage, number = self.study._storage, waiting._trial_id
+        if storage.get_trial(number).state is not TrialState.WAITING:
             return None
-        cell = Cell.from_dict(waiting[0].user_attrs["cell"])
-        hold = self.store.hold(waiting[0], cell)  # before it runs: who runs unheld is dead
+        cell = Cell.from_dict(waiting.user_attrs["cell"])
+        hold = self.store.hold(waiting, cell)  # before it runs: who runs unheld is dead
         try:
-            trial = self.study.ask()
-            assert trial.number == waiting[0].number
+            storage.set_trial_state_values(number, TrialState.RUNNING)
+            trial = optuna.Trial(self.study, number)
         except BaseException:
             hold.release()
             raise
-        return CellJob(cell, _read_spec(trial.user_attrs), trial, hold)
+        return CellJob(cell, _read_spec(waiting.user_attrs), trial, hold)
 
     def finish(self, job: CellJob, top1: float, outcome: dict[str, Any]) -> None:
         """Record what a cell came to.
@@ -199,7 +216,7 @@ class Trials:
 
     def _is_open(self, job: CellJob) -> bool:
         """Tell whether a trial still runs, and not whether an earlier attempt to end it did."""
-        trial = self.study.get_trials(deepcopy=False)[job.trial.number]
+        trial = self.study._storage.get_trial(job.trial._trial_id)
         if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
             raise CellLost(str(job.cell))
         return trial.state is TrialState.RUNNING

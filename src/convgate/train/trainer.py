@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ PRECISION: dict[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "fl
 
 @dataclass(frozen=True)
 class Process:
-    """Which of the processes that `torchrun` started this one is."""
+    """Which of the processes that `torchrun` or Ray Train started this one is."""
 
     rank: int
     world_size: int
@@ -101,7 +102,6 @@ def run_trainer(
         gradient_clip_val=run.clip_grad or None,
         callbacks=list(callbacks),
         num_sanity_val_steps=-1 if score_first else 0,
-        plugins=[AtomicCheckpointIO()],
         **_processes(),
     )
     loaders[0].trainer = trainer
@@ -143,14 +143,22 @@ def _device() -> str:
 
 def _processes() -> dict[str, Any]:
     here = process()
+    files = AtomicCheckpointIO()
     if here.world_size == 1:
-        return {"devices": 1}
-    backend = "nccl" if _device() == "cuda" else "gloo"
-    return {
+        return {"devices": 1, "plugins": [files]}
+    placed = {
         "devices": here.local_world_size,
         "num_nodes": here.world_size // here.local_world_size,
-        "strategy": DDPStrategy(process_group_backend=backend),
     }
+    if "ray.train" in sys.modules and not torch.distributed.is_torchelastic_launched():
+        from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+        return placed | {
+            "strategy": RayDDPStrategy(),
+            "plugins": [files, RayLightningEnvironment()],
+        }
+    backend = "nccl" if _device() == "cuda" else "gloo"
+    return placed | {"strategy": DDPStrategy(process_group_backend=backend), "plugins": [files]}
 
 
 @contextmanager
