@@ -41,7 +41,7 @@ def test_not_across_a_gate(check, where):
     insert(net, "se", at="0", reduction=2)
     _, report = check(net, X)
     assert where(report, IDENTITY) == []
-    assert [kept.path for kept in report.kept] == ["1"]
+    assert [kept.path for kept in report.kept] == ["1", "0.gate"]
     assert "gate stands between" in report.kept[0].reason
 
 

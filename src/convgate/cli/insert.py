@@ -24,7 +24,8 @@ Gate = Annotated[
     typer.Option(
         "--gate",
         callback=options.name_gates,
-        help="Gate to insert: a name of `convgate ls gates`, or a class of yours: my_gates:MyGate.",
+        help="Gate to insert: a name of `convgate ls gates`, or a class of yours: my_gates:MyGate; "
+        "or one for each stage: 2=eca,3=seln.",
     ),
 ]
 Replace = Annotated[
@@ -47,6 +48,7 @@ Start = Annotated[
     epilog=examples(
         "convgate insert resnet50 --pretrained --gate seln --stages 3,4 --out r50.safetensors",
         "convgate insert runs/plain --gate eca --at 'layer[34].*.bn2' --out gated.safetensors",
+        "convgate insert resnet50 --gate 2=eca,3=seln --out mixed.safetensors",
         "convgate insert seresnet50 --gate eca --replace se --set kernel_size=5",
     )
 )
@@ -74,10 +76,13 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
     from convgate.networks import GateSpec, check_task, open_network
 
     _check_out(out, force)
+    table = options.stage_gates(gate, stages)
+    if table and replaces:
+        raise InputError(f"--gate {gate}: --replace puts one gate in all places; give its name")
     spec = GateSpec(
-        name=_lone(gate),
+        name="" if table else _lone(gate),
         at=at,
-        stages=options.read_stages(stages),
+        stages=_spelled(table) if table else options.read_stages(stages),
         start=start or ("paper" if replaces else "identity"),  # type: ignore[arg-type]
         replaces=replaces or None,
         options=options.gate_options(settings),
@@ -104,6 +109,11 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
         typer.echo("weights random: nothing was learned yet; see --pretrained and --weights")
     if out is not None:
         typer.echo(str(out))
+
+
+def _spelled(table: dict[int, str]) -> dict[str, str]:
+    """Return a table of stages and gates as recipes spell it."""
+    return {str(stage): name for stage, name in table.items()}
 
 
 def _lone(gate: str) -> str:
@@ -139,6 +149,9 @@ def _put(network: "Network", gate: "GateSpec", image: "Tensor") -> "InsertReport
         "example_input": image,
         **gate.options,
     }
+    if isinstance(gate.stages, dict):
+        table = {int(stage): name for stage, name in gate.stages.items()}
+        return insertion.insert(network.model, table, at=gate.at, **{**how, "stages": None})
     if gate.replaces is None:
         return insertion.insert(network.model, gate.name, at=gate.at, **how)
     return insertion.replace(network.model, gate.replaces, gate.name, **how)

@@ -36,6 +36,7 @@ Distance = Annotated[
 @app.command(
     epilog=examples(
         "convgate measure resnet50 --gate se,seln",
+        "convgate measure resnet50 --gate 2=eca,3=seln",
         "convgate measure runs/plain runs/seln --engine openvino --fold",
         "convgate measure resnet50 --gate seln --stages 3,4 --set reduction=8 --batch 8",
     )
@@ -86,7 +87,7 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     images = _random_images(batch, networks[0])
     how = {"at": at, "stages": options.read_stages(stages), "start": start}
     how |= options.gate_options(settings)
-    candidates, left_out = _with_gates(networks, options.split(gate), images[:1], **how)
+    candidates, left_out = _with_gates(networks, _named(gate, stages), images[:1], **how)
     if fold:
         both = ({n: m, f"{n} folded": folded(m, images)} for n, m in candidates.items())
         candidates = {name: model for pair in both for name, model in pair.items()}
@@ -134,8 +135,17 @@ def _random_images(batch: int, network: "Network") -> "Tensor":
     return torch.randn(batch, *size, generator=generator).to(network.device)
 
 
+def _named(gate: str, stages: str) -> "dict[str, str | dict[int, str]]":
+    """Return the gates to compare by what they are called; a table of stages is one."""
+    table = options.stage_gates(gate, stages)
+    return {gate: table} if table else {name: name for name in options.split(gate)}
+
+
 def _with_gates(
-    networks: "Sequence[Network]", gates: Sequence[str], image: "Tensor", **how: Any
+    networks: "Sequence[Network]",
+    gates: "Mapping[str, str | dict[int, str]]",
+    image: "Tensor",
+    **how: Any,
 ) -> "tuple[dict[str, nn.Module], dict[str, str]]":
     """Return each network and, after it, the same with each gate; and why others do not fit.
 
@@ -145,15 +155,16 @@ def _with_gates(
     from convgate.gates import GATES
     from convgate.insertion import insert
 
-    for gate in gates:
-        GATES.check(gate)
+    for gate in gates.values():
+        for one in (gate,) if isinstance(gate, str) else gate.values():
+            GATES.check(one)
     labels = [network.label for network in networks]
     candidates: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}
     for network in networks:
         candidates[network.label] = network.model
-        for gate in gates:
-            name, model = f"{network.label} + {gate}", copy.deepcopy(network.model)
+        for words, gate in gates.items():
+            name, model = f"{network.label} + {words}", copy.deepcopy(network.model)
             name += " (inserted now)" if name in labels else ""
             try:
                 insert(model, gate, example_input=image, **how)

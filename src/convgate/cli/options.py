@@ -17,7 +17,8 @@ def split(listed: str | None) -> list[str]:
 
 def name_gates(listed: str | None) -> str | None:
     """Import the classes among gates that the command line names: "se,my_gates:MyGate"."""
-    outside = [name for name in split(listed) if ":" in name]
+    names = [name.partition("=")[2] or name for name in split(listed)]
+    outside = [name for name in names if ":" in name]
     if outside:
         from convgate.gates import GATES
 
@@ -54,7 +55,9 @@ Weights = Annotated[
 Gates = Annotated[
     str,
     typer.Option(
-        "--gate", callback=name_gates, help="Gate, or several with commas: se,my_gates:MyGate."
+        "--gate",
+        callback=name_gates,
+        help="Gate, or several with commas: se,my_gates:MyGate; or one for each stage: 2=eca,3=se.",
     ),
 ]
 At = Annotated[str, typer.Option("--at", help="Site, or pattern of module paths, for the gates.")]
@@ -112,6 +115,32 @@ def read_stages(text: str) -> tuple[int, ...] | None:
     if not all(word.isdecimal() for word in words):
         raise InputError(f"--stages {text!r} is no list of numbers; write it as in 2,3")
     return tuple(map(int, words)) or None
+
+
+def stage_gates(gate: str, stages: str = "") -> dict[int, str] | None:
+    """Read "2=eca,3=seln", a gate for each stage; None for gates without stages.
+
+    Raises:
+        InputError: for a stage that is no number or has two gates, gates without a stage among
+            others, or ``stages`` beside them.
+    """
+    words = split(gate)
+    if not any("=" in word for word in words):
+        return None
+    found: dict[int, str] = {}
+    for word in words:
+        stage, _, name = (part.strip() for part in word.partition("="))
+        if not stage.isdecimal() or not name or int(stage) in found:
+            raise InputError(
+                f"--gate {gate}: {word!r} is no stage with its own gate; write one for each stage, "
+                "as in 2=eca,3=seln"
+            )
+        found[int(stage)] = name
+    if stages:
+        raise InputError(
+            f"--stages {stages}: --gate {gate} names the stages already; do without --stages"
+        )
+    return found
 
 
 def gate_options(settings: Sequence[str] | None) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def train(  # noqa: PLR0913 - one argument an option
         str,
         typer.Option(
             callback=options.name_gates,
-            help="Gate, in the place of the recipe's; none for no gate.",
+            help="Gate, in the place of the recipe's; none for no gate; or one for each stage: "
+            "2=eca,3=seln.",
         ),
     ] = "",
     at: options.At = "",
@@ -53,7 +54,8 @@ def train(  # noqa: PLR0913 - one argument an option
     from convgate.train.recipe import chosen, load_recipe, override
     from convgate.train.trainer import process
 
-    if len(options.split(gate)) > 1:
+    table = options.stage_gates(gate, stages)
+    if len(options.split(gate)) > 1 and not table:
         raise InputError(f"--gate {gate}: one run trains one gate; `convgate study` compares them")
     plan = chosen(
         load_recipe(recipe),
@@ -61,7 +63,7 @@ def train(  # noqa: PLR0913 - one argument an option
         model=model,
         pretrained=pretrained,
         weights=weights,
-        gate=gate,
+        gate=table or gate,
         at=at,
         stages=options.read_stages(stages),
         start=start,

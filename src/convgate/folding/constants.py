@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from convgate.folding.net import Net, Step, numel, sole_user
+from convgate.folding.net import GATE, Net, Step, numel, sole_user
 from convgate.folding.norms import is_shared, layer_like
 from convgate.folding.steps import channel_axis, layer_above, multiply, permutation
 
@@ -62,7 +62,7 @@ def _into_gate(net: Net, x: Any, scale: Tensor, axis: int) -> bool:
     with net.graph.inserting_before(x):
         constant = net.parameter(f"{x}_scale", scale[:, None, None])
         x.args = (y, net.graph.call_function(torch.mul, (s, constant)))
-    net.note_fold(str(x), INTO_GATE, 2 * numel(x), 0)
+    net.note_fold(x.meta.get(GATE, x), INTO_GATE, 2 * numel(x), 0)
     return True
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional as F
 
-from convgate.folding.net import Net, Step, shape, sole_user
+from convgate.folding.net import GATE, Net, Step, shape, sole_user
 from convgate.folding.steps import TO_FIRST, TO_LAST, layer_below, multiply, permutation, permute
 
 IDENTITY = "permutations around a gate"
@@ -85,6 +85,7 @@ def _multiply_last(net: Net, step: Step) -> None:
     with net.graph.inserting_before(step):
         scale = permute(net, s, TO_LAST)  # type: ignore[arg-type]
         new = net.graph.call_function(multiply, (x.args[0], scale))  # type: ignore[union-attr]
+        new.meta.update({GATE: step.meta[GATE]} if GATE in step.meta else {})
         first = permute(net, new, TO_FIRST)
     step.replace_all_uses_with(first)
     net.graph.erase_node(step)

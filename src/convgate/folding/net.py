@@ -15,6 +15,8 @@ from convgate.insertion.hooks import HOOKS, unhook
 
 Step = fx.Node
 READS = ("call_module", "get_attr")
+GATE = "gate"
+"""The note on a step of a gate that says which module was the gate."""
 FOLDED = "_folded"  # after the name of what took a module's place
 M = TypeVar("M", bound=nn.Module)
 LEAVES = (Gate, IdentityStart, nn.BatchNorm2d, nn.LayerNorm)
@@ -118,6 +120,11 @@ class Net:
 
     def note_kept(self, path: object, reason: str) -> None:
         self.kept.append(Kept(_original(path), reason))
+
+    def is_noted(self, path: str) -> bool:
+        """Whether a module, or a part of it, was folded, or kept for a reason."""
+        paths = [*(fold.path for fold in self.folds), *(kept.path for kept in self.kept)]
+        return any(f"{each}.".startswith(f"{path}.") for each in paths)
 
 
 class _Shapes(fx.Interpreter):

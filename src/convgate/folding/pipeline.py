@@ -9,7 +9,7 @@ from convgate.errors import InputError, unknown
 from convgate.folding.constants import fold_constants
 from convgate.folding.dead_ops import remove_dead_ops
 from convgate.folding.gate_forms import convolve_strips, fold_blends, fold_ean
-from convgate.folding.gates import split_gates
+from convgate.folding.gates import leave_whole, note_gates, split_gates
 from convgate.folding.gelu_mean import fuse_gelu_means
 from convgate.folding.inplace import store_in_place
 from convgate.folding.layout import order_axes
@@ -67,6 +67,8 @@ def fold(
     store_in_place(net)
     fuse_gelu_means(net)
     net.drop_unused()
+    note_gates(net, model)
+    leave_whole(net)
     difference = _difference(net.module, twin, x)
     report = FoldReport(type(model).__name__, tuple(net.folds), tuple(net.kept), difference)
     _check(report, x.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from convgate.folding.net import Net, Step, numel, sole_user
+from convgate.folding.net import GATE, Net, Step, numel, sole_user
 from convgate.folding.steps import factors, terms
 from convgate.kernels.path import takes_fused
 from convgate.kernels.scale_residual_act import scale_residual_act
@@ -41,7 +41,7 @@ def fuse_residual_sums(net: Net) -> None:
         with net.graph.inserting_before(step):
             end = (y, s, shortcut, "relu") if relu else (y, s, shortcut)
             new = net.graph.call_function(scale_and_add, end)
-        net.note_fold(str(product), IDENTITY, 5 * numel(step), 3 * numel(step))
+        net.note_fold(product.meta.get(GATE, product), IDENTITY, 5 * numel(step), 3 * numel(step))
         for old in (relu, step, product):
             if old is not None:
                 old.replace_all_uses_with(new)

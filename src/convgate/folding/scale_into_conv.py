@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convgate.folding.net import Net, Step, numel, shape, sole_user
+from convgate.folding.net import GATE, Net, Step, numel, shape, sole_user
 from convgate.folding.steps import factors, is_pointwise, multiply
 
 Side = Literal["activations", "weights", "measured"]
@@ -52,12 +52,14 @@ def scale_weights(net: Net, side: Side, batch: int) -> None:
             side == "measured" and not _pays(found[0], conv, batch)
         ):
             continue
+        net.note_fold(
+            step.meta.get(GATE, user.target), IDENTITY, 2 * numel(step), 2 * conv.weight.numel()
+        )
         _scale(net, found, user, conv)
     net.refresh()
 
 
 def _scale(net: Net, scaled: tuple[Step, Step], user: Step, conv: nn.Conv2d) -> None:
-    net.note_fold(user.target, IDENTITY, 2 * numel(scaled[0]), 2 * conv.weight.numel())
     with net.graph.inserting_before(user):
         weight = net.graph.get_attr(f"{user.target}.weight")
         bias = None if conv.bias is None else net.graph.get_attr(f"{user.target}.bias")

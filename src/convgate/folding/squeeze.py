@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convgate.folding.net import Net, Step, numel, shape
+from convgate.folding.net import GATE, Net, Step, numel, shape
 from convgate.folding.pointwise_into_gate import first_layer_of, fold_into_gate
 from convgate.folding.steps import is_pointwise
 
@@ -43,14 +43,14 @@ def squeeze_first(net: Net) -> None:
         conv = net.called(wide, nn.Conv2d)
         if conv is None or not is_pointwise(conv):
             continue
-        h = wide.args[0]
+        h, path = wide.args[0], step.meta.get(GATE, wide.target)
         first = first_layer_of(net, parts)
         rows = conv.out_channels if first is None else first.weight.shape[0]
         macs = sum(math.prod(shape(part)[2:]) for part in parts) * conv.in_channels * rows
         if numel(h) + macs / MACS_PER_READ > numel(wide):
-            net.note_kept(step.target if step.op == "call_module" else wide.target, TOO_COSTLY)
+            net.note_kept(step.target if step.op == "call_module" else path, TOO_COSTLY)
             continue
-        net.note_fold(wide.target, IDENTITY, numel(wide), numel(h))
+        net.note_fold(path, IDENTITY, numel(wide), numel(h))
         step.replace_input_with(wide, h)
         if first is not None:
             fold_into_gate(net, parts, conv)

@@ -1,7 +1,7 @@
 """What a training run is: every choice, in one frozen record that a TOML file spells out."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -216,7 +216,7 @@ def chosen(
     model: str = "",
     pretrained: bool = False,
     weights: str | Path | None = None,
-    gate: str = "",
+    gate: str | Mapping[int, str] = "",
     skip_bad: bool = False,
     **place: Unpack[Place],
 ) -> Recipe:
@@ -224,8 +224,9 @@ def chosen(
 
     The network is a name, or a file or folder whose weights and gates are where training starts;
     the recipe's own gate is then left out. ``weights``, or with ``pretrained`` those of its
-    library, are loaded into a network by name, the recipe's own where none is given. A new gate
-    takes its paper's own options; "none" takes the gate away.
+    library, are loaded into a network by name, the recipe's own where none is given. A new gate,
+    or one for each stage as {2: "eca", 3: "seln"}, takes its paper's own options; "none" takes the
+    gate away.
 
     Raises:
         InputError: for a network or file that is not there, weights that are given twice or lost,
@@ -238,11 +239,25 @@ def chosen(
     if model or pretrained or weights is not None:
         network = another(recipe.model, model, pretrained=pretrained, weights=weights)
         recipe = replace(recipe, model=network, gate=None if network.gates else recipe.gate)
-    if gate:
-        GATES.load(gate)
-        here = replace(recipe.gate, name=gate, options={}) if recipe.gate else GateSpec(name=gate)
-        recipe = replace(recipe, gate=None if gate == "none" else here)
+    if gate == "none":
+        recipe = replace(recipe, gate=None)
+    elif gate:
+        recipe = replace(recipe, gate=_another_gate(recipe.gate, gate))
     return replace(recipe, gate=placed(recipe.gate, **place))
+
+
+def _another_gate(own: GateSpec | None, gate: str | Mapping[int, str]) -> GateSpec:
+    """Return a gate, or one for each stage, in the place and with the start of a recipe's own."""
+    told: dict[str, Any] = {"options": {}}
+    if isinstance(gate, str):
+        told["name"] = gate
+        if own is not None and isinstance(own.stages, dict):
+            told["stages"] = None
+    else:
+        told |= {"name": "", "stages": {str(stage): name for stage, name in gate.items()}}
+    for name in (gate,) if isinstance(gate, str) else gate.values():
+        GATES.load(name)
+    return replace(own, **told) if own is not None else GateSpec(**told)
 
 
 def placed(gate: GateSpec | None, **place: Unpack[Place]) -> GateSpec | None:
