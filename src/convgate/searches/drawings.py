@@ -107,7 +107,7 @@ def draw_proposals(
     ]
     line = sorted((points[i] for i in front), key=lambda p: p["x"])
     x = alt.X("x:Q", title="predicted latency ratio", scale=alt.Scale(zero=False))
-    y = alt.Y("score:Q", title="score of the path, %", scale=alt.Scale(zero=False))
+    y = alt.Y("score:Q", title="minus the held-out loss of the path", scale=alt.Scale(zero=False))
     layers = [
         alt.Chart(alt.InlineData(values=line))
         .mark_line(color=NEUTRAL, strokeDash=[6, 4], strokeWidth=1.2)
@@ -119,7 +119,7 @@ def draw_proposals(
             y=y,
             color=alt.Color("colour:N", scale=None),
             fill=alt.Fill("fill:N", scale=None),
-            tooltip=[GATES, alt.Tooltip("score:Q", format=".2f"), PREDICTED],
+            tooltip=[GATES, alt.Tooltip("score:Q", format=".4f"), PREDICTED],
         ),
     ]
     return alt.LayerChart(layer=layers, width=460, height=280)

@@ -15,7 +15,7 @@ from convgate.searches.space import Combination, Space
 from convgate.studies.statistics import pareto_front
 
 STUDY = "search"
-UNRANKED = 0.0
+UNRANKED = float("-inf")
 """The score of a combination above the budget, which is not looked at."""
 
 
@@ -24,7 +24,7 @@ class Proposal:
     """A combination that the search looked at."""
 
     combination: Combination
-    score: float  # percent, on the pictures held out; it ranks, and is no accuracy to expect
+    score: float  # minus the loss on the pictures held out: it ranks, and is no accuracy
     predicted: float  # its latency ratio by the sum
 
 
@@ -46,7 +46,7 @@ def explore(
 
     Args:
         space: What there is to choose.
-        score: Of a combination, in percent.
+        score: Of a combination, the higher the better.
         latency: The sum, and how far it is off.
         budget: The latency allowed, over that of the plain network.
         trials: How many of Optuna's trials.

@@ -64,6 +64,6 @@ NETWORK = (
     " a box is a stage, with how many gates it takes and the channels of the first."
 )
 PROPOSALS = (
-    "Scores are of paths of one network, on training pictures held out for the search: they rank,"
-    " and are no accuracy to expect. Filled points were trained in full."
+    "Losses are of paths of one network, on training pictures held out for the search: they rank,"
+    " and say nothing of the accuracy to expect. Filled points were trained in full."
 )
