@@ -86,14 +86,13 @@ def run_study(
     recipe = plan.recipe
     steps.check(recipe, plan.networks)
     lines = Progress(progress)
+    train: Callable[..., bool] = train_cells
     with ExitStack() as stack:
         if ray is not None:
             session = stack.enter_context(open_session(ray, folder / "trials"))
             check_cluster(session, recipe, list(plan.networks.values()))
             train = partial(train_on_ray, session)
             steps = replace(steps, measure=measure_on_ray(session, steps.measure))
-        else:
-            train = train_cells
         trials = stack.enter_context(closing(_claim(folder, storage, lines)))
         trials.plan(plan.cells, fingerprint(recipe), plan.networks)
         _keep_recipe(recipe, folder)
