@@ -3,17 +3,23 @@
 Conversions of norms (`convert_sync_batchnorm`, timm's `freeze_batch_norm_2d`) build a norm anew and
 drop its hooks; graph rewriters merge a convolution and the norm after it. So the module around a
 carrier looks before each forward whether its gates are there, and puts them back; and a batch norm
-with a gate has a class of its own, which no rewriter takes for a plain one.
+with a gate has a class of its own, which no rewriter takes for a plain one. A module that merges
+its layers into one refuses where a gate would go with them.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convgate.errors import InputError
 from convgate.insertion.hooks import hook, is_hooked
 from convgate.insertion.module_tree import CHILDREN, MARK, child, join
 
+MERGES = ("fuse", "reparameterize", "switch_to_deploy")
+"""The methods by which networks merge layers, those that timm's `reparameterize_model` calls."""
 KEPT = "kept_gates"
 """The attribute of a module that says which gates are on parts of it."""
 
@@ -35,6 +41,8 @@ def keep(model: nn.Module, path: str, where: str) -> None:
     if not gates:
         around.register_forward_pre_hook(put_back)
     gates[inner, where] = carrier.get_submodule(CHILDREN[where])
+    for merging, name in _merging(model, path):
+        vars(merging)[name] = partial(merge, merging, name)
 
 
 def let_go(model: nn.Module, path: str, where: str) -> None:
@@ -44,6 +52,9 @@ def let_go(model: nn.Module, path: str, where: str) -> None:
         name in carrier._modules for name in CHILDREN.values()
     ):
         carrier.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+    for merging, name in _merging(model, path):
+        if not any(MARK in vars(part) for part in merging.modules()):
+            vars(merging).pop(name, None)
     around, inner = _around(model, path)
     gates = vars(around).get(KEPT, {})
     gates.pop((inner, where), None)
@@ -52,6 +63,34 @@ def let_go(model: nn.Module, path: str, where: str) -> None:
         hooks = around._forward_pre_hooks
         for key in [key for key, function in hooks.items() if function is put_back]:
             del hooks[key]
+
+
+def merge(module: nn.Module, name: str) -> Any:
+    """Merge the layers of a module, and see that the gates inside it stay where they are.
+
+    Raises:
+        InputError: if one of them is gone.
+    """
+    gates = [(path, part) for path, part in module.named_modules() if path and MARK in vars(part)]
+    merged = getattr(type(module), name)(module)
+    whole = module if merged is None else merged
+    lost = next((path for path, gate in gates if child(whole, path) is not gate), None)
+    if lost is not None:
+        raise InputError(
+            f"{type(module).__name__}.{name} merges the layer that carries the gate {lost!r}; "
+            "reparameterise the network first, and insert gates after it"
+        )
+    return merged
+
+
+def _merging(model: nn.Module, path: str) -> Iterator[tuple[nn.Module, str]]:
+    """Yield the modules around a carrier that merge their layers, and by which method."""
+    steps = path.split(".")
+    for depth in range(1, len(steps)):
+        module = model.get_submodule(".".join(steps[:depth]))
+        for name in MERGES:
+            if callable(getattr(type(module), name, None)):
+                yield module, name
 
 
 def put_back(module: nn.Module, args: tuple[Any, ...]) -> None:
