@@ -42,10 +42,10 @@ def test_no_gate_is_timed_while_it_is_the_identity(digits, space):
 
 
 def test_a_candidate_that_the_engine_cannot_run_is_named(digits, space, monkeypatch):
-    def refuse(card, *args, **how):
-        if card.gates:
+    def refuse(card, start, gates, **how):
+        if gates:
             raise InputError("no such operator")
-        return build_network(card, *args, **how)
+        return build_network(card, start, gates, **how)
 
     monkeypatch.setattr("convgate.train.build.build_network", refuse)
     sentence = "2=se cannot run on engine 'eager' .no such operator.; leave its gate out"
