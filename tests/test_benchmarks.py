@@ -141,3 +141,20 @@ def test_squares_hold_a_pedestrian_or_none():
     covered = [numbers[y:y2, x:x2].any() for x, y, x2, y2 in filter(None, drawn)]
     assert len(covered) > 25 and not any(covered)
     assert pedestrians.free_square(40, boxes, (60, 40), random.Random(0)) is None
+
+
+def test_ways_of_tuning_are_compared_seed_by_seed(tmp_path):
+    """Probe: -1 and -3 points to full tuning; t(1) is 12.706, so -2 +- 12.706 sqrt(2) / sqrt(2)."""
+    page = load("adapters_page")
+    lines = ["way,pictures,seed,top1,trained_params,file_bytes"]
+    lines += ["full,500,0,70,3000,12000", "probe,500,0,69,10,48", "full,500,1,74,3000,12000"]
+    (tmp_path / "runs.csv").write_text("\n".join([*lines, "probe,500,1,71,10,48\n"]))
+    rows = page.compared(page.read(tmp_path / "runs.csv"), 500).splitlines()[2:]
+    assert rows[0] == "| full | 72.0 |  | 3,000 | 12,000 |"
+    assert rows[1] == "| probe | 70.0 | -2.0 [-14.7, +10.7] | 10 | 48 |"
+    assert page.read(tmp_path / "none.csv") == []
+
+
+def test_the_page_of_ways_holds_the_runs_beside_it():
+    page = load("adapters_page")
+    assert page.page() == (page.DOCS / "adapters.md").read_text()
