@@ -76,8 +76,20 @@ def test_files_of_every_size_come_through_in_pieces(kept, tmp_path, size):
 
 
 def test_a_file_that_is_on_its_way_is_none(kept, tmp_path):
-    kept.keeper.append("a/last.ckpt", "token", b"half")
+    kept.keeper.write("a/last.ckpt", "token", 0, b"half")
     assert kept.list("a") == []
+
+
+def test_what_is_asked_twice_is_done_once(tmp_path):
+    """Ray asks again where the keeper's process was killed before it could answer."""
+    keeper = Keeper(str(tmp_path))
+    for at, chunk in ((0, b"whole "), (6, b"file")):
+        for _ in range(2):
+            keeper.write("a/last.ckpt", "token", at, chunk)
+    for _ in range(2):
+        keeper.commit("a/last.ckpt", "token")
+    assert keeper.read("a/last.ckpt", 0) == b"whole file"
+    assert keeper.names("a") == ["last.ckpt"]
 
 
 def test_a_finished_run_is_brought_without_its_checkpoint(tmp_path):

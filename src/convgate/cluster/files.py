@@ -185,7 +185,10 @@ class ThroughRay:
 
     @classmethod
     def start(cls, ray: Any, folder: Path, pinned: Any) -> Mirrored:
-        keeper = ray.remote(num_cpus=0, max_concurrency=16, scheduling_strategy=pinned)(Keeper)
+        lives = {"max_restarts": -1, "max_task_retries": -1}  # as often as its process is killed
+        keeper = ray.remote(num_cpus=0, max_concurrency=16, scheduling_strategy=pinned, **lives)(
+            Keeper
+        )
         return Mirrored(cls(keeper.remote(str(folder.absolute()))))
 
     def _call(self, method: str, *args: Any) -> Any:
@@ -203,15 +206,17 @@ class ThroughRay:
                 at += file.write(chunk)
 
     def put(self, place: Path, path: str) -> None:
-        token = uuid.uuid4().hex
+        token, at = uuid.uuid4().hex, 0
+        self._call("write", path, token, at, b"")
         with place.open("rb") as file:
             while chunk := file.read(CHUNK):
-                self._call("append", path, token, chunk)
+                self._call("write", path, token, at, chunk)
+                at += len(chunk)
         self._call("commit", path, token)
 
 
 class Keeper:
-    """Reads and writes the driver's folder of runs."""
+    """Reads and writes the driver's folder of runs; whatever is asked may be asked twice."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -225,17 +230,17 @@ class Keeper:
             file.seek(at)
             return file.read(CHUNK)
 
-    def append(self, path: str, token: str, chunk: bytes) -> None:
+    def write(self, path: str, token: str, at: int, chunk: bytes) -> None:
         part = self._part(path, token)
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
+        with part.open("r+b" if part.exists() else "wb") as file:
+            file.seek(at)
             file.write(chunk)
 
     def commit(self, path: str, token: str) -> None:
         part = self._part(path, token)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # of an empty file, no chunk has come
-        part.replace(self.folder / path)
+        if part.exists():
+            part.replace(self.folder / path)
 
     def _part(self, path: str, token: str) -> Path:
         place = self.folder / path
