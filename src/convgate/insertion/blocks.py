@@ -11,8 +11,10 @@
   layers that follow.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import accumulate
 
 from convgate.insertion.block import Branch, FlowBlock, call_of, end_of, held, inside
 from convgate.insertion.chain import chain
@@ -53,29 +55,48 @@ def count_without_map(flow: Flow) -> int:
 def _of_known_classes(flow: Flow, blocks: list[FlowBlock]) -> Iterator[FlowBlock]:
     """Yield the blocks without a join: modules of a class that holds one elsewhere."""
     tape = flow.tape
-    outs = [end_of(flow, block) for block in blocks]
+    outs = sorted(end_of(flow, block) for block in blocks)
     calls = [tape.calls[block.call] for block in blocks if block.call >= 0]
     classes = {call.kind for call in calls}
-    stages = {call.path.rpartition(".")[0] for call in calls}
-    paths = [call.path for call in calls]
+    beside, above = _places({call.path for call in calls})
+    inner = _covered(calls)
     for index, call in enumerate(tape.calls):
-        alike = call.kind in classes or _is_in_stage(call, stages, paths)
-        holds = any(call.first <= out < call.last for out in outs)
-        if not alike or holds or any(c.first <= call.first < c.last for c in calls):
+        alike = call.kind in classes or _is_in_stage(call, beside, above)
+        holds = bisect_left(outs, call.first) < bisect_left(outs, call.last)
+        if not alike or holds or inner(call.first):
             continue
         branch = _whole(flow, call)
         if branch is not None:
             yield FlowBlock(branch, call=index)
 
 
-def _is_in_stage(call: Call, stages: set[str], paths: list[str]) -> bool:
+def _covered(calls: list[Call]) -> Callable[[int], bool]:
+    """Return what tells whether an operation lies inside one of the calls."""
+    spans = sorted((call.first, call.last) for call in calls)
+    firsts = [first for first, _ in spans]
+    ends = list(accumulate((last for _, last in spans), max))
+
+    def inner(operation: int) -> bool:
+        before = bisect_right(firsts, operation)
+        return before > 0 and ends[before - 1] > operation
+
+    return inner
+
+
+def _places(paths: set[str]) -> tuple[set[str], set[str]]:
+    """Return what holds the lists that hold blocks, and every module above a block."""
+    stages = {path.rpartition(".")[0] for path in paths}
+    beside = {stage.rpartition(".")[0] for stage in stages if stage.rpartition(".")[2].isdigit()}
+    above = {path[:end] for path in paths for end, sign in enumerate(path) if sign == "."}
+    return beside, above
+
+
+def _is_in_stage(call: Call, beside: set[str], full: set[str]) -> bool:
     """Whether a module stands in a list without a block, beside the lists that hold them."""
     above, _, name = call.path.rpartition(".")
     around, _, number = above.rpartition(".")
-    beside = {stage.rpartition(".")[0] for stage in stages if stage.rpartition(".")[2].isdigit()}
     listed = name.isdigit() and number.isdigit() and bool(around) and around in beside
-    full = any(path.startswith(f"{above}.") for path in paths)
-    return listed and not full and not call.is_leaf
+    return listed and above not in full and not call.is_leaf
 
 
 def _whole(flow: Flow, call: Call) -> Branch | None:
