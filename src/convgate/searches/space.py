@@ -11,7 +11,7 @@ from convgate.gates import GATES, create_gate
 from convgate.insertion.attach import fitted_option
 from convgate.insertion.selection import find_sites
 from convgate.insertion.sites import Site
-from convgate.networks.build import backbone_of
+from convgate.networks.gates import backbone_of
 from convgate.networks.specs import GateSpec
 from convgate.studies.grid import BASE, unique
 from convgate.tasks.backbone import Backbone
