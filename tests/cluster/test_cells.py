@@ -107,6 +107,12 @@ def test_what_a_node_lacks_is_said_with_its_name(session, tmp_path):
     session.options = own
 
 
+def test_a_node_that_leaves_while_it_is_asked_lacks_nothing(session, monkeypatch):
+    gone = {**session.find(None), "NodeID": "ab" * 28}
+    monkeypatch.setattr(session, "nodes", lambda: [gone])
+    session.check([])
+
+
 def test_latency_is_measured_alone_and_the_report_says_where(session, recipe, tmp_path):
     step = measure_on_ray(session, partial(fake_measure))
     measured = step(recipe, [], tmp_path, None)

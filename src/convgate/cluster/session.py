@@ -138,7 +138,11 @@ class RaySession:
         for node, answer in asked:
             try:
                 yield node, self.ray.get(answer, timeout=ANSWER_S)
+            except self.ray.exceptions.TaskUnschedulableError:  # the node has left since
+                continue
             except (self.ray.exceptions.RayError, ImportError) as error:
+                if node["NodeID"] not in {other["NodeID"] for other in self.nodes()}:
+                    continue
                 raise InputError(
                     f"node {_name(node)} cannot run convgate ({_first_line(error)}); install the "
                     "same version there"
