@@ -95,3 +95,13 @@ def test_a_number_or_none_is_one_of_them(things):
     assert things.create("maybe", 3, width=4) == (3, 4)
     with pytest.raises(InputError, match="maybe: width='4' must be a whole number"):
         things.create("maybe", 3, width="4")
+
+
+def test_parts_of_the_package_that_a_file_names_are_no_choice():
+    """A search's network holds a gate of convgate.searches, which nobody inserts by hand."""
+    from convgate.gates import GATES
+
+    GATES.load("convgate.searches.paths:Paths")
+    assert "convgate.searches.paths:Paths" in GATES
+    assert not [name for name in GATES if ":" in name and name.startswith("convgate")]
+    assert len(GATES) == len(list(GATES))

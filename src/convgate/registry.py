@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from types import UnionType
 from typing import Any, Generic, TypeVar
@@ -215,10 +215,14 @@ class OpenRegistry(Registry[T]):
                     f"{_package(offered[name][0])}; name it {offered[name][0].value!r}",
                     stacklevel=2,
                 )
-        return iter(sorted(self._entries.keys() | offered.keys()))
+        return iter(sorted(self._choices(offered)))
 
     def __len__(self) -> int:
-        return len(self._entries.keys() | self._offered().keys())
+        return len(self._choices(self._offered()))
+
+    def _choices(self, offered: Iterable[str]) -> set[str]:
+        """Return all names but those of the package's own parts that a file names by module."""
+        return {n for n in {*self._entries, *offered} if not n.startswith("convgate.")}
 
 
 def _package(point: EntryPoint) -> str:

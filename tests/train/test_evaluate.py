@@ -51,7 +51,7 @@ def test_what_is_not_a_finished_run_is_refused(run, tmp_path):
     [
         ({"recipe": "x = = 1"}, "not a TOML"),
         ({"classes": ""}, "'classes' must be a list"),
-        ({"version": 7}, "its description has version 7, and this convgate reads 1"),
+        ({"version": 7}, "its description has version 7, and this convgate reads 2"),
         ({"classes": ["a"]}, "trained on 1 classes with 1 channels, but the data has 10 with 1"),
     ],
 )

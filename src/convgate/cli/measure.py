@@ -87,7 +87,9 @@ def measure(  # noqa: PLR0913  every option of the verb is one argument
     images = _random_images(batch, networks[0])
     how = {"at": at, "stages": options.read_stages(stages), "start": start}
     how |= options.gate_options(settings)
-    candidates, left_out = _with_gates(networks, _named(gate, stages), images[:1], **how)
+    candidates, left_out = _with_gates(
+        networks, options.named_gates(gate, stages), images[:1], **how
+    )
     if fold:
         both = ({n: m, f"{n} folded": folded(m, images)} for n, m in candidates.items())
         candidates = {name: model for pair in both for name, model in pair.items()}
@@ -133,12 +135,6 @@ def _random_images(batch: int, network: "Network") -> "Tensor":
     generator = torch.Generator().manual_seed(0)
     size = network.images.input_size
     return torch.randn(batch, *size, generator=generator).to(network.device)
-
-
-def _named(gate: str, stages: str) -> "dict[str, str | dict[int, str]]":
-    """Return the gates to compare by what they are called; a table of stages is one."""
-    table = options.stage_gates(gate, stages)
-    return {gate: table} if table else {name: name for name in options.split(gate)}
 
 
 def _with_gates(

@@ -143,6 +143,12 @@ def stage_gates(gate: str, stages: str = "") -> dict[int, str] | None:
     return found
 
 
+def named_gates(gate: str, stages: str) -> dict[str, str | dict[int, str]]:
+    """Return the gates to compare by what they are called; a table of stages is one."""
+    table = stage_gates(gate, stages)
+    return {gate: table} if table else {name: name for name in split(gate)}
+
+
 def gate_options(settings: Sequence[str] | None) -> dict[str, Any]:
     """Read --set where only a gate can be meant: "reduction=8" or "gate.options.reduction=8".
 

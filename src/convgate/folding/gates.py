@@ -25,7 +25,6 @@ OWN_MAP = "its scale is a map of every position of its own input"
 NO_PRODUCT = "it is more than a product"
 NOT_POOLED = "its squeeze is not linear in its input"
 ALONE = "no layer next to it takes its scale or its squeeze"
-ALONE = "no layer next to it takes its scale or its squeeze"
 
 
 def blend(s: Tensor, alpha: Tensor) -> Tensor:
@@ -66,7 +65,6 @@ def _split(net: Net, step: Step, module: nn.Module, gate: Gate) -> str:
     with net.graph.inserting_before(step):
         for s in _scales(net, step, module, gate):
             y = net.graph.call_function(multiply, (y, s))
-            y.meta.update(_note(net, step))
             y.meta.update(_note(net, step))
         if shifted:
             beta = net.parameter(f"{step.target}.shift", gate.beta[:, None, None])  # type: ignore[index]

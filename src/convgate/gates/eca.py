@@ -3,13 +3,12 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convgate.errors import InputError
 from convgate.gates.base import GATES
 from convgate.gates.pooled import MeanGate
-from convgate.kernels.float16 import widened
+from convgate.kernels.float16 import apply_wide
 
 
 def adaptive_kernel_size(channels: int) -> int:
@@ -49,8 +48,7 @@ class ECA(MeanGate):
 
     def scale(self, mean: Tensor) -> Tensor:
         z = mean.flatten(1)
-        weight, padding = widened(self.conv.weight), self.conv.padding[0]
-        s = torch.sigmoid(F.conv1d(z[:, None], weight, padding=padding))  # (N, 1, C)
+        s = torch.sigmoid(apply_wide(self.conv, z[:, None]))  # (N, 1, C)
         return s.squeeze(1)[:, :, None, None]
 
     def constant_(self) -> float:
