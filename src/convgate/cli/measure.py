@@ -146,14 +146,10 @@ def _with_gates(
     """Return each network and, after it, the same with each gate; and why others do not fit.
 
     Raises:
-        InputError: for an unknown gate, or if none of them fits.
+        InputError: if none of them fits.
     """
-    from convgate.gates import GATES
     from convgate.insertion import insert
 
-    for gate in gates.values():
-        for one in (gate,) if isinstance(gate, str) else gate.values():
-            GATES.check(one)
     labels = [network.label for network in networks]
     candidates: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}

@@ -144,8 +144,16 @@ def stage_gates(gate: str, stages: str = "") -> dict[int, str] | None:
 
 
 def named_gates(gate: str, stages: str) -> dict[str, str | dict[int, str]]:
-    """Return the gates to compare by what they are called; a table of stages is one."""
+    """Return the gates to compare by what they are called; a table of stages is one.
+
+    Raises:
+        InputError: for an unknown gate.
+    """
+    from convgate.gates import GATES
+
     table = stage_gates(gate, stages)
+    for name in table.values() if table else split(gate):
+        GATES.check(name)
     return {gate: table} if table else {name: name for name in split(gate)}
 
 
