@@ -13,6 +13,8 @@ NAME_PX = 18
 """Height of a name beside a figure."""
 MIN_PX = 280
 ROW_PX = 28
+SIDES: tuple[tuple[Any, int], ...] = (("right", 2), ("left", -2))
+"""Names of two lines that may be near: the first one's ends at its line, the other's begins."""
 ROW_NAME_PX = 130
 NAME_LIMIT = "windowSize()[0] < 600 ? 120 : 400"
 """Pixels of a name, by the width of the reader's window; a file has none and keeps all of it.
@@ -86,7 +88,12 @@ def draw_intervals(
     tooltip = [alt.Tooltip(f"{key}:Q", format=".4g") for key in ("low", "high")]
     layers = [
         alt.Chart(marks).mark_rule(color=NEUTRAL, strokeDash=[2, 3]).encode(x=x),
-        alt.Chart(marks).mark_text(color=NEUTRAL, dy=-8).encode(x=x, y=alt.value(0), text="text:N"),
+        *(
+            alt.Chart(_data([{"x": place, "text": name}]))
+            .mark_text(color=NEUTRAL, dy=-8, align=align, dx=dx)
+            .encode(x=x, y=alt.value(0), text="text:N")
+            for (name, place), (align, dx) in zip(lines.items(), SIDES, strict=False)
+        ),
         drawn.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
         drawn.mark_point(size=70, filled=True, opacity=1).encode(
             x=x, tooltip=["label:N", alt.Tooltip("x:Q", title=title, format=".4g"), *tooltip]
