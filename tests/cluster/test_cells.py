@@ -21,6 +21,8 @@ from convgate.train.recipe import load_recipe
 from fixtures.fake_study import fake_fit, fake_measure
 from fixtures.on_ray import moody_fit, say
 
+pytestmark = pytest.mark.slow  # Ray ends its driver's process where it fails, here pytest's
+
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
@@ -117,15 +119,3 @@ def test_latency_is_measured_alone_and_the_report_says_where(session, recipe, tm
     step = measure_on_ray(session, partial(fake_measure))
     measured = step(recipe, [], tmp_path, None)
     assert measured.environment == {"device": "cpu", "node": os.uname().nodename}
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"gpus_per_cell": 1.5}, "--gpus-per-cell 1.5: a part of one GPU, or a whole number"),
-        ({"cpus_per_cell": 0}, "--cpus-per-cell 0 must be above 0"),
-    ],
-)
-def test_wrong_options(options, sentence):
-    with pytest.raises(InputError, match=sentence):
-        RayOptions(**options)

@@ -16,6 +16,24 @@ from convgate.storage import write_text
 
 T = TypeVar("T")
 
+OBJECT_STORE = 100 * 2**20
+"""Bytes of shared memory of a Ray that is started here, whose cells write to their folders."""
+
+PATIENCE = {
+    "RAY_health_check_failure_threshold": "60",  # on one machine, a node that is silent is busy
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_prestart_worker_first_driver": "0",  # processes start with the cells that need them
+    "RAY_enable_worker_prestart": "0",
+}
+"""Settings of a Ray that is started here, for a machine of few cores and little memory.
+
+Ray ends every process of a node that it takes for dead, the driver too.
+"""
+
+STARTS = 3
+"""How often a Ray is started here; each is given up after 30 s by Ray itself."""
+
 LOCAL = "local"
 """The address of a Ray that is started on this machine, and ended with this process."""
 
@@ -231,20 +249,44 @@ def open_session(options: RayOptions, runs: Path) -> Iterator[RaySession]:
     import ray
     import ray.util.scheduling_strategies
 
-    local = {"include_dashboard": False} if options.address == LOCAL else {}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ray.init(options.address, log_to_driver=False, logging_level="ERROR", **local)
-    except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"--ray {options.address}: no Ray answers there ({_first_line(error)}); start it with "
-            "`ray start`, or leave the address out"
-        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if options.address == LOCAL:
+            _start_here(ray)
+        else:
+            _connect(ray, options.address)
     try:
         yield RaySession(ray, options, runs)
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError) as error:
+        raise InputError(
+            f"--ray {address}: no Ray answers there ({_first_line(error)}); start it with "
+            "`ray start`, or leave the address out"
+        ) from None
+
+
+def _start_here(ray: Any) -> None:
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    lean = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    for start in range(1, STARTS + 1):
+        try:
+            ray.init(LOCAL, log_to_driver=False, logging_level="ERROR", **lean)
+        except Exception as error:  # Ray has no class for it
+            ray.shutdown()
+            if start == STARTS:
+                raise InputError(
+                    f"--ray: Ray does not start on this machine ({_first_line(error)}); see that "
+                    "it has free memory, or leave --ray out"
+                ) from error
+        else:
+            return
 
 
 def check_ray() -> None:
