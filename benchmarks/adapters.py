@@ -17,7 +17,6 @@ accuracies do not, which is why they are two commands.
 """
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.record import append, read
 from convgate.folding import fold
 from convgate.measure import compare_latency
 from convgate.networks import open_network
@@ -192,24 +192,6 @@ def times(tuned: dict[str, Tuned], plain: nn.Module, x: Tensor) -> list[dict[str
     return lines
 
 
-def append(path: Path, line: dict[str, object]) -> None:
-    """Add a line, and the head before the first one."""
-    new = not path.is_file()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(line), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(line)
-
-
-def done(path: Path) -> set[tuple[str, str, str]]:
-    """Return way, pictures and seed of the runs that the file holds."""
-    if not path.is_file():
-        return set()
-    with path.open(newline="") as file:
-        return {(found["way"], found["pictures"], found["seed"]) for found in csv.DictReader(file)}
-
-
 def main() -> None:
     """Tune, measure and write."""
     options = arguments()
@@ -228,7 +210,7 @@ def main() -> None:
 
 def write_accuracies(base: Recipe, tune: dict[str, Way], options: argparse.Namespace) -> None:
     """Tune what the file does not hold, and append a line after every run."""
-    known = done(options.out)
+    known = {(run["way"], run["pictures"], run["seed"]) for run in read(options.out)}
     for count, seed, name in product(options.counts, range(options.seeds), tune):
         if (name, str(count), str(seed)) in known:
             continue

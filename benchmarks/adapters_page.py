@@ -3,9 +3,9 @@
 python -m benchmarks.adapters_page
 """
 
-import csv
 from pathlib import Path
 
+from benchmarks.record import read
 from benchmarks.starts_page import ends, mean, table
 from convgate.studies.statistics import paired_difference
 
@@ -15,14 +15,6 @@ FILES = DOCS / "adapters"
 COSTS = "\n## What it costs"  # the last part of the page, once it has been measured
 BASE = "full"  # what the other ways are compared with
 Row = dict[str, str]
-
-
-def read(path: Path) -> list[Row]:
-    """Read a CSV; nothing where there is none yet."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def top1(runs: list[Row], way: str, count: int) -> dict[int, float]:

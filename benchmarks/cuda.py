@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.cases import IMAGE_PX, plain
 from benchmarks.page import write_page
-from benchmarks.record import RESULTS, rows_of, write
+from benchmarks.record import RESULTS, rows_of
 from benchmarks.targets import BEST, EACH, STEP, TARGETS, table
 from convgate.deploy.engines import open_engine
 from convgate.errors import InputError
@@ -24,6 +24,7 @@ from convgate.folding import fold
 from convgate.insertion import insert
 from convgate.measure import LatencyReport, compare_latency
 from convgate.models import create_model
+from convgate.storage import write_csv
 
 NETS = ("convnext_tiny", "selnext_tiny")
 GATES = ("se", "ean")
@@ -111,7 +112,7 @@ def main() -> None:
     found = {"selnext": {BEST: best, EACH: each}, "resnet50": {STEP: steps}}
     for subject, reports in found.items():
         lines = [line for key, each in reports.items() for line in rows_of(key, DTYPE, 1, each)]
-        write(results / f"{subject}_cuda.csv", lines)
+        write_csv(results / f"{subject}_cuda.csv", lines)
     print(table(TARGETS, results))
     if results == RESULTS:
         write_page(RESULTS)

@@ -10,7 +10,6 @@ over the larger half of the sizes: 1 is linear; a memory below 1 MiB counts as 1
 """
 
 import argparse
-import csv
 import math
 import resource
 import subprocess
@@ -30,6 +29,7 @@ from convgate.measure import count
 from convgate.networks.card import Card
 from convgate.networks.opening import Network
 from convgate.networks.preprocessing import Preprocessing
+from convgate.storage import write_csv
 
 PX = 32
 DEEP_CHANNELS, WIDE_BLOCKS = 16, 16
@@ -166,10 +166,7 @@ def main() -> None:
     rows = grow("depth", "blocks", deep, options.steps)
     rows += grow("width", "M parameters", wide, options.steps)
     if options.out:
-        with options.out.open("w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write_csv(options.out, rows)
 
 
 if __name__ == "__main__":

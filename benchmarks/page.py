@@ -5,7 +5,7 @@ from pathlib import Path
 
 import altair as alt
 
-from benchmarks.targets import TARGETS, read
+from benchmarks.targets import TARGETS, lines_of
 from convgate.charts import COLOURS, LIGHT, NEUTRAL, write_chart
 
 NOTES = Path(__file__).parent / "notes.md"
@@ -33,7 +33,7 @@ def write_page(results: Path) -> None:
     """Write the page and a picture for each table."""
     parts = [HEAD, "## What was to be reached\n", reached(results), "\n" + NOTES.read_text()]
     for (subject, title), (device, where) in product(SUBJECTS.items(), DEVICES.items()):
-        lines = read(results, subject, device)
+        lines = lines_of(results, subject, device)
         if lines:
             name = f"performance_{subject}{'' if device == 'cpu' else '_' + device}.svg"
             write_chart(draw(lines), DOCS / name, force=True)

@@ -1,7 +1,7 @@
-"""Results of the benchmarks as CSV: a line for each network of a comparison."""
+"""Results of the benchmarks as CSV: a line for each network of a comparison, or for each run."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from convgate.measure import LatencyReport
@@ -28,10 +28,20 @@ def rows_of(
         }
 
 
-def write(path: Path, lines: list[dict[str, object]]) -> None:
-    """Write the results of a subject."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a file; none where there is none yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, line: Mapping[str, object]) -> None:
+    """Add a line, with the head before the first one, and print it."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(line), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+    print(*line.values(), flush=True)

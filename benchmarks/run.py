@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import CASES, IMAGE_PX, Build, Case
 from benchmarks.page import write_page
-from benchmarks.record import RESULTS, rows_of, write
+from benchmarks.record import RESULTS, rows_of
 from benchmarks.targets import TARGETS, table
 from convgate.deploy.engines import open_engine
 from convgate.deploy.onnx import Forward, run_onnx, to_onnx
@@ -22,6 +22,7 @@ from convgate.deploy.openvino import from_onnx, quantise, run_openvino
 from convgate.measure import LatencyReport, compare_latency
 from convgate.measure.parity import check_parity
 from convgate.measure.settings import DTYPES
+from convgate.storage import write_csv
 
 
 class Opener:
@@ -94,7 +95,7 @@ def main() -> None:
             report = measure(case, opener, options)
             lines = found.setdefault(case.subject, [])
             lines.extend(rows_of(case.engine, case.dtype, case.parts, report))
-            write(RESULTS / f"{case.subject}_cpu.csv", lines)
+            write_csv(RESULTS / f"{case.subject}_cpu.csv", lines)
             ratios = "  ".join(f"{row.name}: {row.ratio:.3f}" for row in report.rows[1:])
             print(f"{case.engine} {case.dtype}, parts: {case.parts}  {ratios}", flush=True)
     print(table(TARGETS, RESULTS))

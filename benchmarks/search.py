@@ -13,16 +13,15 @@ several seeds. `search_page` prints the tables of docs/results/search.md.
 
 import argparse
 import contextlib
-import csv
 import itertools
 import random
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from benchmarks.record import append, read
 from convgate.gates import GATES
 from convgate.searches.finalists import Finalists
 from convgate.searches.ranking import PathRanking, ShortRanking, search_recipe
@@ -118,23 +117,6 @@ def ranking(
         return ShortRanking(own, space, folder, epochs=options.epochs)
     epochs = replace(own.schedule, epochs=options.epochs)
     return PathRanking(replace(own, schedule=epochs), space, folder)
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(*row.values(), flush=True)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 python -m benchmarks.search_page docs/results/search
 """
 
-import csv
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ from statistics import fmean
 
 from scipy.stats import kendalltau
 
+from benchmarks.record import read
+
 TRAIN, VAL, HELD, EPOCHS, PICTURES = 2500, 2000, 500, 8, 1024
 FORWARD = 1 / 3
 """Cost of a picture that is only looked at, over that of one that is trained on."""
@@ -19,13 +20,11 @@ RUN = EPOCHS * (TRAIN + FORWARD * VAL)
 Scores = dict[str, float]
 
 
-def read(path: Path, key: str) -> dict[int, Scores]:
+def column(path: Path, key: str) -> dict[int, Scores]:
     """Return one column of a file: seed -> combination -> value."""
     found: dict[int, Scores] = {}
-    if path.is_file():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(int(row["seed"]), {})[row["gates"]] = float(row[key])
+    for row in read(path):
+        found.setdefault(int(row["seed"]), {})[row["gates"]] = float(row[key])
     return found
 
 
@@ -98,9 +97,9 @@ def pick_rows(truth: Scores, losses: Mapping[int, Scores]) -> list[str]:
 def main() -> None:
     """Print the tables of the page."""
     folder = Path(sys.argv[1])
-    truth = mean_of(read(folder / "truth.csv", "top1"))
-    paths, losses = (read(folder / "paths.csv", key) for key in ("top1", "val_loss"))
-    short, short_losses = (read(folder / "short.csv", key) for key in ("top1", "val_loss"))
+    truth = mean_of(column(folder / "truth.csv", "top1"))
+    paths, losses = (column(folder / "paths.csv", key) for key in ("top1", "val_loss"))
+    short, short_losses = (column(folder / "short.csv", key) for key in ("top1", "val_loss"))
     print("| scores by | seed | tau of top-1 | tau of the loss |\n| --- | ---: | ---: | ---: |")
     print("\n".join(ranking_rows(truth, "paths", paths, losses)))
     print("\n".join(ranking_rows(truth, "2 epochs", short, short_losses)))

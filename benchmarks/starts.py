@@ -11,7 +11,6 @@ the photographs. Runs that the file holds are not repeated, so a stopped command
 """
 
 import argparse
-import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.record import append, read
 from convgate import create_model
 from convgate.gates import Gate, create_gate
 from convgate.insertion import Blend, Insertion, find_sites, inserted, start_as_identity
@@ -167,10 +167,7 @@ def run(gate: str, name: str, seed: int, data: dict[str, Any], options: Any) -> 
 
 def cells(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
     """Yield gate, start and seed of every run that the file does not hold."""
-    done = set()
-    if options.out.exists():
-        with options.out.open(newline="") as file:
-            done = {(row["gate"], row["start"], int(row["seed"])) for row in csv.DictReader(file)}
+    done = {(run["gate"], run["start"], int(run["seed"])) for run in read(options.out)}
     for seed in range(options.seeds):
         for gate, start in [("none", ""), *product(options.gates, options.starts)]:
             if (gate, start, seed) not in done:
@@ -189,14 +186,7 @@ def main() -> None:
     data["classes"] = outputs(pretrained(), data["val"][0]).argmax(1)
     for cell in cells(options):
         row = run(*cell, data, options)
-        line = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-        new = not options.out.exists()
-        with options.out.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(line), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(line)
-        print(*line.values(), flush=True)
+        append(options.out, {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
 def arguments() -> argparse.Namespace:

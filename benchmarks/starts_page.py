@@ -3,13 +3,13 @@
 python -m benchmarks.starts_page
 """
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 
+from benchmarks.record import read
 from convgate.charts import COLOURS, LIGHT, write_chart
 from convgate.studies.statistics import Difference, paired_difference
 
@@ -25,13 +25,12 @@ Runs = dict[tuple[str, str], dict[int, dict[str, float]]]
 """The numbers of the runs by gate and start, and by seed."""
 
 
-def read(path: Path) -> Runs:
+def runs_of(path: Path) -> Runs:
     """Read what `benchmarks.starts` wrote."""
     runs: Runs = defaultdict(dict)
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            key = row.pop("gate"), row.pop("start")
-            runs[key][int(row["seed"])] = {k: float(v) for k, v in row.items()}
+    for row in read(path):
+        key = row.pop("gate"), row.pop("start")
+        runs[key][int(row["seed"])] = {k: float(v) for k, v in row.items()}
     return dict(runs)
 
 
@@ -170,7 +169,7 @@ def page(evidence: Runs, starts: Runs) -> str:
 
 def main() -> None:
     """Write the figure and the page."""
-    evidence, starts = (read(FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
+    evidence, starts = (runs_of(FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
     write_chart(draw(evidence), *(FIGURE.with_suffix(f".{k}") for k in ("svg", "png")), force=True)
     (DOCS / "identity_start.md").write_text(page(evidence, starts))
 

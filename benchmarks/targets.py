@@ -1,9 +1,10 @@
 """What was to be reached, against what the results say."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.record import read
 
 NOT_MEASURED = "not measured"
 FOLDED = "selnext_tiny, folded"
@@ -41,7 +42,7 @@ class Target:
         """Return the ratio in the results; None where they lack it."""
         lines = [
             line
-            for line in read(results, self.subject, self.device)
+            for line in lines_of(results, self.subject, self.device)
             if (line["engine"], line["dtype"]) == (self.engine, self.dtype)
             and int(line["parts"]) == self.parts
         ]
@@ -73,7 +74,7 @@ class Share(Target):
         """Return the least share in the results; None where they lack an operator."""
         lines = [
             line
-            for line in read(results, "kernels", self.device)
+            for line in lines_of(results, "kernels", self.device)
             if (line["path"], line["direction"]) == ("fused", "forward")
             and line["operator"] in self.operators
         ]
@@ -126,13 +127,9 @@ TARGETS = (
 )
 
 
-def read(results: Path, subject: str, device: str = "cpu") -> list[dict[str, str]]:
+def lines_of(results: Path, subject: str, device: str = "cpu") -> list[dict[str, str]]:
     """Return the lines of a subject's results; none where there is no file."""
-    path = results / f"{subject}_{device}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read(results / f"{subject}_{device}.csv")
 
 
 def table(targets: Sequence[Target], results: Path) -> str:

@@ -17,7 +17,6 @@ largest. It needs a quiet machine. --first-step times a new process to the end o
 """
 
 import argparse
-import csv
 import random
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from timm.data import create_dataset, create_loader
 from torch import Tensor
 from torch.nn import functional as F
 
+from convgate.storage import write_csv
 from convgate.train.fit import fit
 from convgate.train.job import Job, open_job
 from convgate.train.optim import create_optimisation
@@ -213,10 +213,7 @@ def main() -> None:
             rows.append({**row, "ratio": round(median(ratios), 3), **spread})
             print(*rows[-1].values(), sep="  ", flush=True)
     if options.out and rows:
-        with options.out.open("w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write_csv(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.record import read
 from PIL import Image
 from torch import nn
 
@@ -114,7 +115,7 @@ def test_starts_are_compared_seed_by_seed(tmp_path):
     """Blend: +1 and +3 points to plain; t(1) is 12.706, so 2 +- 12.706 sqrt(2) / sqrt(2)."""
     starts = load("starts_page")
     (tmp_path / "runs.csv").write_text(LINES)
-    runs = starts.read(tmp_path / "runs.csv")
+    runs = starts.runs_of(tmp_path / "runs.csv")
     table = starts.before_and_after(runs).splitlines()
     assert table[2].split(" | ")[:4] == ["| none", "", "100", "55.0"]
     assert table[3].split(" | ")[1:] == ["blend", "100.0", "57.0", "+2.0 [-10.7, +14.7]", "2.00 |"]
@@ -124,7 +125,7 @@ def test_starts_are_compared_seed_by_seed(tmp_path):
 
 def test_the_page_of_starts_holds_the_runs_beside_it():
     starts = load("starts_page")
-    runs = (starts.read(starts.FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
+    runs = (starts.runs_of(starts.FIGURE.parent / f"{name}.csv") for name in ("evidence", "starts"))
     assert starts.page(*runs) == (starts.DOCS / "identity_start.md").read_text()
 
 
@@ -149,10 +150,10 @@ def test_ways_of_tuning_are_compared_seed_by_seed(tmp_path):
     lines = ["way,pictures,seed,top1,trained_params,file_bytes"]
     lines += ["full,500,0,70,3000,12000", "probe,500,0,69,10,48", "full,500,1,74,3000,12000"]
     (tmp_path / "runs.csv").write_text("\n".join([*lines, "probe,500,1,71,10,48\n"]))
-    rows = page.compared(page.read(tmp_path / "runs.csv"), 500).splitlines()[2:]
+    rows = page.compared(read(tmp_path / "runs.csv"), 500).splitlines()[2:]
     assert rows[0] == "| full | 72.0 |  | 3,000 | 12,000 |"
     assert rows[1] == "| probe | 70.0 | -2.0 [-14.7, +10.7] | 10 | 48 |"
-    assert page.read(tmp_path / "none.csv") == []
+    assert read(tmp_path / "none.csv") == []
 
 
 def test_the_page_of_ways_holds_the_runs_beside_it():
