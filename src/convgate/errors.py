@@ -30,6 +30,13 @@ class Diverged(InputError):
     """A training run whose loss is no longer finite."""
 
 
+def missing(what: str, package: str, extra: str) -> InputError:
+    """Build the error for a package that only users of one extra install."""
+    return InputError(
+        f"{what} needs {package}, which is not installed: pip install 'convgate[{extra}]'"
+    )
+
+
 def printable(text: str) -> str:
     r"""Return a text with what moves, colours or hides written as an escape, as in "\x1b"."""
     if text.isprintable():

@@ -11,7 +11,6 @@ from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -23,6 +22,7 @@ from starlette.routing import Route
 from convgate.app.workbench import Workbench, described
 from convgate.errors import InputError
 from convgate.gates import list_gates
+from convgate.pages import page_template
 
 MAX_BYTES = 20_000_000
 """Of an uploaded picture."""
@@ -131,15 +131,8 @@ class _Page:
 
 
 def _render(bench: Workbench) -> str:
-    pages = Environment(
-        loader=PackageLoader("convgate.app", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = [bench.latency.row(network.label) for network in bench.networks]
-    return pages.get_template("page.html.jinja").render(
+    return page_template("convgate.app", "page.html.jinja").render(
         columns=[
             {"label": network.label, "latency": described(row), "weights": network.card.weights}
             for network, row in zip(bench.networks, rows, strict=True)

@@ -7,21 +7,26 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from convgate.app.answers import answer, file_bytes
+from convgate.charts import chart_svg
 from convgate.deploy.engines import EngineConfig
+from convgate.deploy.predict import classify
 from convgate.errors import InputError, unknown
 from convgate.folding import fold
 from convgate.gates import list_gates
 from convgate.insertion import insert, inserted, list_sites, remove
 from convgate.measure import LatencyReport, LatencyRow, count
+from convgate.measure.settings import noise
 from convgate.networks import Network, check_task, open_networks
 from convgate.networks.card import check_learned
+from convgate.pages import data_url, file_bytes
 from convgate.pictures.decoding import decode, shrink
 from convgate.tables import short_number
+from convgate.view.cam import compare_maps
+from convgate.view.cam_picture import tile_url
+from convgate.view.scales import choose_layers, draw_scales, find_gates, measure_scales
 
 MAX_COLUMNS = 4
 THUMBNAIL_PX = 320
@@ -209,12 +214,33 @@ def _blocks(model: nn.Module, network: Network) -> dict[int, int]:
 
 
 def _noise(network: Network) -> Tensor:
-    """Return the same normal noise every time, as one image."""
-    size = network.images.input_size
-    x = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
-    return x.to(network.device)
+    return noise(network.images.input_size).to(network.device)
 
 
 def _recipe(gates: Mapping[int, str]) -> str:
     rows = [f'{stage} = "{gate}"' for stage, gate in gates.items()]
     return "\n".join(["[gate.stages]", *rows]) if rows else ""
+
+
+def answer(network: Network, image: Image.Image) -> dict[str, Any]:
+    """Return the classes, a class activation map, and the scales of the gates.
+
+    The map or the scales are None where there are none; what cannot be drawn has a sentence
+    under "note".
+    """
+    guesses = classify(network, image).classes
+    rows = [(guess.label, f"{guess.probability:.1%}") for guess in guesses]
+    found = {"rows": rows, "map": None, "scales": _scales(network, image), "note": ""}
+    try:
+        ((_, (maps,)),) = compare_maps([network], [("", image)])
+    except InputError as error:
+        return found | {"note": str(error)}
+    return found | {"map": tile_url(maps.pixels, maps.maps[0])}
+
+
+def _scales(network: Network, image: Image.Image) -> str | None:
+    """Return a chart of the scales of at most four gates; None for a network without gates."""
+    if not find_gates(network.model):
+        return None
+    layers = choose_layers(measure_scales(network, [network.images.pixels(image)[None]]))
+    return data_url(chart_svg(draw_scales(layers, network.label)).encode(), "image/svg+xml")

@@ -10,7 +10,7 @@ from convgate.cli import options
 from convgate.cli.main import app as verbs
 from convgate.cli.main import examples
 from convgate.cli.output import progress
-from convgate.errors import InputError
+from convgate.errors import missing
 
 DEFAULT = "tf_efficientnet_lite0.pypi_in1k"
 
@@ -78,5 +78,6 @@ def check_server() -> None:
     Raises:
         InputError: if it is not.
     """
-    if not all(map(find_spec, ("starlette", "uvicorn"))):
-        raise InputError("the page needs a server: pip install 'convgate[app]'")
+    for package in ("starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise missing("the page", package, "app")

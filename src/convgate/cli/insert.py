@@ -87,10 +87,11 @@ def insert(  # noqa: PLR0913  every option of the verb is one argument
         replaces=replaces or None,
         options=options.gate_options(settings),
     )
+    from convgate.measure.settings import noise
+
     network = open_network(model, pretrained=pretrained, weights=weights, image_px=image_px)
     check_task(network, "classify", "insert")
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, *network.images.input_size, generator=generator)
+    image = noise(network.images.input_size)
     before = _run(network, image)
     report = _put(network, spec, image)
     unchanged = torch.equal(_run(network, image), before)

@@ -127,14 +127,11 @@ def _open(models: Sequence[str], *, image_px: int, **how: Any) -> "list[Network]
 
 
 def _random_images(batch: int, network: "Network") -> "Tensor":
-    """Return the same normal noise every time: (batch, C, H, W), on the network's device."""
-    import torch
+    from convgate.measure.settings import noise
 
     if batch < 1:
         raise InputError(f"batch={batch} leaves no image; give at least 1")
-    generator = torch.Generator().manual_seed(0)
-    size = network.images.input_size
-    return torch.randn(batch, *size, generator=generator).to(network.device)
+    return noise(network.images.input_size, batch).to(network.device)
 
 
 def _with_gates(

@@ -99,6 +99,12 @@ Engine = Annotated[
 Dtype = Annotated[
     str, typer.Option(help="Number type used for timing: float32, bfloat16, float16, int8.")
 ]
+FoldShipped = Annotated[
+    bool, typer.Option("--fold", help="Time the networks folded, as export ships them.")
+]
+RecipeName = Annotated[
+    str, typer.Argument(help="A recipe by name (see ls recipes), or a TOML file.")
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or zip of the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out damaged pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]

@@ -17,11 +17,9 @@ recipe = typer.Typer(
 )
 app.add_typer(recipe, name="recipe")
 
-Name = Annotated[str, typer.Argument(help="A recipe by name (see ls recipes), or a TOML file.")]
-
 
 @recipe.command(epilog=examples("convgate recipe show cifar10/study > my.toml"))
-def show(name: Name) -> None:
+def show(name: options.RecipeName) -> None:
     """Print a recipe as it is written, with its remarks."""
     from convgate.train.recipe import load_recipe, recipe_file
 

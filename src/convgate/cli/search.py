@@ -21,9 +21,7 @@ FILES = ("best.toml", "report.html", "report.md")
     ),
 )
 def search(  # noqa: PLR0913 - one argument an option
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe by name (see ls recipes), or a TOML file.")
-    ],
+    recipe: options.RecipeName,
     out: Annotated[
         Path, typer.Option(help="Folder of the search; with a search in it, that one continues.")
     ],
@@ -53,9 +51,7 @@ def search(  # noqa: PLR0913 - one argument an option
     ] = 1.10,
     engine: options.Engine = "eager",
     dtype: options.Dtype = "float32",
-    fold: Annotated[
-        bool, typer.Option("--fold", help="Time the networks folded, as export ships them.")
-    ] = False,
+    fold: options.FoldShipped = False,
     seconds: Annotated[
         float | None,
         typer.Option(help="Seconds of each latency comparison; two a network by default."),

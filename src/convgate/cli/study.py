@@ -78,9 +78,7 @@ def study(  # noqa: PLR0913 - one argument an option
     ] = False,
     engine: options.Engine = "eager",
     dtype: options.Dtype = "float32",
-    fold: Annotated[
-        bool, typer.Option("--fold", help="Time the networks folded, as export ships them.")
-    ] = False,
+    fold: options.FoldShipped = False,
     storage: Annotated[
         str | None,
         typer.Option(

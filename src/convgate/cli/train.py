@@ -20,10 +20,7 @@ from convgate.errors import InputError
     )
 )
 def train(  # noqa: PLR0913 - one argument an option
-    recipe: Annotated[
-        str,
-        typer.Argument(help="A recipe by name (see ls recipes), or a TOML file."),
-    ],
+    recipe: options.RecipeName,
     out: Annotated[
         Path, typer.Option(help="Folder of the run; with a run in it, that run continues.")
     ],

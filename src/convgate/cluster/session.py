@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from convgate.cluster.files import RunFiles, SharedFolder, ThroughRay, open_files
-from convgate.errors import InputError
+from convgate.errors import InputError, missing
 from convgate.storage import write_text
 
 T = TypeVar("T")
@@ -291,7 +291,7 @@ def _start_here(ray: Any) -> None:
 
 def check_ray() -> None:
     if importlib.util.find_spec("ray") is None:
-        raise InputError("--ray needs Ray, which is not installed: pip install 'convgate[ray]'")
+        raise missing("--ray", "Ray", "ray")
 
 
 def _raise_file_limit() -> None:

@@ -22,7 +22,7 @@ from convgate.deploy.verify import (
 )
 from convgate.errors import InputError, unknown
 from convgate.folding import fold, folded
-from convgate.measure.settings import DTYPES
+from convgate.measure.settings import DTYPES, noise
 from convgate.networks.card import Card
 from convgate.networks.hub import save_hub
 from convgate.networks.labelled import Labelled, accuracy, load_inputs, open_labelled
@@ -219,8 +219,7 @@ def calibration_images(path: Path, images: Preprocessing) -> Tensor:
 
 def _inputs(calibration: Tensor | str | Path | None, images: Preprocessing) -> Tensor:
     if calibration is None:
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(MIN_IMAGES, *images.input_size, generator=generator)
+        return noise(images.input_size, MIN_IMAGES)
     if isinstance(calibration, Tensor):
         return calibration
     return calibration_images(Path(calibration), images)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
-from convgate.errors import InputError
+from convgate.errors import missing
 
 EXTRAS = {
     "onnx": "onnx",
@@ -46,7 +46,4 @@ def need(package: str, what: str) -> ModuleType:
             warnings.simplefilter("ignore", DeprecationWarning)  # of their own insides
             return import_module(package)
     except ImportError as error:
-        raise InputError(
-            f"{what} needs {package}, which is not installed: "
-            f"pip install 'convgate[{EXTRAS[package]}]'"
-        ) from error
+        raise missing(what, package, EXTRAS[package]) from error

@@ -1,7 +1,7 @@
 """The same conditions for every candidate: dtype, memory format, threads, compile mode, mode."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,11 @@ Model = Callable[[Tensor], Any]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPES["float64"] = torch.float64
 _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+def noise(size: Sequence[int], batch: int = 1) -> Tensor:
+    """Return normal noise on the CPU, the same every time: (batch, *size)."""
+    return torch.randn(batch, *size, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)

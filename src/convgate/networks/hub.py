@@ -21,6 +21,7 @@ from torch import nn
 import convgate.models  # noqa: F401  registers the names in timm
 from convgate import spec
 from convgate.errors import CorruptFile, InputError
+from convgate.measure.settings import noise
 from convgate.models.create import PICKLE, TORCHVISION, is_pickle
 from convgate.networks.build import check_sources
 from convgate.networks.card import CONFIG, KEY, Card, read_card
@@ -203,7 +204,7 @@ def _arguments(card: Card) -> dict[str, Any]:
 def _check_same(model: nn.Module, folder: Path, card: Card) -> None:
     again, _ = load_hub(folder)
     size = card.images.input_size if card.images else (3, 224, 224)
-    x = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
+    x = noise(size, 2)
     with torch.inference_mode():
         if not torch.equal(again(x), model(x)):
             raise InputError(f"{card.name}: timm builds another network from its folder")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convgate.errors import InputError
 from convgate.insertion import inserted
 from convgate.insertion.attach import put
+from convgate.measure.settings import noise
 from convgate.models import create_model
 from convgate.models.create import TORCHVISION
 from convgate.networks.build import assemble_detector
@@ -63,8 +64,7 @@ def example_input(
     shape = batch, 3, *table.image_px_of(row)
     if device == "meta":
         return torch.empty(shape, device="meta")
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, generator=generator).to(device)
+    return noise(shape[1:], batch).to(device)
 
 
 def tie_stem(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convgate.errors import CorruptFile, InputError
+from convgate.errors import CorruptFile, missing
 from convgate.pictures.decoding import MAX_PIXELS
 
 
@@ -18,9 +18,7 @@ def coder() -> Any:
     try:
         from pycocotools import mask
     except ImportError:
-        raise InputError(
-            "masks and average precision need pycocotools: pip install 'convgate[detection]'"
-        ) from None
+        raise missing("reading masks and scoring boxes", "pycocotools", "detection") from None
     return mask
 
 

@@ -12,7 +12,7 @@ from convgate.deploy.export import fold_if_it_can
 from convgate.errors import InputError
 from convgate.insertion import inserted
 from convgate.measure import LatencyReport, compare_latency
-from convgate.measure.settings import Model
+from convgate.measure.settings import Model, noise
 from convgate.searches.space import Combination, Space
 from convgate.studies.grid import BASE, unique
 from convgate.train.build import card_of, network_of
@@ -53,7 +53,7 @@ class Bench:
         Raises:
             InputError: if one cannot be built, folded, or run on the engine.
         """
-        x = torch.randn(1, *self.size, generator=torch.Generator().manual_seed(0))
+        x = noise(self.size)
         ready: dict[str, Model] = {}
         notes: dict[str, str] = {}
         for combination in unique([self.space.plain, *combinations]):

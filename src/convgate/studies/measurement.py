@@ -14,6 +14,7 @@ from convgate.deploy.export import fold_if_it_can
 from convgate.errors import CorruptFile, InputError
 from convgate.insertion.sites import find_blocks
 from convgate.measure import LatencyReport, LatencyRow, count, environment, feature_distances
+from convgate.measure.settings import noise
 from convgate.networks import Network, open_network
 from convgate.storage import WEIGHTS, write_text
 from convgate.studies.grid import Cell, Variant, read_variant, unique
@@ -105,7 +106,7 @@ def measure_runs(
     def load(record: CellRecord) -> Network:
         return open_network(folder / "trials" / record.cell.folder, device=device)
 
-    x = _example(data).to(device)
+    x = noise((data.in_chans, data.image_px, data.image_px)).to(device)
     first = {record.cell.variant: record for record in reversed(done)}
     facts: dict[Variant, VariantCost] = {}
     conditions: dict[str, Any] = {}
@@ -161,11 +162,6 @@ def mean_distance(model: nn.Module, images: Sequence[Tensor]) -> float:
 def _distance(network: Network, images: Sequence[Tensor]) -> float:
     """Return the mean feature distance on pictures in 0 .. 1."""
     return mean_distance(network.model, [network.normalise(255 * x) for x in images])
-
-
-def _example(data: ImageData) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, data.in_chans, data.image_px, data.image_px, generator=generator)
 
 
 def _images(data: ImageData, device: torch.device) -> list[Tensor]:

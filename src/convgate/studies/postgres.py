@@ -21,7 +21,7 @@ import sqlalchemy.exc
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 
-from convgate.errors import CorruptFile, InputError
+from convgate.errors import CorruptFile, InputError, missing
 from convgate.studies.grid import Cell
 
 T = TypeVar("T")
@@ -235,10 +235,7 @@ def database_url(address: str) -> URL:
 
 def check_driver() -> None:
     if importlib.util.find_spec("psycopg") is None:
-        raise InputError(
-            "--storage with PostgreSQL needs psycopg, which is not installed: "
-            "pip install 'convgate[postgres]'"
-        )
+        raise missing("--storage with PostgreSQL", "psycopg", "postgres")
 
 
 def _engine() -> dict[str, Any]:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from convgate.charts import DARK_CSS, chart_script, chart_spec, write_chart
+from convgate.pages import page_template
 from convgate.storage import write_text
 from convgate.studies.figures import StudyFigure, figures_of
 from convgate.studies.provenance import (
@@ -48,14 +48,7 @@ def render_page(
     result: StudyResult, figures: Sequence[StudyFigure], *, title: str = "", answer: str = ""
 ) -> str:
     """Return the report as a page; ``title`` and ``answer`` take the place of the study's own."""
-    pages = Environment(
-        loader=PackageLoader("convgate.studies", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return pages.get_template("report.html.jinja").render(
+    return page_template("convgate.studies", "report.html.jinja").render(
         title=title or study_title(result),
         answer=answer or result.answer,
         variants=variant_table(result.rows, result.budget),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from convgate.errors import InputError, unknown
+from convgate.errors import InputError, missing, unknown
 from convgate.networks import Network, check_task, class_words, classes_called, distinct
 from convgate.view.maps import FeatureMap, choose_maps
 from convgate.view.pictures import OnProgress
@@ -199,9 +199,7 @@ def _methods() -> dict[str, type]:
     try:
         import pytorch_grad_cam as library
     except ImportError:
-        raise InputError(
-            "class activation maps need grad-cam: pip install 'convgate[cam]'"
-        ) from None
+        raise missing("drawing class activation maps", "grad-cam", "cam") from None
     return {
         name.lower().replace("_", ""): found
         for name, found in vars(library).items()

@@ -1,7 +1,5 @@
 """Class activation maps for a reader: photographs in rows, networks or layers in columns."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,6 +13,7 @@ from torch import Tensor
 from convgate.charts import LIGHT
 from convgate.errors import InputError
 from convgate.networks import distinct
+from convgate.pages import data_url, file_bytes
 from convgate.view.cam import ClassMaps, Compared
 from convgate.view.maps import FeatureMap
 
@@ -162,9 +161,7 @@ def tile_url(pixels: Tensor, heat: Tensor | None) -> str:
     image = Image.fromarray((photograph * 255).round().astype("uint8"))
     larger = max(1, round(2 * TILE_PX / image.width))  # small pixels stay squares
     image = image.resize((larger * image.width, larger * image.height), Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url(file_bytes(image, "PNG"), "image/png")
 
 
 def _folded(text: str) -> str:
