@@ -1,9 +1,9 @@
 """Tutorials and how-tos do what they say: their commands and lines of Python run as written there.
 
 A block of `bash` or `python` runs in the order of the page, in one folder with a few pictures
-(below); one of `toml` whose first line names a file is written to it. A block is left out only
-under a line `<!-- excerpt: why -->`. Every command of every page, run or not, has to be one that
-the command line knows.
+(below); one of `toml` or `cpp` whose first line names a file is written to it. A block is left
+out only under a line `<!-- excerpt: why -->`. Every command of every page, run or not, has to be
+one that the command line knows.
 """
 
 import os
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"(<!-- excerpt: .+ -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
 RUN = ("bash", "python")
-SHOWN = ("text", "toml", "json")  # what a file holds, or what a command said
+SHOWN = ("text", "toml", "json", "cpp")  # what a file holds, or what a command said
+NAMED = re.compile(r"(?:#|//) (\w+\.(?:toml|cpp|hpp))\n")
 PAGES = sorted(
     page for kind in ("tutorials", "how_to", "explanations") for page in DOCS.glob(f"{kind}/*.md")
 )
@@ -39,7 +40,7 @@ def blocks(page):
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with pictures of two classes, and the command line on its path."""
+    """A folder with pictures of two classes; Python and the command line are on its path."""
     noise = torch.Generator().manual_seed(0)
     for split, count in (("train", 10), ("val", 4)):
         for name, colour in COLOURS.items():
@@ -52,15 +53,16 @@ def place(tmp_path):
     picture.resize((20, 24)).save(tmp_path / "photo.png")
     programs = tmp_path / "bin"
     programs.mkdir()
-    command = programs / "convgate"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m convgate "$@"\n')
-    command.chmod(0o755)
+    for name, options in (("python", ""), ("convgate", "-m convgate ")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options}"$@"\n')
+        program.chmod(0o755)
     return tmp_path
 
 
 def execute(folder, language, text):
     """Run a block, or write the file that it holds; return what it printed."""
-    if language == "toml" and (named := re.match(r"# (\w+\.toml)\n", text)):
+    if language in SHOWN and (named := NAMED.match(text)):
         (folder / named[1]).write_text(text)
     if language not in RUN:
         return ""
@@ -82,20 +84,38 @@ def test_a_page_runs(page, place):
             execute(place, language, text)
 
 
-@pytest.mark.slow
-def test_bare_onnxruntime_says_what_convgate_says(place):
+@pytest.fixture
+def answers(place):
+    """What convgate, and then every program of the page without convgate, say of one picture."""
     page = DOCS / "how_to/onnxruntime.md"
-    said = [execute(place, *block[1:]) for block in blocks(page) if not block[0]]
-    found = execute(place, "bash", "convgate predict photo.png --model net.onnx")
-    name, share = said[-1].split()[:2]
-    line = next(line for line in found.splitlines() if "photo.png" in line)
-    assert name in line.split() and share in line
+    taken = [block for block in blocks(page) if not block[0] or has_headers(place)]
+    said = [execute(place, *block[1:]) for block in taken]
+    table = execute(place, "bash", "convgate predict photo.png --model net.onnx")
+    name, share = next(line for line in table.splitlines() if "photo.png" in line).split()[1:]
+    lines = [line for text in said for line in text.splitlines() if line.endswith(" %")]
+    return f"{name} {share[:-1]} %", [line for line in lines if len(line.split()) == 3]
+
+
+def has_headers(folder):
+    """Whether the compiler finds ONNX Runtime's headers, which no Python package brings."""
+    (folder / "probe.cpp").write_text("#include <onnxruntime_cxx_api.h>\n")
+    command = ["g++", "-fsyntax-only", "-I/usr/include/onnxruntime", "probe.cpp"]
+    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_programs_without_convgate_say_what_it_says(answers, place):
+    """Python with ONNX Runtime, C++ with OpenVINO, and C++ with ONNX Runtime where it compiles."""
+    expected, said = answers
+    assert said == [expected] * (2 + has_headers(place))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_block_is_run_or_says_why_not(page):
-    for excerpt, language, _ in blocks(page):
+    for excerpt, language, text in blocks(page):
         assert excerpt or language in (*RUN, *SHOWN), f"{page}: a block of {language!r}"
+        assert excerpt or language != "cpp" or NAMED.match(text), f"{page}: a nameless {language}"
 
 
 def commands():
