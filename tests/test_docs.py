@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,11 @@ def test_the_worked_example_of_a_new_gate(monkeypatch):
     x = torch.randn(2, 6, 5, 4, dtype=torch.float64)
     gate = create_gate("ge", 6)
     torch.testing.assert_close(gate(x), example.expected(gate, x))
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", "README.md"])
+def test_a_page_names_every_extra_of_a_user(page):
+    root = DOCS.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"dev", "docs"}
+    assert extras <= set(re.findall(r"`(\w+)`", (root / page).read_text()))
