@@ -35,6 +35,15 @@ def test_networks_with_gates_are_followed_by_their_folded_copies(small, weights,
     assert [row.name for row in bench.latency.rows] == names
 
 
+def test_scales_are_drawn_only_where_a_gate_gives_some(small, noise, tmp_path):
+    """A fold that takes a gate apart leaves nothing to draw."""
+    card, model = small("se")
+    gated = tmp_path / "gated.safetensors"
+    save_network(gated, model.state_dict(), card)
+    said = open_workbench([str(gated)], seconds=0.05).see(noise)
+    assert [answer["scales"] is None for answer in said] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("gates", "params"),
     [

@@ -51,7 +51,9 @@ function show(place, answer) {
   if (answer.note) place.append(make("p", { className: "hint" }, answer.note));
   if (answer.scales) {
     const chart = make("img", { src: answer.scales, alt: "scales of the channels by gate" });
-    place.append(make("details", {}, make("summary", {}, "scales of the gates"), chart));
+    const region = { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Scales" };
+    const summary = make("summary", {}, "scales of the gates");
+    place.append(make("details", {}, summary, make("div", region, chart)));
   }
 }
 

@@ -239,8 +239,10 @@ def answer(network: Network, image: Image.Image) -> dict[str, Any]:
 
 
 def _scales(network: Network, image: Image.Image) -> str | None:
-    """Return a chart of the scales of at most four gates; None for a network without gates."""
+    """Return a chart of the scales of at most four gates; None where no gate gives any."""
     if not find_gates(network.model):
         return None
     layers = choose_layers(measure_scales(network, [network.images.pixels(image)[None]]))
+    if not layers:  # folding has taken the gates apart
+        return None
     return data_url(chart_svg(draw_scales(layers, network.label)).encode(), "image/svg+xml")
