@@ -16,11 +16,12 @@ from convgate.insertion import inserted
 FITTED = {"sa": {"groups": "<=8"}, "sge": {"groups": "<=8"}, "fca": {"frequencies": "<=16"}} | {
     name: {"num_groups": "<=16"} for name in ("ela", "ela_t", "ela_b", "ela_s", "ela_l")
 }
+SMALL = {"convnext_atto": {"depths": (1, 1, 2, 1)}}
 
 
 def gated(name, gate, **options):
     torch.manual_seed(0)
-    model = timm.create_model(name).eval()
+    model = timm.create_model(name, **SMALL.get(name, {})).eval()
     insert(model, gate, **options, **FITTED.get(gate, {}))
     return model
 

@@ -24,8 +24,14 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "resnet": lambda: timm.create_model("test_resnet", num_classes=5),
     "efficientnet": lambda: timm.create_model("test_efficientnet", num_classes=5),
     "convnext": lambda: timm.create_model("test_convnext", num_classes=5),
-    "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(num_classes=5, width_mult=0.5),
-    "shufflenet_v2": lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=5),
+    "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(
+        num_classes=5,
+        width_mult=0.5,
+        inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]],
+    ),
+    "shufflenet_v2": lambda: torchvision.models.ShuffleNetV2(
+        [2, 2, 2], [24, 48, 96, 192, 256], num_classes=5
+    ),
     "regnet": lambda: small_regnet(),
     "densenet": lambda: torchvision.models.DenseNet(16, (2, 2, 2), 32, num_classes=5),
     "selnext": lambda: timm.create_model("selnext_atto", num_classes=5),

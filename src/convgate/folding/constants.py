@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from convgate.folding.net import GATE, Net, Step, numel, sole_user
-from convgate.folding.norms import is_shared, layer_like
+from convgate.folding.norms import layer_like
 from convgate.folding.steps import channel_axis, layer_above, multiply, permutation
 
 IDENTITY = "layer scale into the linear layer before it"
@@ -40,7 +40,7 @@ def fold_constants(net: Net) -> None:
 
 def _into_layer(net: Net, x: Step, scale: Tensor, axis: int) -> bool:
     above = layer_above(net, x, axis)
-    if above is None or is_shared(net, above[0]):
+    if above is None or net.is_shared(above[0]):
         return False
     step, layer = above
     weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))

@@ -106,8 +106,9 @@ def _factors(net: Net, owner: Step, gate: Gate, x: Any, note: dict[str, str]) ->
 
 def note_gates(net: Net, model: nn.Module) -> None:
     """Note every inserted gate of a network that no fold has found a use for."""
+    noted = net.noted()
     for path, gate, _ in inserted(model):
-        if not net.is_noted(path):
+        if path not in noted:
             name = type(gate.gate if isinstance(gate, IdentityStart) else gate).__name__
             net.note_kept(path, f"{name}: {ALONE}")
 
@@ -127,6 +128,7 @@ def leave_whole(net: Net) -> None:
         home = getattr(step.target, "__module__", None) or ""
         if step.op == "call_function" and home.startswith("convgate."):
             step.meta["is_wrapped"] = True
+    net.graph.lint()
     net.module.recompile()
 
 

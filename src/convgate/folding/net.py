@@ -1,6 +1,7 @@
 """The graph that the folds work on: traced with gates as steps, their shapes, what was done."""
 
 import operator
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ class Net:
         self.example = example
         self.folds: list[Fold] = []
         self.kept: list[Kept] = []
+        self._shaped: list[Any] = []  # the graph whose shapes are noted
         self.refresh()
 
     @property
@@ -41,25 +43,26 @@ class Net:
     def refresh(self) -> None:
         """Drop steps that nothing uses, and note the shapes of the others."""
         self.graph.eliminate_dead_code()
-        self.graph.lint()
-        self.module.recompile()
-        with torch.no_grad():
-            _Shapes(self.module).run(self.example)
+        self._calls = Counter(s.target for s in self.graph.nodes if s.op == "call_module")
+        own = [(step, step.target, step.args, step.kwargs) for step in self.graph.nodes]
+        if own != self._shaped:
+            with torch.no_grad():
+                _Shapes(self.module).run(self.example)
+            self._shaped = own
 
     def drop_unused(self) -> None:
         """Drop the layers, and the numbers of layers, that no step calls or reads any more."""
-        targets = [str(step.target) for step in self.graph.nodes if step.op in READS]
-        used = [f"{target}." for target in targets]
+        targets = {str(step.target) for step in self.graph.nodes if step.op in READS}
+        holders = {above for target in targets for above in _above(target)}
         for path, module in list(self.module.named_modules()):
-            own = f"{path}." if path else ""
-            if any(own.startswith(each) for each in used):
+            if path in targets or not targets.isdisjoint(_above(path)):
                 continue
-            if path and not any(each.startswith(own) for each in used):
+            if path and path not in holders:
                 if _taken(self.module, path):
                     self.module.delete_submodule(path)
                 continue
             for name in [*module._parameters, *module._buffers]:  # it only holds other layers
-                if f"{own}{name}" not in targets:
+                if (f"{path}.{name}" if path else name) not in targets:
                     delattr(module, name)
             if path and not isinstance(module, nn.Sequential):
                 self.module.set_submodule(path, _holder(module))
@@ -78,6 +81,10 @@ class Net:
         module = self.module.get_submodule(str(step.target))
         hooked = module._forward_hooks or module._forward_pre_hooks
         return module if isinstance(module, kind) and not hooked else None
+
+    def is_shared(self, step: Any) -> bool:
+        """Whether a step calls a module that another step calls, too."""
+        return self._calls[step.target] > 1
 
     def constant(self, step: object) -> Tensor | None:
         """Return the parameter or buffer that a step reads; None for any other step."""
@@ -121,10 +128,10 @@ class Net:
     def note_kept(self, path: object, reason: str) -> None:
         self.kept.append(Kept(_original(path), reason))
 
-    def is_noted(self, path: str) -> bool:
-        """Whether a module, or a part of it, was folded, or kept for a reason."""
-        paths = [*(fold.path for fold in self.folds), *(kept.path for kept in self.kept)]
-        return any(f"{each}.".startswith(f"{path}.") for each in paths)
+    def noted(self) -> set[str]:
+        """Return the modules of which all, or a part, was folded, or kept for a reason."""
+        paths = {*(fold.path for fold in self.folds), *(kept.path for kept in self.kept)}
+        return paths | {above for path in paths for above in _above(path)}
 
 
 class _Shapes(fx.Interpreter):
@@ -148,6 +155,13 @@ def sole_user(step: object) -> Step | None:
     if not isinstance(step, fx.Node) or len(step.users) != 1:
         return None
     return next(iter(step.users))
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the paths of what a part lies in, the network's own, which is empty, last."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _original(path: object) -> str:

@@ -38,7 +38,7 @@ def fold_norms(net: Net) -> None:
             continue
         before = step.args[0]
         conv = net.called(before, nn.Conv2d)
-        if conv is None or sole_user(before) is not step or is_shared(net, before):
+        if conv is None or sole_user(before) is not step or net.is_shared(before):
             if _is_gate(net, before):
                 net.note_kept(step.target, "a gate stands between the convolution and the norm")
             continue
@@ -81,11 +81,6 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
-def is_shared(net: Net, step: Any) -> bool:
-    calls = [other for other in net.graph.nodes if other.op == "call_module"]
-    return sum(other.target == step.target for other in calls) > 1
-
-
 def fold_affines(net: Net) -> None:
     """Fold weight and bias of every layer norm into the one layer that follows."""
     for step, norm in net.steps(nn.LayerNorm):
@@ -93,7 +88,7 @@ def fold_affines(net: Net) -> None:
             continue
         axis = 1 if type(norm).__name__ == "LayerNorm2d" else len(shape(step)) - 1
         below = layer_below(net, step, axis)
-        if below is None or is_shared(net, step) or is_shared(net, below[0]):
+        if below is None or net.is_shared(step) or net.is_shared(below[0]):
             continue
         user, layer = below
         if isinstance(layer, nn.Conv2d) and not whole(layer):
