@@ -14,7 +14,7 @@ PICTURE = "from PIL import Image; Image.effect_noise((32, 32), 64).save('photo.p
 MASK = "from convgate.pictures.masks import coder; coder()"
 DATABASE = "from convgate.studies.postgres import check_driver; check_driver()"
 PAGE = "from convgate.cli.app import check_server; check_server()"
-RAY = "from convgate.cluster.session import check_ray; check_ray()"
+RAY = "from convgate.cluster.start import check_ray; check_ray()"
 FAST = ("--seconds", "1")
 ALWAYS: list[tuple[str, ...]] = [
     ("convgate", "--version"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from convgate.errors import InputError
+from convgate.errors import InputError, without_password
 from convgate.storage import LAST, RECIPE, RESULT, replacing
 
 CHUNK = 8 * 2**20
@@ -32,6 +32,9 @@ class OpenRun:
 class RunFiles(Protocol):
     """The runs of all cells, for any node."""
 
+    def check(self) -> None:
+        """Ask that this node can write and read here; an `InputError` says what it lacks."""
+
     def open(self, name: str) -> Any:
         """Give the `OpenRun` of a cell, with all that was kept of it, for a ``with`` block."""
 
@@ -44,6 +47,9 @@ class SharedFolder:
     """Runs in a folder that all nodes see."""
 
     root: Path
+
+    def check(self) -> None:
+        """See nothing to ask: a file of the driver's that every node sees is asked for."""
 
     @contextmanager
     def open(self, name: str) -> Iterator[OpenRun]:
@@ -60,6 +66,7 @@ class SharedFolder:
 class RemoteFiles(Protocol):
     """Files that are kept elsewhere, by their path."""
 
+    def check(self) -> None: ...
     def list(self, name: str) -> "list[str]": ...
     def get(self, path: str, place: Path) -> None: ...
     def put(self, place: Path, path: str) -> None: ...
@@ -70,6 +77,9 @@ class Mirrored:
     """Runs that are kept elsewhere, and trained in a folder of the node."""
 
     kept: RemoteFiles
+
+    def check(self) -> None:
+        self.kept.check()
 
     @contextmanager
     def open(self, name: str) -> Iterator[OpenRun]:
@@ -138,11 +148,15 @@ def open_files(address: str) -> RunFiles:
     try:
         system, root = pyarrow.fs.FileSystem.from_uri(address)
     except (ValueError, OSError, pyarrow.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--storage-path {address}: cannot be opened ({reason})") from None
+        raise _complaint(address, "opened", error) from None
     if isinstance(system, pyarrow.fs.LocalFileSystem):
         return SharedFolder(Path(root))
     return Mirrored(ObjectStorage(address))
+
+
+def _complaint(address: str, what: str, error: Exception) -> InputError:
+    reason = without_password(str(error).splitlines()[0])
+    return InputError(f"--storage-path {without_password(address)}: cannot be {what} ({reason})")
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,24 @@ class ObjectStorage:
     """Files at an address of pyarrow's, where a file appears whole or not at all."""
 
     address: str
+
+    def check(self) -> None:
+        """Write a file, read it, and remove it.
+
+        Raises:
+            InputError: for a bucket, a server or a key that does not take it.
+        """
+        name = f".written-{uuid.uuid4().hex}"
+        try:
+            with tempfile.TemporaryDirectory(prefix="convgate-") as folder:
+                here, back = Path(folder) / name, Path(folder) / "back"
+                here.write_text(name)
+                self.put(here, name)
+                self.get(name, back)
+            system, path = self._open(name)
+            system.delete_file(path)
+        except OSError as error:
+            raise _complaint(self.address, "written and read", error) from None
 
     def _open(self, path: str) -> tuple[Any, str]:
         import pyarrow.fs
@@ -190,6 +222,9 @@ class ThroughRay:
             Keeper
         )
         return Mirrored(cls(keeper.remote(str(folder.absolute()))))
+
+    def check(self) -> None:
+        """See nothing to ask: Ray itself has brought the question."""
 
     def _call(self, method: str, *args: Any) -> Any:
         import ray

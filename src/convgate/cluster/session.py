@@ -1,9 +1,6 @@
 """A Ray cluster as a study uses it: its nodes, what a cell needs, and where runs lie."""
 
-import importlib.util
 import os
-import resource
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,31 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from convgate.cluster.files import RunFiles, SharedFolder, ThroughRay, open_files
-from convgate.errors import InputError, missing
+from convgate.cluster.start import LOCAL, check_ray, first_line, start
+from convgate.errors import InputError
 from convgate.storage import write_text
 
 T = TypeVar("T")
-
-OBJECT_STORE = 100 * 2**20
-"""Bytes of shared memory of a Ray that is started here, whose cells write to their folders."""
-
-PATIENCE = {
-    "RAY_health_check_failure_threshold": "60",  # on one machine, a node that is silent is busy
-    "RAY_agent_register_timeout_ms": "600000",
-    "RAY_worker_register_timeout_seconds": "600",
-    "RAY_prestart_worker_first_driver": "0",  # processes start with the cells that need them
-    "RAY_enable_worker_prestart": "0",
-}
-"""Settings of a Ray that is started here, for a machine of few cores and little memory.
-
-Ray ends every process of a node that it takes for dead, the driver too.
-"""
-
-STARTS = 3
-"""How often a Ray is started here; each is given up after 30 s by Ray itself."""
-
-LOCAL = "local"
-"""The address of a Ray that is started on this machine, and ended with this process."""
 
 ANSWER_S = 300.0
 """How long a node may take for its first answer, in which it loads torch."""
@@ -126,7 +103,7 @@ class RaySession:
             )
         mark = self._leave_mark()
         try:
-            for node, found in self._ask_all(_lacking, [*map(str, paths)], mark):
+            for node, found in self._ask_all(_lacking, [*map(str, paths)], mark, self.files):
                 if found:
                     raise InputError(f"node {_name(node)} {found}")
         finally:
@@ -162,7 +139,7 @@ class RaySession:
                 if node["NodeID"] not in {other["NodeID"] for other in self.nodes()}:
                     continue
                 raise InputError(
-                    f"node {_name(node)} cannot run convgate ({_first_line(error)}); install the "
+                    f"node {_name(node)} cannot run convgate ({first_line(error)}); install the "
                     "same version there"
                 ) from None
 
@@ -208,7 +185,7 @@ def _call(act: Callable[[], T]) -> T:
     return act()
 
 
-def _lacking(paths: Sequence[str], mark: str | None) -> str:
+def _lacking(paths: Sequence[str], mark: str | None, files: RunFiles) -> str:
     """Say what this node lacks, in the words behind its name; nothing where it has all."""
     import convgate.train  # noqa: F401 - a node without it is told at once
 
@@ -217,6 +194,10 @@ def _lacking(paths: Sequence[str], mark: str | None) -> str:
             return f"has no {path}; put it there, or share its folder"
     if mark is not None and not Path(mark).exists():
         return f"does not see the driver's {Path(mark).parent}; share it, or leave out storage_path"
+    try:
+        files.check()
+    except InputError as error:
+        return f"cannot keep its runs: {error}"
     return ""
 
 
@@ -231,10 +212,6 @@ def _name(node: dict[str, Any]) -> str:
     return name if name == address else f"{name} ({address})"
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()
-
-
 @contextmanager
 def open_session(options: RayOptions, runs: Path) -> Iterator[RaySession]:
     """Connect to a cluster, and leave it at the end.
@@ -243,58 +220,11 @@ def open_session(options: RayOptions, runs: Path) -> Iterator[RaySession]:
         InputError: if Ray is not installed, or none answers at the address.
     """
     check_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports nothing to its makers
-    os.environ.setdefault("RAY_worker_niceness", "0")  # a local Ray trains as this process would
-    _raise_file_limit()
     import ray
     import ray.util.scheduling_strategies
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if options.address == LOCAL:
-            _start_here(ray)
-        else:
-            _connect(ray, options.address)
+    start(ray, options.address)
     try:
         yield RaySession(ray, options, runs)
     finally:
         ray.shutdown()
-
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"--ray {address}: no Ray answers there ({_first_line(error)}); start it with "
-            "`ray start`, or leave the address out"
-        ) from None
-
-
-def _start_here(ray: Any) -> None:
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
-    lean = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    for start in range(1, STARTS + 1):
-        try:
-            ray.init(LOCAL, log_to_driver=False, logging_level="ERROR", **lean)
-        except Exception as error:  # Ray has no class for it
-            ray.shutdown()
-            if start == STARTS:
-                raise InputError(
-                    f"--ray: Ray does not start on this machine ({_first_line(error)}); see that "
-                    "it has free memory, or leave --ray out"
-                ) from error
-        else:
-            return
-
-
-def check_ray() -> None:
-    if importlib.util.find_spec("ray") is None:
-        raise missing("--ray", "Ray", "ray")
-
-
-def _raise_file_limit() -> None:
-    """Let this process open as many files as the system allows: each cell in work has a lock."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
