@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 import torch
-from benchmarks.coverage import PAGE, Row, build, cells
 from torch import Tensor, nn
 
+from benchmarks.coverage import PAGE, Row, build, cells
 from convgate.deploy.onnx import run_onnx, to_onnx
 from convgate.deploy.verify import inputs_to_compare, verify
 from convgate.errors import InputError

@@ -89,3 +89,13 @@ def test_train_takes_it_in_place_of_the_recipe_s_gate():
     assert (back.name, back.stages) == ("se", None)
     ran = convgate("train", "digits/demo", "--gate", "2=eca", "--stages", "2", "--out", "nowhere")
     assert ran.exit_code == 2 and "names the stages already" in " ".join(ran.stderr.split())
+
+
+@pytest.mark.parametrize("verb", ["study", "search"])
+def test_gates_to_compare_have_no_stages(verb, tmp_path):
+    ran = convgate(verb, "digits/demo", "--gate", "2=se,3=eca", "--out", tmp_path / "out")
+    said = " ".join(ran.stderr.split())
+    assert ran.exit_code == 2
+    assert "--gate 2=se,3=eca: a gate for each stage is for insert, measure and train" in said
+    assert "as in --gate se,eca, their stages go to --stages" in said
+    assert "unknown gate" not in said and not (tmp_path / "out").exists()

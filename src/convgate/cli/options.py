@@ -28,6 +28,23 @@ def name_gates(listed: str | None) -> str | None:
     return listed
 
 
+def name_gates_alone(listed: str | None) -> str | None:
+    """Import gates as `name_gates` does, where a gate for each stage cannot be meant.
+
+    Raises:
+        InputError: for gates with stages.
+    """
+    if "=" in (listed or ""):
+        words = (word.rpartition("=")[2].strip() for word in split(listed))
+        names = ",".join(dict.fromkeys(filter(None, words)))
+        raise InputError(
+            f"--gate {listed}: a gate for each stage is for insert, measure and train; here gates "
+            f"are named alone, as in --gate {names or 'se'}, their stages go to --stages, and a "
+            "study compares mixed stages where the recipe has them under [gate.stages]"
+        )
+    return name_gates(listed)
+
+
 def look_here() -> None:
     """Let modules of the current folder be imported, after all others."""
     here = str(Path.cwd())

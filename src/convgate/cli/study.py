@@ -36,7 +36,8 @@ def study(  # noqa: PLR0913 - one argument an option
     gate: Annotated[
         str | None,
         typer.Option(
-            callback=options.name_gates, help="Gates to compare, with commas: se,my_gates:MyGate."
+            callback=options.name_gates_alone,
+            help="Gates to compare, with commas: se,my_gates:MyGate.",
         ),
     ] = None,
     at: Annotated[
