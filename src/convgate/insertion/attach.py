@@ -9,7 +9,7 @@ from torch import nn
 
 from convgate.errors import InputError, unknown
 from convgate.gates import GATES, create_gate
-from convgate.insertion.hooks import hook, is_hooked, unhook
+from convgate.insertion.hooks import hook, is_hooked, refuse_script, unhook
 from convgate.insertion.identity import start_as_identity
 from convgate.insertion.keep import keep, let_go
 from convgate.insertion.module_tree import CHILDREN, MARK, PLACES, child, join
@@ -129,6 +129,7 @@ def attach(model: nn.Module, gate: nn.Module, insertion: Insertion) -> None:
     site = insertion.site
     carrier = model.get_submodule(site.path)
     mark(gate, insertion)
+    gate.__prepare_scriptable__ = refuse_script  # type: ignore[assignment]
     carrier.add_module(CHILDREN[site.where], gate)
     hook(carrier, site.where, site.layout)
     keep(model, site.path, site.where)

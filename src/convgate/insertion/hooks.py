@@ -7,7 +7,7 @@ carry their own gates.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
@@ -65,6 +65,14 @@ def hook(carrier: nn.Module, where: str, layout: str) -> None:
         carrier.register_forward_hook(OUTPUT_HOOKS[layout])
     else:
         carrier.register_forward_pre_hook(INPUT_HOOKS[layout])
+
+
+def refuse_script() -> NoReturn:
+    """Stand on a gate as the method that `torch.jit.script` calls before it compiles a module."""
+    raise InputError(
+        "torch.jit.script cannot compile the hooks that inserted gates run from; use "
+        "torch.jit.trace(model, x), torch.export.export(model, (x,)), or convgate.export"
+    )
 
 
 def unhook(carrier: nn.Module, name: str) -> None:
