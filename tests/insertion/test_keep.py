@@ -13,6 +13,7 @@ from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 
 from convgate.insertion import insert, inserted, remove
+from convgate.insertion.keep import without_gates
 
 
 def gated(backbone, name: str, at: str = "block_end") -> nn.Module:
@@ -81,3 +82,14 @@ def test_features_only_before_and_after(backbone):
     report = insert(plain, "se", at="block_end")
     assert len(report.rows) == 8
     assert all(torch.equal(a, b) for a, b in zip(plain(x), maps, strict=True))
+
+
+def test_without_gates_none_runs_and_none_is_put_back(backbone):
+    net, x = backbone("resnet").eval(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        plain = net(x)
+        insert(net, "se", start="paper")
+        gated = net(x)
+        with without_gates(net):
+            assert torch.equal(net(x), plain)
+        assert torch.equal(net(x), gated) and not torch.equal(gated, plain)

@@ -20,6 +20,7 @@ from fixtures.own_networks import (
     Plain,
     PreActivation,
     Remembers,
+    Returned,
     Shared,
     Tokens,
     TwoInputs,
@@ -37,6 +38,7 @@ SERVED = [
     (Tokens, 2, {"hidden": 2}),
     (Attentive, 2, {"se": 2}),
     (Parts, 2, {}),
+    (Returned, 2, {"spatial_raw": 2}),
 ]
 
 

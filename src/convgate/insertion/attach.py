@@ -141,6 +141,8 @@ def mark(gate: nn.Module, insertion: Insertion) -> None:
     gate.__module__ = WHOLE
     if insertion.site.layout == "NLC" and insertion.site.shape is not None:
         gate.grid = insertion.site.shape[2:]  # type: ignore[assignment]
+    if insertion.site.where == "part":
+        gate.part = insertion.site.part  # type: ignore[assignment]
     gate.register_load_state_dict_pre_hook(keep_values)  # type: ignore[no-untyped-call]
 
 

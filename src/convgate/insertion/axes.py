@@ -111,13 +111,14 @@ def _reshaped(source: Axes, given: Shape, out: Shape) -> Axes:
 
 
 def _guessed(grid: tuple[int, int], out: Shape) -> Axes:
-    """Find a map again by its height and width, whole or a half: patches that were merged."""
+    """Find a map again by its height and width; tokens, by a half of both: merged patches."""
     for size in (grid, (grid[0] // 2, grid[1] // 2)):
         if prod(size) <= 1:
             continue
         fits = [name for name, at in {"NCHW": 2, "NHWC": 1}.items() if out[at : at + 2] == size]
         if len(out) == 3:
-            fits = [name for name, at in {"NCL": 2, "NLC": 1}.items() if out[at] == prod(size)]
+            places = {"NCL": 2, "NLC": 1} if size == grid else {"NLC": 1}
+            fits = [name for name, at in places.items() if out[at] == prod(size)]
         if len(fits) == 1 and len(out) == len(fits[0]):
             return Axes(fits[0], size)
     return Axes("", grid)

@@ -1,4 +1,7 @@
-"""Which module can carry a gate for a tensor: the one that gives it, or the one that takes it."""
+"""Which module can carry a gate for a tensor: the one that gives it, or the one that takes it.
+
+A module that returns a tuple or a list gives each of its tensors that it does not use itself.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +28,7 @@ class Carriers:
         usual = (
             tensor
             for group in groups
-            for find in (self.giving, self.taking)
+            for find in (self.giving, self.returning, self.taking)
             for tensor in map(find, group)
         )
         last = (self.taking(value, identity=True) for group in groups for value in group)
@@ -57,6 +60,17 @@ class Carriers:
             best = outer
         return self._site(best, "output", value)
 
+    def returning(self, value: Value) -> TensorSite | None:
+        """Return the tensor as a part of what a module returns, if all its users are outside."""
+        tape = self.flow.tape
+        places = [tape.producer.get(value, -1), *tape.users[value]]
+        for index in reversed(self._by_part.get(value, [])):
+            call = tape.calls[index]
+            made, *used = [call.first <= op < call.last for op in places]
+            if made and not any(used) and self._is_fit(index, "part"):
+                return self._site(index, "part", value)
+        return None
+
     def taking(self, value: Value, *, identity: bool = False) -> TensorSite | None:
         """Return the tensor as the input of the one module that uses it."""
         tape = self.flow.tape
@@ -79,9 +93,9 @@ class Carriers:
         axes = self.flow.axes.get(value)
         if axes is None or axes.layout not in LAYOUTS:
             return None
-        path = self.flow.tape.calls[index].path
-        width = self.flow.channels(value)
-        return TensorSite(path, where, width, axes.layout, axes.grid)  # type: ignore[arg-type]
+        call, width = self.flow.tape.calls[index], self.flow.channels(value)
+        part = call.parts.index(value) if where == "part" else 0
+        return TensorSite(call.path, where, width, axes.layout, axes.grid, part)  # type: ignore[arg-type]
 
     def _is_fit(self, index: int, where: str, identity: bool = False) -> bool:
         call = self.flow.tape.calls[index]
@@ -118,6 +132,11 @@ class Carriers:
     @cached_property
     def _by_input(self) -> dict[Value, list[int]]:
         return _grouped((call.taken, i) for i, call in enumerate(self.flow.tape.calls))
+
+    @cached_property
+    def _by_part(self) -> dict[Value, list[int]]:
+        calls = enumerate(self.flow.tape.calls)
+        return _grouped((v, i) for i, call in calls for v in dict.fromkeys(call.parts))
 
 
 def _grouped(pairs: Iterator[tuple[Value | None, int]]) -> dict[Value, list[int]]:

@@ -5,14 +5,12 @@ the network's state dict changes, and copies, pickles, compiled and exported for
 carry their own gates.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.insertion.module_tree import CHILDREN, MARK
+from convgate.insertion.module_tree import PLACES
 
 Arguments = tuple[Any, ...]
 
@@ -41,6 +39,28 @@ def gate_input_nlc(module: Any, args: Arguments) -> Arguments:
     return _on_tokens(module.input_gate, args[0]), *args[1:]
 
 
+def gate_part(module: Any, args: Arguments, output: Any) -> Any:
+    gate = module.part_gate
+    return _exchanged(output, gate.part, gate(output[gate.part]))
+
+
+def gate_part_nhwc(module: Any, args: Arguments, output: Any) -> Any:
+    gate = module.part_gate
+    y = gate(output[gate.part].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return _exchanged(output, gate.part, y)
+
+
+def gate_part_nlc(module: Any, args: Arguments, output: Any) -> Any:
+    gate = module.part_gate
+    return _exchanged(output, gate.part, _on_tokens(gate, output[gate.part]))
+
+
+def _exchanged(output: Any, part: int, y: Tensor) -> Any:
+    """Return a tuple or a list with another tensor as one of its parts."""
+    parts = [*output[:part], y, *output[part + 1 :]]
+    return parts if isinstance(output, list) else tuple(parts)
+
+
 def _on_tokens(gate: Any, tokens: Tensor) -> Tensor:
     """Run a gate on (N, H W, C), whose H and W it carries from its insertion."""
     n, length, c = tokens.shape
@@ -56,15 +76,17 @@ def _on_tokens(gate: Any, tokens: Tensor) -> Tensor:
 
 OUTPUT_HOOKS = {"NCHW": gate_output, "NHWC": gate_output_nhwc, "NLC": gate_output_nlc}
 INPUT_HOOKS = {"NCHW": gate_input, "NHWC": gate_input_nhwc, "NLC": gate_input_nlc}
-HOOKS = (*OUTPUT_HOOKS.values(), *INPUT_HOOKS.values())
+PART_HOOKS = {"NCHW": gate_part, "NHWC": gate_part_nhwc, "NLC": gate_part_nlc}
+BY_PLACE = {"output": OUTPUT_HOOKS, "input": INPUT_HOOKS, "part": PART_HOOKS}
+HOOKS = tuple(hook for hooks in BY_PLACE.values() for hook in hooks.values())
 
 
 def hook(carrier: nn.Module, where: str, layout: str) -> None:
-    """Let the gate on a module's output or input run."""
-    if where == "output":
-        carrier.register_forward_hook(OUTPUT_HOOKS[layout])
-    else:
+    """Let the gate on a module's output, input or returned part run."""
+    if where == "input":
         carrier.register_forward_pre_hook(INPUT_HOOKS[layout])
+    else:
+        carrier.register_forward_hook(BY_PLACE[where][layout])
 
 
 def refuse_script() -> NoReturn:
@@ -77,34 +99,17 @@ def refuse_script() -> NoReturn:
 
 def unhook(carrier: nn.Module, name: str) -> None:
     """Let the gate called ``name`` on a module no longer run."""
-    hooks = _hooks(carrier, name)
-    for key in [key for key, hook in hooks.items() if hook in HOOKS]:
+    hooks, own = hooks_of(carrier, name), BY_PLACE[PLACES[name]].values()
+    for key in [key for key, hook in hooks.items() if hook in own]:
         del hooks[key]
 
 
 def is_hooked(carrier: nn.Module, name: str) -> bool:
     """Whether the gate called ``name`` on a module runs."""
-    return any(hook in HOOKS for hook in _hooks(carrier, name).values())
+    own = BY_PLACE[PLACES[name]].values()
+    return any(hook in own for hook in hooks_of(carrier, name).values())
 
 
-def _hooks(carrier: nn.Module, name: str) -> dict[int, Any]:
-    return carrier._forward_hooks if name == CHILDREN["output"] else carrier._forward_pre_hooks
-
-
-@contextmanager
-def without_gates(model: nn.Module) -> Iterator[None]:
-    """Let no inserted gate of a network run within the block."""
-    taken: list[tuple[dict[int, Any], dict[int, Any]]] = []
-    for module in model.modules():
-        for name in CHILDREN.values():
-            gate = module._modules.get(name)
-            if gate is not None and MARK in vars(gate):
-                hooks = _hooks(module, name)
-                taken.append((hooks, dict(hooks)))
-                unhook(module, name)
-    try:
-        yield
-    finally:
-        for hooks, all_ in reversed(taken):
-            hooks.clear()
-            hooks.update(all_)
+def hooks_of(carrier: nn.Module, name: str) -> dict[int, Any]:
+    """Return the hooks of a module among which that of its gate called ``name`` is."""
+    return carrier._forward_pre_hooks if PLACES[name] == "input" else carrier._forward_hooks

@@ -8,6 +8,7 @@ its layers into one refuses where a gate would go with them.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convgate.errors import InputError
-from convgate.insertion.hooks import hook, is_hooked
+from convgate.insertion.hooks import hook, hooks_of, is_hooked, unhook
 from convgate.insertion.module_tree import CHILDREN, MARK, child, join
 
 MERGES = ("fuse", "reparameterize", "switch_to_deploy")
@@ -105,6 +106,28 @@ def put_back(module: nn.Module, args: tuple[Any, ...]) -> None:
         carrier.add_module(name, gate)
         if not is_hooked(carrier, name):
             hook(carrier, where, vars(gate)[MARK].site.layout)
+
+
+@contextmanager
+def without_gates(model: nn.Module) -> Iterator[None]:
+    """Let no inserted gate of a network run within the block, nor be put back."""
+    taken: list[tuple[dict[int, Any], dict[int, Any]]] = []
+    kept = [(module, vars(module).pop(KEPT)) for module in model.modules() if KEPT in vars(module)]
+    for module in model.modules():
+        for name in CHILDREN.values():
+            gate = module._modules.get(name)
+            if gate is not None and MARK in vars(gate):
+                hooks = hooks_of(module, name)
+                taken.append((hooks, dict(hooks)))
+                unhook(module, name)
+    try:
+        yield
+    finally:
+        for hooks, all_ in reversed(taken):
+            hooks.clear()
+            hooks.update(all_)
+        for module, gates in kept:
+            vars(module)[KEPT] = gates
 
 
 def _around(model: nn.Module, path: str) -> tuple[nn.Module, str]:

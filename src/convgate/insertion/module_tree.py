@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import nn
 
-Where = Literal["output", "input"]
+Where = Literal["output", "input", "part"]
 Layout = Literal["NCHW", "NHWC", "NLC"]
 
-CHILDREN = {"output": "gate", "input": "input_gate"}
-"""The names under which a module has the gates on its output and on its input."""
+CHILDREN = {"output": "gate", "input": "input_gate", "part": "part_gate"}
+"""The names of a module's gates: on its output, its input, or a part of a tuple that it returns."""
 
 PLACES = {name: where for where, name in CHILDREN.items()}
 
@@ -22,13 +22,14 @@ ITERATES = {"children", "named_children", "_modules", "modules"}
 
 @dataclass(frozen=True)
 class TensorSite:
-    """A tensor inside a module tree: output or input of the module at ``path``."""
+    """A tensor inside a module tree: output, input or returned part of the module at ``path``."""
 
     path: str
     where: Where
     channels: int
     layout: Layout = "NCHW"
     grid: tuple[int, int] = (0, 0)  # height and width, as traced
+    part: int = 0  # which of the tensors that the module returns, where it is a part
 
 
 def child(module: nn.Module, path: str) -> nn.Module | None:

@@ -25,7 +25,7 @@ ALIGN = "llrrlrrr"
 class GateRow(Readable):
     site: str  # the site's name, or the pattern that found it
     path: str  # the module that carries the gate, or that it took the place of
-    where: str  # "output" of that module, or its "input"
+    where: str  # "output" of that module, its "input", or a "part" of a tuple that it returns
     stage: int  # from 1; 0 outside the stages
     channels: int  # C at the site
     gate: str  # its registered name; "none" for what was removed
@@ -52,7 +52,7 @@ class GateRow(Readable):
         return {name: getattr(self, name) for name in names}
 
     def cells(self) -> tuple[str, ...]:
-        path = self.path if self.where == "output" else f"{self.path} (input)"
+        path = self.path if self.where == "output" else f"{self.path} ({self.where})"
         names = (self.site, path, str(self.stage), str(self.channels), self.gate)
         return *names, f"{self.params:+,}", _number(self.macs), _percent(self.share)
 

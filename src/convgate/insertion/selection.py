@@ -18,6 +18,7 @@ from convgate.insertion.sites import (
     list_sites,
     stage_of,
 )
+from convgate.insertion.tape import Call, Value
 from convgate.insertion.trace import flow_of
 
 INPUT = ":input"
@@ -155,7 +156,7 @@ def _site(model: nn.Module, flow: Flow, pattern: str, path: str, where: Where) -
             f"{path} runs {len(calls)} times in a forward pass and a gate can serve one place; "
             "name a module that runs once"
         )
-    value = calls[0].given if where == "output" else calls[0].taken
+    value, part = (calls[0].taken, -1) if where == "input" else _given(flow, calls[0])
     axes = flow.axes.get(value) if value is not None else None
     if value is None or axes is None or axes.layout not in LAYOUTS:
         shape = flow.tape.shape[value] if value is not None else "no single tensor of the image"
@@ -166,4 +167,14 @@ def _site(model: nn.Module, flow: Flow, pattern: str, path: str, where: Where) -
     width = flow.channels(value)
     stage = stage_of(model, flow, path, value)
     shape = (1, width, *axes.grid)
+    if part >= 0:
+        return Site(pattern, path, stage, width, axes.layout, "part", shape, part)  # type: ignore[arg-type]
     return Site(pattern, path, stage, width, axes.layout, where, shape)  # type: ignore[arg-type]
+
+
+def _given(flow: Flow, call: Call) -> tuple[Value | None, int]:
+    """Return the tensor that a module gives; of a tuple the one map, and which part that is."""
+    maps = [
+        i for i, v in enumerate(call.parts) if v in flow.axes and flow.axes[v].layout in LAYOUTS
+    ]
+    return (call.parts[maps[0]], maps[0]) if len(maps) == 1 else (call.given, -1)

@@ -35,8 +35,9 @@ class Site:
     stage: int  # 1 for the blocks of the highest resolution; 0 for what is in no stage, as the stem
     channels: int  # C of the tensor there
     layout: Layout  # "NCHW", "NHWC" for (N, H, W, C), or "NLC" for tokens (N, H W, C)
-    where: Where  # "output" of the module, or its "input"
+    where: Where  # "output" of the module, its "input", or a "part" of a tuple that it returns
     shape: tuple[int, int, int, int] | None = None  # (N, C, H, W) as traced
+    part: int = 0  # which of the tensors that the module returns, where it is a part
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def list_sites(model: nn.Module, example_input: Tensor | None = None) -> list[Si
     """Return the sites of any network in its order, as its data flow shows them.
 
     The network is run once on an example, without data where it allows that; names of modules mean
-    nothing. A site that no module's input or output is, or whose module runs several times in a
-    forward, is not listed.
+    nothing. A site is the output of a module, its input, or a tensor of a tuple or list that it
+    returns. A tensor that none of them is, as what a functional activation gives to several others,
+    and one of a module that runs several times in a forward are not listed.
 
     - stem_end: the last tensor before the first block, before a pooling.
     - expanded: after the widening first layer of a branch, its norm and activation.
@@ -141,7 +143,8 @@ def _sites(model: nn.Module, flow: Flow, blocks: list[tuple[FlowBlock, Block]]) 
 
 def _site(name: str, tensor: TensorSite, stage: int) -> Site:
     shape = (1, tensor.channels, *tensor.grid)
-    return Site(name, tensor.path, stage, tensor.channels, tensor.layout, tensor.where, shape)
+    place = (tensor.channels, tensor.layout, tensor.where, shape, tensor.part)
+    return Site(name, tensor.path, stage, *place)
 
 
 def _area(flow: Flow, block: FlowBlock) -> int:

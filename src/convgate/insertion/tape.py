@@ -41,6 +41,7 @@ class Call:
     last: int = -1
     taken: Value | None = None  # its first argument, if that is a tensor that comes from the input
     given: Value | None = None  # what it returns, if that is one tensor
+    parts: tuple[Value | None, ...] = ()  # what it returns, if that is a tuple or a list
 
 
 @dataclass
@@ -180,6 +181,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             output = torch.ops.aten.alias(output)
             value = self.value(output)
         call.given, call.last = value, len(self.tape.ops)
+        if type(output) in (tuple, list):
+            call.parts = tuple(map(self.value, output))
         self.open.pop()
         return output
 

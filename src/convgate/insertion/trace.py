@@ -13,7 +13,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from convgate.errors import InputError
 from convgate.insertion.flow import Flow
-from convgate.insertion.hooks import without_gates
+from convgate.insertion.keep import without_gates
 from convgate.insertion.module_tree import own_modules
 from convgate.insertion.tape import Tape, run
 from convgate.measure.settings import evaluated

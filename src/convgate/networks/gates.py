@@ -63,6 +63,7 @@ def _place(path: str, site: Site) -> GatePlace:
     return GatePlace(
         path=path,
         where=site.where,
+        part=site.part,
         stage=site.stage,
         channels=site.channels,
         layout=site.layout,
@@ -86,9 +87,8 @@ def put_gates(model: nn.Module, gates: Iterable[PlacedGate], name: str) -> None:
         for place in gate.places:
             _check_place(model, gate, place, name)
             shape = (1, place.channels, *place.grid)
-            site = Site(
-                gate.at, place.path, place.stage, place.channels, place.layout, place.where, shape
-            )
+            tensor = (place.channels, place.layout, place.where, shape, place.part)
+            site = Site(gate.at, place.path, place.stage, *tensor)
             put_gate(model, Insertion(site, gate.name, gate.options, gate.start, gate.holds))
 
 
@@ -99,7 +99,7 @@ def _check_place(model: nn.Module, gate: PlacedGate, place: GatePlace, name: str
             f"the gate {gate.name!r} is recorded at {place.path!r}, and {name} has no such part "
             "that can carry a gate; use the versions that wrote the record, or insert it anew"
         )
-    if min(place.channels, *place.grid) < 1:
+    if min(place.channels, *place.grid) < 1 or place.part < 0:
         size = f"{place.channels} x {place.grid[0]} x {place.grid[1]}"
         raise InputError(
             f"the gate {gate.name!r} is recorded at {place.path!r} for a map of {size}, which is "

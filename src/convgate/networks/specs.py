@@ -91,7 +91,8 @@ class GatePlace:
     """Where in a network a gate stands."""
 
     path: str  # the module that it is put on, or whose place it took
-    where: Literal["output", "input"] = "output"  # of that module
+    where: Literal["output", "input", "part"] = "output"  # of that module
+    part: int = 0  # which of the tensors that the module returns, where it is a part
     stage: int  # from 1; 0 outside the stages
     channels: int  # C of its input
     layout: Literal["NCHW", "NHWC", "NLC"] = "NCHW"  # of the tensor there
