@@ -4,7 +4,8 @@
     python -m benchmarks.coverage --family resnet vgg # some, printed and not written
 
 A family is a file of timm's models, or a builder of torchvision's. Its smallest member is run with
-random weights at its own image size; its largest is traced without numbers.
+random weights at its own image size; its largest is traced without numbers. The column of exports
+is filled by `python -m benchmarks.coverage_onnx`.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from convgate.tables import Table
 
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 PREFIX = "torchvision/"
-PASS, NONE = "yes", ""
+PASS, NONE, NOT_RUN = "yes", "", "-"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Row:
     keys: str = NONE  # the network's own keys, gated and after removal
     learns: str = NONE  # a gradient at every gate
     folded: str = NONE
-    exported: str = NONE
     seconds: float = 0.0  # of the insertion at block_end
     refused: str = NONE
     large: str = NONE  # the largest member, traced: its blocks
@@ -103,25 +103,25 @@ def smallest_and_largest(names: Sequence[str]) -> tuple[str, str]:
     return min(names, key=lambda name: sizes[name]), max(names, key=lambda name: sizes[name])
 
 
-def examine(family: str, names: Sequence[str], *, export: bool = True) -> Row:
+def examine(family: str, names: Sequence[str]) -> Row:
     """Try one family."""
     small, large = smallest_and_largest(names)
-    row = examine_member(family, small, export=export)
+    row = examine_member(family, small)
     return replace(row, large=_trace(large)) if large != small else row
 
 
-def examine_member(family: str, name: str, *, export: bool = False) -> Row:
+def examine_member(family: str, name: str) -> Row:
     """Try one network of a family."""
     row = Row(family, name)
     try:
-        return _run(row, build(name, "cpu"), export)
+        return _run(row, build(name, "cpu"))
     except InputError as error:
         return replace(row, refused=str(error))
     except Exception as error:  # what the page is for
         return replace(row, fault=f"{type(error).__name__}: {error}".splitlines()[0][:120])
 
 
-def _run(row: Row, net: nn.Module, export: bool) -> Row:
+def _run(row: Row, net: nn.Module) -> Row:
     maps, tokens = count_blocks(net)
     names = [site.name for site in list_sites(net)]
     row = replace(row, maps=maps, tokens=tokens, sites={n: names.count(n) for n in names})
@@ -138,8 +138,6 @@ def _run(row: Row, net: nn.Module, export: bool) -> Row:
         for parameter in gate.parameters():
             nn.init.normal_(parameter, std=0.1)
     row = replace(row, folded=_fold(net, x))
-    if export:
-        row = replace(row, exported=_export(net, x))
     own = [key for key in net.state_dict() if key in set(keys)]
     remove(net)
     return replace(row, keys=_word(own == keys and list(net.state_dict()) == keys))
@@ -156,25 +154,6 @@ def _fold(net: nn.Module, x: Any) -> str:
     gates = sum(1 for _ in inserted(net))
     kept = sum("gate" in each.path.rsplit(".", 1)[-1] for each in report.kept)
     return f"{gates - kept} of {gates}"
-
-
-def _export(net: nn.Module, x: Any) -> str:
-    if not isinstance(x, Tensor):
-        return "not tried"
-    plain = _exports(net, x)
-    if plain == PASS:
-        return PASS
-    twin = copy.deepcopy(net)
-    remove(twin)
-    return "plain net neither" if _exports(twin, x) != PASS else plain
-
-
-def _exports(net: nn.Module, x: Tensor) -> str:
-    try:
-        program = torch.onnx.export(net, (x,), dynamo=True, verbose=False)
-    except Exception as error:  # whatever the exporter raises
-        return f"{type(error).__name__}"
-    return PASS if program is not None else "nothing"
 
 
 def _trace(name: str) -> str:
@@ -237,7 +216,7 @@ def cells(row: Row) -> tuple[str, ...]:
     verdict = row.fault or row.refused or ("HALF" if row.is_half else "served")
     blocks = str(row.maps) if not row.tokens else f"{row.maps} + {row.tokens} tokens"
     ends = str(row.sites.get("block_end", 0))
-    tried = (row.equal, row.learns, row.keys, row.folded, row.exported or "-")
+    tried = (row.equal, row.learns, row.keys, row.folded, NOT_RUN)
     return row.family, row.name, blocks, ends, sites, *tried, verdict, row.large
 
 
@@ -263,9 +242,16 @@ def page(rows: Sequence[Row]) -> str:
         "member with random weights: sites are read off the data flow, an SE gate is put on every "
         "`block_end`, the output is compared bit for bit, a gradient has to reach every gate, the "
         "state dict has to keep its keys and have them alone after removal; then gates with random "
-        "numbers are folded in float64 and, where the column says so, exported to ONNX; folded "
-        "are those of which `fold` keeps no part, neither squeeze nor scale, as it was. The "
-        "largest member is traced without numbers.\n"
+        "numbers are folded in float64; folded are those of which `fold` keeps no part, neither "
+        "squeeze nor scale, as it was. The largest member is traced without numbers.\n\n"
+        "ONNX: the network with gates of random numbers is exported at its image size, run by "
+        'ONNX Runtime at two batch sizes and compared with the eager network; "plain net fails" '
+        'where the same network without gates does not come through, "over 120 s" where so much '
+        'processor time was not enough, "not tried" for networks that give no single tensor, '
+        '"-" for those that are refused or were not run yet.\n\n'
+        "A gate stands on the output of a module, on its input, or on a tensor of a tuple or list "
+        "that it returns. What none of them is, as a functional activation that several others "
+        "use, is no site: nothing could carry the gate without a change of the network's code.\n"
         f"\n{len(rows)} families: {served} served, {refused} refused in one sentence, {halves} "
         f"half recognised, {faults} failed. Made by `python -m benchmarks.coverage` with timm "
         f"{timm.__version__}, torchvision {torchvision.__version__}, torch {torch.__version__}.\n\n"
@@ -273,11 +259,11 @@ def page(rows: Sequence[Row]) -> str:
     )
 
 
-def examine_all(wanted: Sequence[str], report: Callable[[Row], None], export: bool) -> list[Row]:
+def examine_all(wanted: Sequence[str], report: Callable[[Row], None]) -> list[Row]:
     rows = []
     for family, names in families().items():
         if not wanted or family in wanted:
-            rows.append(examine(family, names, export=export))
+            rows.append(examine(family, names))
             report(rows[-1])
             gc.collect()
     return rows
@@ -286,10 +272,8 @@ def examine_all(wanted: Sequence[str], report: Callable[[Row], None], export: bo
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", nargs="*", default=[], help="Families to try; all by default.")
-    parser.add_argument("--no-export", action="store_true", help="Without exports to ONNX.")
     args = parser.parse_args(arguments)
-    rows = examine_all(args.family, lambda row: print(*cells(row), sep=" | ", flush=True),
-                       not args.no_export)  # fmt: skip
+    rows = examine_all(args.family, lambda row: print(*cells(row), sep=" | ", flush=True))
     if not args.family:
         PAGE.write_text(page(rows))
     return 1 if any(row.is_half or row.fault for row in rows) else 0

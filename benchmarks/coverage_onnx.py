@@ -1,7 +1,7 @@
 """Export gated members of all families to ONNX, and fill that column of docs/coverage.md.
 
     python -m benchmarks.coverage_onnx              # what the page lacks, hours on one core
-    python -m benchmarks.coverage_onnx --limit 60   # at most a minute of processor time for each
+    python -m benchmarks.coverage_onnx --limit 60   # at most a minute of processor time each
 
 Each family has a process of its own, and its cell is written as soon as it is known: a run that was
 stopped continues where it was. An entry "-" has not been run.
@@ -17,15 +17,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.coverage import PAGE, Row, build, cells
+from benchmarks.coverage import NOT_RUN, PAGE, PASS, Row, build, cells
 from convgate.deploy.onnx import run_onnx, to_onnx
 from convgate.deploy.verify import inputs_to_compare, verify
 from convgate.errors import InputError
 from convgate.insertion import insert, inserted
 from convgate.storage import write_text
 
-COLUMN = cells(Row("", "")).index("-")
-PASS, PLAIN = "yes", "plain net fails"
+COLUMN = cells(Row("", "")).index(NOT_RUN)
+PLAIN = "plain net fails"
 NO_TENSOR = "not tried"  # what `coverage` says of networks that give no single tensor
 
 
@@ -80,7 +80,7 @@ def fill(page: Path, wanted: list[str], limit: int) -> None:
     """Fill the cells that the page lacks, one after another, of the families that are served."""
     for row in _rows(page):
         family, name, cell, verdict = row[0], row[1], row[COLUMN], row[-2]
-        if cell == "-" and verdict == "served" and (not wanted or family in wanted):
+        if cell == NOT_RUN and verdict == "served" and (not wanted or family in wanted):
             answer = NO_TENSOR if NO_TENSOR in row else in_process(name, limit)
             _write(page, family, answer)
             print(f"{family}: {answer}", flush=True)
@@ -104,7 +104,7 @@ def _rows(page: Path) -> list[list[str]]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", nargs="*", default=[], help="Families; all by default.")
-    parser.add_argument("--limit", type=int, default=300, help="Seconds of processor time for one.")
+    parser.add_argument("--limit", type=int, default=120, help="Seconds of processor time for one.")
     parser.add_argument("--member", help="Try this network alone, here, and print its cell.")
     args = parser.parse_args(arguments)
     if args.member:

@@ -107,7 +107,8 @@ def test_some_of_the_blocks_are_not_taken_for_all():
             return (x + self.f(x)).mean((2, 3))
 
     net = Half()
-    with pytest.raises(InputError, match="'block_end' is in 1 of the 3 blocks of Half"):
+    lacks = r"in 1 of the 3 blocks of Half; of the others, 2 run more than once \(f.2 first\); give"
+    with pytest.raises(InputError, match=lacks):
         insert(net, "se", reduction=2)
     assert insert(net, "se", stages=1, reduction=2).rows[0].path == "once.2"
 

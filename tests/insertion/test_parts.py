@@ -106,5 +106,9 @@ def test_by_pattern_the_one_map_is_meant():
 def test_a_tensor_that_the_module_itself_uses_is_not_listed():
     paths = [site.path for site in list_sites(Peeking()) if site.name == "block_end"]
     assert paths == ["two"]
-    with pytest.raises(InputError, match="'block_end' is in 1 of the 2 blocks of Peeking"):
+    lacks = (
+        r"in 1 of the 2 blocks of Peeking; of the others, 1 ends in a tensor that no module gives "
+        r"or takes \(one\); give stages, or a path pattern"
+    )
+    with pytest.raises(InputError, match=lacks):
         insert(Peeking(), "se", reduction=2)

@@ -30,6 +30,7 @@ class FlowBlock:
     main: Branch
     mixer: Branch | None = None
     appends: bool = False  # whether it gives one more piece of a concatenation, as in DenseNet
+    meets: bool = False  # whether it is paths that part and meet, and no skip
     call: int = -1  # the module call that is the block; -1 where no module holds it alone
 
     @property

@@ -59,7 +59,7 @@ def merges(flow: Flow, taken: list[FlowBlock]) -> Iterator[FlowBlock]:
         around = [tape.calls[outer].kind for outer in tape.around(call) if outer not in (0, call)]
         if classes.intersection(around):
             continue  # a part of a block without a skip
-        block = FlowBlock(Branch(flow.dominator[value], value, value))
+        block = FlowBlock(Branch(flow.dominator[value], value, value), meets=True)
         ops = held(flow, block)
         if not any(flow.kind(tape.ops[i]) in ("spatial", "mix") for i in ops):
             continue

@@ -77,14 +77,14 @@ def list_sites(model: nn.Module, example_input: Tensor | None = None) -> list[Si
         InputError: if the network does not run on the example.
     """
     flow = flow_of(model, example_input)
-    blocks = _located(model, flow)
+    blocks = located_blocks(model, flow)
     return [*_sites(model, flow, blocks)]
 
 
 def find_blocks(model: nn.Module, example_input: Tensor | None = None) -> list[Block]:
     """Return the blocks of a network in its order."""
     flow = flow_of(model, example_input)
-    return [block for _, block in _located(model, flow)]
+    return [block for _, block in located_blocks(model, flow)]
 
 
 def count_blocks(model: nn.Module, example_input: Tensor | None = None) -> tuple[int, int]:
@@ -95,7 +95,7 @@ def count_blocks(model: nn.Module, example_input: Tensor | None = None) -> tuple
 
 def stage_of(model: nn.Module, flow: Flow, path: str, value: Value) -> int:
     """Return the stage of what a module gives or takes: that of its block, or of its resolution."""
-    located = _located(model, flow)
+    located = located_blocks(model, flow)
     within = (b.stage for _, b in located if b.path and f"{path}.".startswith(f"{b.path}."))
     areas = {_area(flow, form): block.stage for form, block in located}
     first = min((form.start for form, _ in located), default=value)
@@ -103,7 +103,7 @@ def stage_of(model: nn.Module, flow: Flow, path: str, value: Value) -> int:
     return next(within, areas.get(height * width, 0) if value > first else 0)
 
 
-def _located(model: nn.Module, flow: Flow) -> list[tuple[FlowBlock, Block]]:
+def located_blocks(model: nn.Module, flow: Flow) -> list[tuple[FlowBlock, Block]]:
     """Return the blocks and their sites, found when they are first asked for."""
     if "located" not in flow.kept:
         flow.kept["located"] = _locate(model, flow)
@@ -176,7 +176,8 @@ def _named(
     steps = main.steps(flow)
     mixing = [*block.mixer.steps(flow), *steps] if block.mixer else steps
     found = {
-        "block_end": carriers.first(_ends(flow, main)),
+        "block_end": carriers.first(_ends(flow, main))
+        or (_output(carriers, block) if block.meets else None),
         "mixer_end": carriers.first(_ends(flow, block.mixer)) if block.mixer else None,
         "expanded": None if block.appends else _expanded(carriers, mixing),
         "hidden": _hidden(carriers, steps),

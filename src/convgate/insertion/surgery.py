@@ -21,6 +21,7 @@ from convgate.insertion.attach import (
     put,
     take_away,
 )
+from convgate.insertion.lacking import reasons
 from convgate.insertion.module_tree import MARK
 from convgate.insertion.report import InsertReport, report_row
 from convgate.insertion.selection import count_in_stages, find_sites, in_stages
@@ -82,7 +83,7 @@ def insert(
     stages, name_of = _each_stage(gate, stages)
     sites = find_sites(model, at, stages, example_input)
     blocks = count_in_stages(model, at, stages, example_input)
-    _check_coverage(model, at, sites, blocks, partly=stages is not None)
+    _check_coverage(model, at, sites, blocks, example_input, partly=stages is not None)
     for site in sites:
         check_free(model, site)
     named = [(site, name_of(site.stage)) for site in sites]
@@ -197,7 +198,13 @@ def _share(options: Mapping[str, Any], gates: Iterable[str]) -> dict[str, dict[s
 
 
 def _check_coverage(
-    model: nn.Module, at: str, sites: list[Site], blocks: int, *, partly: bool
+    model: nn.Module,
+    at: str,
+    sites: list[Site],
+    blocks: int,
+    example_input: Tensor | None,
+    *,
+    partly: bool,
 ) -> None:
     """Refuse to gate some of a network's blocks as if they were all."""
     if not blocks or len(sites) >= blocks:
@@ -205,10 +212,8 @@ def _check_coverage(
     kind = type(model).__name__
     found = f"{at!r} is in {len(sites)} of the {blocks} blocks of {kind}"
     if at == "block_end" and not partly:
-        raise InputError(
-            f"{found}; the others work on tensors that are no map, or run more than once; give "
-            "stages, or a path pattern"
-        )
+        why = reasons(model, example_input)
+        raise InputError(f"{found}; of the others, {why}; give stages, or a path pattern")
     if at in ("spatial", "spatial_raw"):
         warnings.warn(found, stacklevel=3)
 
