@@ -96,6 +96,6 @@ def test_gates_to_compare_have_no_stages(verb, tmp_path):
     ran = convgate(verb, "digits/demo", "--gate", "2=se,3=eca", "--out", tmp_path / "out")
     said = " ".join(ran.stderr.split())
     assert ran.exit_code == 2
-    assert "--gate 2=se,3=eca: a gate for each stage is for insert, measure and train" in said
-    assert "as in --gate se,eca, their stages go to --stages" in said
+    assert "--gate 2=se,3=eca: gates by stage are for insert, measure and train" in said
+    assert "name them alone, --gate se,eca, and their stages in --stages" in said
     assert "unknown gate" not in said and not (tmp_path / "out").exists()

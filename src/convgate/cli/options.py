@@ -29,18 +29,13 @@ def name_gates(listed: str | None) -> str | None:
 
 
 def name_gates_alone(listed: str | None) -> str | None:
-    """Import gates as `name_gates` does, where a gate for each stage cannot be meant.
-
-    Raises:
-        InputError: for gates with stages.
-    """
+    """Import gates as `name_gates` does; refuse those that have a stage."""
     if "=" in (listed or ""):
-        words = (word.rpartition("=")[2].strip() for word in split(listed))
-        names = ",".join(dict.fromkeys(filter(None, words)))
+        names = ",".join(dict.fromkeys(word.rpartition("=")[2].strip() for word in split(listed)))
         raise InputError(
-            f"--gate {listed}: a gate for each stage is for insert, measure and train; here gates "
-            f"are named alone, as in --gate {names or 'se'}, their stages go to --stages, and a "
-            "study compares mixed stages where the recipe has them under [gate.stages]"
+            f"--gate {listed}: gates by stage are for insert, measure and train; name them alone, "
+            f"--gate {names}, and their stages in --stages; a study takes different gates in its "
+            "stages from [gate.stages] of the recipe"
         )
     return name_gates(listed)
 
@@ -167,11 +162,7 @@ def stage_gates(gate: str, stages: str = "") -> dict[int, str] | None:
 
 
 def named_gates(gate: str, stages: str) -> dict[str, str | dict[int, str]]:
-    """Return the gates to compare by what they are called; a table of stages is one.
-
-    Raises:
-        InputError: for an unknown gate.
-    """
+    """Return the gates to compare, all known, by what they are called; a table of stages is one."""
     from convgate.gates import GATES
 
     table = stage_gates(gate, stages)

@@ -1,6 +1,7 @@
 """Choose sites by name or path pattern, and by stage."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from convgate.errors import InputError, unknown
 from convgate.insertion.axes import LAYOUTS
+from convgate.insertion.block import FlowBlock
+from convgate.insertion.blocks import count_without_map
 from convgate.insertion.flow import Flow
 from convgate.insertion.module_tree import Where, carrier, child, is_container, own_modules
 from convgate.insertion.sites import (
@@ -16,6 +19,7 @@ from convgate.insertion.sites import (
     count_blocks,
     find_blocks,
     list_sites,
+    located_blocks,
     stage_of,
 )
 from convgate.insertion.tape import Call, Value
@@ -139,6 +143,42 @@ def count_in_stages(
         return sum(count_blocks(model, example_input))
     wanted = {stages} if isinstance(stages, int) else set(stages)
     return sum(block.stage in wanted for block in blocks)
+
+
+def reasons_without(model: nn.Module, example_input: Tensor | None = None) -> str:
+    """Say what the blocks without a `block_end` are, and how many of each kind.
+
+    As in "2 work on tensors that are no map, 1 ends in a tensor that no module gives or takes
+    (stages.3.downsample.attn)".
+    """
+    flow = flow_of(model, example_input)
+    blocks = located_blocks(model, flow)
+    makers = [_maker(flow, form) for form, block in blocks if "block_end" not in block.sites]
+    runs = Counter(call.path for call in flow.tape.calls)
+    repeated = [path for path in makers if runs[path] > 1]
+    loose = [path for path in makers if runs[path] <= 1]
+    return ", ".join(_words(count_without_map(flow), repeated, loose))
+
+
+def _words(tokens: int, repeated: list[str], loose: list[str]) -> Iterator[str]:
+    if tokens:
+        yield f"{tokens} work{'s' * (tokens == 1)} on tensors that are no map"
+    if repeated:
+        yield f"{len(repeated)} run{'s' * (len(repeated) == 1)} more than once{_first(repeated)}"
+    if loose:
+        ends = "ends in a tensor" if len(loose) == 1 else "end in tensors"
+        yield f"{len(loose)} {ends} that no module gives or takes{_first(loose)}"
+
+
+def _first(paths: list[str]) -> str:
+    named = next(filter(None, paths), "")
+    return f" ({named}{' first' * (len(paths) > 1)})" if named else ""
+
+
+def _maker(flow: Flow, form: FlowBlock) -> str:
+    """Return the module whose own code makes the end of a block's branch."""
+    tape = flow.tape
+    return tape.calls[tape.ops[tape.producer[form.main.end]].call].path
 
 
 def _check_carrier(path: str, module: nn.Module | None) -> None:

@@ -21,10 +21,14 @@ from convgate.insertion.attach import (
     put,
     take_away,
 )
-from convgate.insertion.lacking import reasons
 from convgate.insertion.module_tree import MARK
 from convgate.insertion.report import InsertReport, report_row
-from convgate.insertion.selection import count_in_stages, find_sites, in_stages
+from convgate.insertion.selection import (
+    count_in_stages,
+    find_sites,
+    in_stages,
+    reasons_without,
+)
 from convgate.insertion.sites import Site, list_sites
 
 Start = Literal["identity", "paper"]
@@ -212,7 +216,7 @@ def _check_coverage(
     kind = type(model).__name__
     found = f"{at!r} is in {len(sites)} of the {blocks} blocks of {kind}"
     if at == "block_end" and not partly:
-        why = reasons(model, example_input)
+        why = reasons_without(model, example_input)
         raise InputError(f"{found}; of the others, {why}; give stages, or a path pattern")
     if at in ("spatial", "spatial_raw"):
         warnings.warn(found, stacklevel=3)
