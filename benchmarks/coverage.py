@@ -245,7 +245,8 @@ def page(rows: Sequence[Row]) -> str:
         "numbers are folded in float64; folded are those of which `fold` keeps no part, neither "
         "squeeze nor scale, as it was. The largest member is traced without numbers.\n\n"
         "ONNX: the network with gates of random numbers is exported at its image size, run by "
-        'ONNX Runtime at two batch sizes and compared with the eager network; "plain net fails" '
+        "ONNX Runtime at two batch sizes and compared with the eager network, to 1e-4 of "
+        'the norm or ten times its own rounding, whichever is more; "plain net fails" '
         'where the same network without gates does not come through, "over 120 s" where so much '
         'processor time was not enough, "not tried" for networks that give no single tensor, '
         '"-" for those that are refused or were not run yet.\n\n'

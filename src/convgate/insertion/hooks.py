@@ -5,6 +5,7 @@ the network's state dict changes, and copies, pickles, compiled and exported for
 carry their own gates.
 """
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ def _on_tokens(gate: Any, tokens: Tensor) -> Tensor:
 OUTPUT_HOOKS = {"NCHW": gate_output, "NHWC": gate_output_nhwc, "NLC": gate_output_nlc}
 INPUT_HOOKS = {"NCHW": gate_input, "NHWC": gate_input_nhwc, "NLC": gate_input_nlc}
 PART_HOOKS = {"NCHW": gate_part, "NHWC": gate_part_nhwc, "NLC": gate_part_nlc}
+BY_PLACE: dict[str, dict[str, Callable[..., Any]]]
 BY_PLACE = {"output": OUTPUT_HOOKS, "input": INPUT_HOOKS, "part": PART_HOOKS}
 HOOKS = tuple(hook for hooks in BY_PLACE.values() for hook in hooks.values())
 
