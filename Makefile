@@ -13,7 +13,7 @@ DEVICE ?= cpu
 VERSION ?= dev
 
 # The lowest versions of pyproject.toml of what changes most below us.
-OLDEST := torch==2.11.0 torchvision==0.26.0 timm==1.0.20
+OLDEST := torch==2.11.0 torchvision==0.26.0 timm==1.0.27
 
 .PHONY: install demo check test test-slow test-kill test-cuda bench docs format clean
 .PHONY: wheel wheel-test oldest release-check release-notes
