@@ -59,7 +59,7 @@ def test_a_wide_interval_is_said(machine, x):
     models = {"a": machine.model(10.0), "b": machine.model(*[9.0, 9.0, 11.0, 11.0] * 2000)}
     report = compare(models, x, machine, rounds=20, warmup_cap_s=2)
     assert report.row("b").verdict == "no difference"
-    assert "interval wider than the margin of 2%: b" in report.warnings
+    assert "interval wider than the margin of 2 %: b" in report.warnings
 
 
 def test_outliers_stay_and_their_share_is_shown(machine, x):

@@ -129,6 +129,19 @@ def test_a_study_prints_as_its_table_and_its_answer(recipe, fake, tmp_path):
     assert "<td" in result._repr_html_() and result.answer.split(".")[0] in result._repr_html_()
 
 
+def test_a_doubtful_latency_ends_the_answer_with_each_reason_once(recipe, fake, tmp_path):
+    result = run_study(recipe, tmp_path, steps=fake, gates=["se"], seeds=3, progress=False)
+    sure = result.answer
+    ((name, taken),) = result.latency.items()
+    warnings = ["unreliable: the spread is 9.0 %", "interval wider than the margin of 2 %: se"]
+    doubtful = {name: taken | {"reliable": False, "warnings": warnings}}
+    result = replace(result, measured=replace(result.measured, conditions=doubtful))
+    assert result.answer == (
+        f"{sure} The latency is not reliable: the spread is 9.0 %; interval wider than the margin"
+        " of 2 %: se."
+    )
+
+
 def test_gates_that_did_not_act_are_named(base, row, cost):
     """2^-8 is 0.39 %: the spacing of bfloat16 below 1."""
     still, acts = (

@@ -168,9 +168,9 @@ def _guards(base_ms: Sequence[float], self_test: Interval) -> list[str]:
         ends = f"[{self_test.low:.3f}, {self_test.high:.3f}]"
         found.append(f"unreliable: the base against itself gives {ends}, which leaves out 1")
     if spread(base_ms) > MAX_SPREAD:
-        found.append(f"unreliable: the base's spread is {spread(base_ms):.1%}, above 5 %")
+        found.append(f"unreliable: the base's spread is {100 * spread(base_ms):.1f} %, above 5 %")
     if drift(base_ms) > MAX_DRIFT:
-        found.append(f"unreliable: the base drifted by {drift(base_ms):.1%}, above 3 %")
+        found.append(f"unreliable: the base drifted by {100 * drift(base_ms):.1f} %, above 3 %")
     return found
 
 
@@ -183,5 +183,7 @@ def _notes(
     if unsettled:
         notes.append(f"not settled after the warm-up: {', '.join(unsettled)}")
     if wide:
-        notes.append(f"interval wider than the margin of {plan.margin:.0%}: {', '.join(wide)}")
+        notes.append(
+            f"interval wider than the margin of {100 * plan.margin:.0f} %: {', '.join(wide)}"
+        )
     return notes

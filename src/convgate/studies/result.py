@@ -39,13 +39,13 @@ class StudyResult(Readable):
     def answer(self) -> str:
         """Which gate to take, in one line; it ends with what makes the latency doubtful."""
         doubts = [
-            f"{taken['base']}: {warning}" if len(self.latency) > 1 else warning
+            f"{taken['base']}: {reason}" if len(self.latency) > 1 else reason
             for taken in self.latency.values()
-            for warning in taken.get("warnings", [])
+            for reason in (w.removeprefix("unreliable: ") for w in taken.get("warnings", []))
             if not taken.get("reliable", True)
         ]
         line = answer_of(self.rows, self.budget) + idle_gates(self.rows)
-        return f"{line} Latency is {'; '.join(doubts)}." if doubts else line
+        return f"{line} The latency is not reliable: {'; '.join(doubts)}." if doubts else line
 
     @property
     def latency(self) -> dict[str, dict[str, Any]]:
