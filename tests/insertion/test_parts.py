@@ -84,12 +84,7 @@ def test_a_card_puts_them_back():
 
 
 def test_they_are_folded_or_kept_with_a_reason():
-    class First(Returned):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x)[0]
-
-    net = First().eval().double()
-    insert(net, "se", start="paper", reduction=2)
+    net = gated().double()
     lean = fold(net, X.double())
     torch.testing.assert_close(lean(X.double()), net(X.double()), rtol=1e-12, atol=1e-12)
     named = {e.path for e in (*folded(lean).folds, *folded(lean).kept)}
@@ -112,3 +107,33 @@ def test_a_tensor_that_the_module_itself_uses_is_not_listed():
     )
     with pytest.raises(InputError, match=lacks):
         insert(Peeking(), "se", reduction=2)
+
+
+def test_two_tensors_of_one_module_are_refused():
+    class Streams(Returned):
+        class Pair(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.b = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
+
+            def forward(self, x, y):
+                return F.gelu(self.a(x)), F.gelu(self.b(y))
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = self.Pair(), nn.Conv2d(3, 8, 3, 1, 1)
+
+        def forward(self, x):
+            x, y = self.stem(x), self.two(x)
+            a, b = self.one(x, y)
+            return (x + a).mean((2, 3)), (y + b).mean((2, 3))
+
+    sites = [site for site in list_sites(Streams()) if site.name == "block_end"]
+    assert [(site.path, site.where, site.part) for site in sites] == [
+        ("one", "part", 0),
+        ("one", "part", 1),
+    ]
+    with pytest.raises(
+        InputError, match="'block_end' is on 2 tensors that one returns, and a modu"
+    ):
+        insert(Streams(), "se", reduction=2)

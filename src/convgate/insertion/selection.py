@@ -39,9 +39,9 @@ def find_sites(
 
     Args:
         model: A network.
-        at: A site of `list_sites`; or a pattern for dotted module paths, for their outputs or, with
-            ":input" after it, their inputs; or several of them with commas between, as in
-            "stem_end,stage_end".
+        at: A site of `list_sites`; or a pattern for dotted module paths, for their outputs (of a
+            tuple, its one map) or, with ":input" after it, their inputs; or several of them with
+            commas between, as in "stem_end,stage_end".
         stages: The stages to take, from 1; the stem is 0.
         example_input: An input; by default one of the size that timm notes, else of a usual size.
 
@@ -53,11 +53,24 @@ def find_sites(
     if "," in at:
         return in_stages(_several(model, at, example_input), stages)
     if at in SITES:
-        return in_stages(_named(model, at, example_input), stages)
+        found = in_stages(_named(model, at, example_input), stages)
+        _check_parts(found)
+        return found
     pattern = at.removesuffix(INPUT)
     if not any(sign in at for sign in "*?[.:") and not matching_paths(model, pattern):
         raise unknown("site", at, SITES)
     return in_stages(sites_by_pattern(model, at, example_input), stages)
+
+
+def _check_parts(sites: list[Site]) -> None:
+    """Ask that no module has to carry gates on two of the tensors that it returns."""
+    counts = Counter(site.path for site in sites if site.where == "part")
+    twice = next((path for path, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{sites[0].name!r} is on {counts[twice]} tensors that {twice} returns, and a module "
+            "carries a gate on one of them; give stages, or a path pattern"
+        )
 
 
 def in_stages(sites: list[Site], stages: Iterable[int] | int | None) -> list[Site]:
