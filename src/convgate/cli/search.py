@@ -68,6 +68,13 @@ def search(  # noqa: PLR0913 - one argument an option
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     settings: options.Settings = None,
     skip_bad: options.SkipBad = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Share the search among machines without a common folder: "
+            "postgresql+psycopg://USER@HOST/DATABASE."
+        ),
+    ] = None,
     ray: cluster.Ray = None,
     gpus_per_cell: cluster.GpusPerCell = None,
     cpus_per_cell: cluster.CpusPerCell = 1.0,
@@ -85,6 +92,7 @@ def search(  # noqa: PLR0913 - one argument an option
         recipe,
         out,
         timing=Timing(engine, dtype, fold, seconds),
+        storage=storage,
         ray=cluster.ray_options(ray, gpus_per_cell, cpus_per_cell, storage_path, latency_on),
         gates=None if gate is None else options.split(gate),
         at=at,

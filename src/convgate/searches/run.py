@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from convgate.searches.proposals import Proposal, explore
 from convgate.searches.ranking import PathRanking, ScoreBook, search_recipe
 from convgate.searches.report import write_search
 from convgate.searches.result import SearchResult
+from convgate.searches.shared import SharedFindings, named, on_server
 from convgate.searches.space import Combination
 from convgate.storage import write_text
 from convgate.studies.loop import Progress
@@ -41,6 +42,7 @@ def search(
     out: str | Path,
     *,
     timing: Timing | None = None,
+    storage: str | None = None,
     ray: RayOptions | None = None,
     progress: bool | None = None,
     steps: Steps | None = None,
@@ -58,6 +60,8 @@ def search(
         recipe: A recipe, its name, or its TOML file.
         out: The folder of the search: best.toml, report.html, and what it was found from.
         timing: The engine that latency is of.
+        storage: A PostgreSQL server, as in `run_study`, for machines that share no folder: what the
+            first of them has found counts for all, and they share the trainings in full.
         progress: False for silence; None for lines, and bars on a terminal.
         ray: Train in full on a Ray cluster, and measure there in the end.
         steps: Other work than the package's own in the trainings in full, as in `run_study`.
@@ -74,7 +78,7 @@ def search(
     lines = Progress(progress)
     _claim(folder, plan, timing)
     with _turn(folder, lines):
-        prepared = _prepare(plan, folder, timing, lines)
+        prepared = _prepare_together(plan, folder, timing, lines, storage)
     study = run_study(
         None,
         folder / CONFIRM,
@@ -82,6 +86,7 @@ def search(
         seeds=plan.limits.seeds,
         budget=plan.limits.budget,
         seconds=timing.seconds,
+        storage=named(storage, folder.name) if storage and on_server(storage) else storage,
         ray=ray,
         progress=progress,
         steps=steps or Steps(measure=_measure(timing)),
@@ -103,6 +108,24 @@ class Chosen:
     latency: LatencyModel
     proposals: tuple[Proposal, ...]
     finalists: tuple[Combination, ...]
+
+
+def _prepare_together(
+    plan: SearchPlan, folder: Path, timing: Timing, lines: Progress, storage: str | None
+) -> Chosen:
+    """Prepare as the other machines do that share a server."""
+    if storage is None or not on_server(storage):
+        return _prepare(plan, folder, timing, lines)
+    wanted = _read_json(folder / PLAN)
+    with closing(SharedFindings(storage, folder, wanted, lines.say)) as shared:
+        if shared.take(plan.asked):
+            lines.say("taking what another process has measured and ranked")
+            return _prepare(plan, folder, timing, lines)
+        prepared = _prepare(plan, folder, timing, lines)
+        if shared.give(plan.asked, (LATENCY, SCORES, CHOSEN)):
+            return prepared
+        lines.say("another process was first to measure and rank; taking what it has found")
+        return _prepare(plan, folder, timing, lines)
 
 
 def _prepare(plan: SearchPlan, folder: Path, timing: Timing, lines: Progress) -> Chosen:

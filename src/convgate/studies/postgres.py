@@ -104,7 +104,8 @@ class PostgresStore:
 
     Args:
         url: The server and the database.
-        name: The study's name there: the same name is the same study.
+        name: The study's name there, below the one behind ``?study=`` in the address; the same
+            name is the same study.
         say: Called with a line for the user while the server does not answer.
     """
 
@@ -113,9 +114,10 @@ class PostgresStore:
 
     def __init__(self, url: URL, name: str, say: Callable[[str], object]) -> None:
         check_driver()
-        self.url = url.set(drivername="postgresql+psycopg")
-        self.shown = url.render_as_string(hide_password=True)
-        self.name = name
+        own = url.query.get("study")
+        self.name = f"{own}/{name}" if own else name
+        self.url = url.set(drivername="postgresql+psycopg").difference_update_query(["study"])
+        self.shown = self.url.render_as_string(hide_password=True)
         self.say = say
         self.answers_since = time.monotonic()
         optuna.logging.set_verbosity(optuna.logging.ERROR)

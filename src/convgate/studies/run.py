@@ -70,7 +70,7 @@ def run_study(
         remeasure: Measure again what is measured already.
         storage: A database for the list of runs in place of ``out``/study.db, as
             "postgresql+psycopg://user@host/database", where ``out`` is not one folder for all
-            processes: the study has the folder's name there.
+            processes: the study has the folder's name there, below that of ``?study=``.
         ray: Train on a Ray cluster in place of this process.
         progress: False for silence; None for lines, and bars on a terminal.
         steps: Other work than the package's own, for tests and for other trainers.

@@ -95,7 +95,8 @@ class Trials:
 
     Args:
         folder: The folder.
-        url: SQLite or PostgreSQL as SQLAlchemy writes it; a study is there under its folder's name.
+        url: SQLite or PostgreSQL as SQLAlchemy writes it; a study is there under its folder's name,
+            below the one behind ``?study=``.
         say: Called with a line for the user while a server does not answer.
     """
 
