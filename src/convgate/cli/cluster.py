@@ -1,10 +1,11 @@
-"""Options of verbs that train many networks: where Ray is, and what a training takes there."""
+"""Options of verbs that train many networks: their gates, where Ray is, what a training takes."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from convgate.cli.options import name_gates, split
 from convgate.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,3 +75,15 @@ def ray_options(
         storage_path=storage_path,
         latency_on=latency_on,
     )
+
+
+def name_gates_alone(listed: str | None) -> str | None:
+    """Import gates as `name_gates` does; refuse those that have a stage."""
+    if "=" in (listed or ""):
+        names = ",".join(dict.fromkeys(word.rpartition("=")[2].strip() for word in split(listed)))
+        raise InputError(
+            f"--gate {listed}: gates by stage are for insert, measure and train; name them alone, "
+            f"--gate {names}, and their stages in --stages; a study takes different gates in its "
+            "stages from [gate.stages] of the recipe"
+        )
+    return name_gates(listed)

@@ -28,18 +28,6 @@ def name_gates(listed: str | None) -> str | None:
     return listed
 
 
-def name_gates_alone(listed: str | None) -> str | None:
-    """Import gates as `name_gates` does; refuse those that have a stage."""
-    if "=" in (listed or ""):
-        names = ",".join(dict.fromkeys(word.rpartition("=")[2].strip() for word in split(listed)))
-        raise InputError(
-            f"--gate {listed}: gates by stage are for insert, measure and train; name them alone, "
-            f"--gate {names}, and their stages in --stages; a study takes different gates in its "
-            "stages from [gate.stages] of the recipe"
-        )
-    return name_gates(listed)
-
-
 def look_here() -> None:
     """Let modules of the current folder be imported, after all others."""
     here = str(Path.cwd())

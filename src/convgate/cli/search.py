@@ -28,7 +28,7 @@ def search(  # noqa: PLR0913 - one argument an option
     gate: Annotated[
         str | None,
         typer.Option(
-            callback=options.name_gates_alone,
+            callback=cluster.name_gates_alone,
             help="Gates to choose from, with commas; those of the recipe's study by default.",
         ),
     ] = None,

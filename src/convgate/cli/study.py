@@ -36,7 +36,7 @@ def study(  # noqa: PLR0913 - one argument an option
     gate: Annotated[
         str | None,
         typer.Option(
-            callback=options.name_gates_alone,
+            callback=cluster.name_gates_alone,
             help="Gates to compare, with commas: se,my_gates:MyGate.",
         ),
     ] = None,
