@@ -7,11 +7,15 @@ import statistics
 from dataclasses import replace
 
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 import convgate.cli.table
 import convgate.cli.train  # noqa: F401  both enter their verbs
 from convgate.cli.main import app
+from convgate.deploy.engines import EngineConfig
+from convgate.folding import folded
+from convgate.measure import compare_latency
 from convgate.networks.specs import GateSpec
 from convgate.papers import run_table
 from convgate.papers.table import PaperBuild, load_table
@@ -122,6 +126,35 @@ def test_latency_is_paired_with_the_base():
     assert table["latency"][0]["base"] == "resnet56"
 
 
+def test_folded_rows_are_timed_beside_the_folded_base(monkeypatch):
+    """ResNet-56 has a norm after each convolution, and they all go into the convolutions."""
+    timed = {}
+
+    def compare(self, models, x, **_):
+        timed.update(models)
+        return compare_latency({name: nn.Identity() for name in models}, x, seconds=0.1)
+
+    monkeypatch.setattr(EngineConfig, "compare", compare)
+    done = run("ean.2", "--rows", "resnet56+se", "--latency", "--fold")
+    assert done.exit_code == 0, done.output
+    assert ", folded, torch" in " ".join(done.output.split())
+    assert list(timed) == ["resnet56", "resnet56+se"]
+    for network in timed.values():
+        assert folded(network).folds
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+
+
+def test_what_cannot_be_folded_is_timed_as_it_is_and_named():
+    words = ["ean.4", "--rows", "mobilenext", "--latency", "--fold", "--seconds", "0.3"]
+    done = run(*words, "--format", "json")
+    assert done.exit_code == 0, done.output
+    (report,) = json.loads(done.output)["latency"]
+    assert any(
+        "mobilenext is not folded: FixedWork cannot be folded" in warning
+        for warning in report["warnings"]
+    )
+
+
 def test_the_papers_ratio_is_over_the_bases_row():
     """0.239 s over 0.157 s; 114 over 78 frames a second."""
     rows = json.loads(run("selnext.2", "--rows", "hornet-t-gf", "--format", "json").output)["rows"]
@@ -216,6 +249,7 @@ def test_a_result_prints_as_a_table_and_shows_in_a_notebook():
         (["ela.1", "--device", "tpu"], "device 'tpu' is not on this machine"),
         (["ela.1", "--latency"], "no chosen row of ela.1 names a network to time"),
         (["ean.2", "--rows", "resnet56", "--latency", "--batch", "0"], "batch=0 leaves no image"),
+        (["ean.2", "--rows", "resnet56", "--fold"], "--fold is about what is timed; add --latency"),
         (["ela.1", "--out", "nowhere/x.md"], "there is no folder nowhere"),
         (["ean.2", "--rows", "resnet56", "--results", "nowhere"], "there is no such folder"),
         (["ela.1", "--images", "."], "no trained run of a row of ela.1 with a feature distance"),

@@ -6,8 +6,10 @@ import pickle
 import pytest
 import timm
 import torch
+from torch import nn
 
 from convgate import create_model, fold, insert
+from convgate.errors import InputError
 from convgate.folding import folded
 from convgate.folding.gates import ALONE
 from convgate.gates import list_gates
@@ -75,3 +77,27 @@ def test_symbolic_trace_takes_our_networks_folded(name):
     folded_copy = fold(create_model(name), torch.randn(1, 3, 64, 64))
     x = torch.randn(1, 3, 64, 64)
     assert torch.equal(torch.fx.symbolic_trace(folded_copy)(x), folded_copy(x))
+
+
+class Levels(nn.Module):
+    """Gives its maps as a list, whose means take their input by name; ``only`` leaves some out."""
+
+    def __init__(self, only):
+        super().__init__()
+        self.layers, self.only = nn.ModuleList([nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)]), only
+
+    def forward(self, x):
+        maps = [x := layer(x) for layer in self.layers]
+        maps.append(torch.mean(input=x, dim=(2, 3), keepdim=True))
+        return [y for y in maps if isinstance(y, self.only)]
+
+
+def test_a_network_that_returns_several_maps_is_verified_on_all():
+    net, x = Levels(object).eval(), torch.randn(2, 3, 8, 8)
+    for got, expected in zip(fold(net, x)(x), net(x), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_a_graph_that_loses_what_the_network_returns_is_refused():
+    with pytest.raises(InputError, match="returns 0 of its 3 tensors, so it cannot be verified"):
+        fold(Levels(torch.Tensor).eval(), torch.randn(2, 3, 8, 8))

@@ -19,6 +19,7 @@ from convgate.papers.chart import (
     points_of,
     write_plot,
 )
+from convgate.papers.run import TableTiming
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_counts_are_ours_and_latency_is_the_papers(seln2):
 
 def test_a_timed_row_stands_at_its_ratio_times_the_bases_median():
     table = load_table("ean.2")
-    result = run_table("ean.2", "resnet56+s*", latency=True, seconds=0.3)
+    result = run_table("ean.2", "resnet56+s*", timing=TableTiming(seconds=0.3))
     axes = cost_axes(table, result)
     assert [a.title for a in axes][2] == "latency here, ms (paired)"
     (report,) = result.latency

@@ -8,6 +8,7 @@ import typer
 from convgate.cli import options
 from convgate.cli.main import app
 from convgate.cli.output import progress
+from convgate.errors import InputError
 
 
 @app.command("table")
@@ -20,6 +21,7 @@ def table(  # noqa: PLR0913 - one argument an option
     seconds: Annotated[float, typer.Option(help="Max seconds for a base and its rows.")] = 20.0,
     engine: options.Engine = "eager",
     dtype: options.Dtype = "float32",
+    fold: options.FoldShipped = False,
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
     results: Annotated[
         list[Path] | None,
@@ -37,12 +39,14 @@ def table(  # noqa: PLR0913 - one argument an option
     """Compare a paper's table with ours: `convgate table ean.3 --rows 'resnet50*' --latency`."""
     from convgate.deploy.engines import EngineConfig
     from convgate.papers.chart import check_plot, write_plot
-    from convgate.papers.run import run_table
+    from convgate.papers.run import TableTiming, run_table
     from convgate.papers.text import check_format, render, render_list
     from convgate.papers.trained import with_results
     from convgate.storage import check_free
 
     check_format(form)
+    if fold and not latency:
+        raise InputError("--fold is about what is timed; add --latency")
     if out is not None:
         check_free(out, force)
     if name == "ls":
@@ -51,17 +55,11 @@ def table(  # noqa: PLR0913 - one argument an option
     options.open_device(device)
     if plot is not None:
         check_plot(name, plot, force=force)
+    timing = TableTiming(
+        device=device, batch=batch, seconds=seconds, engine=EngineConfig(engine, dtype), fold=fold
+    )
     with progress() as report:
-        result = run_table(
-            name,
-            rows,
-            latency=latency,
-            device=device,
-            batch=batch,
-            seconds=seconds,
-            engine=EngineConfig(engine, dtype),
-            on_progress=report,
-        )
+        result = run_table(name, rows, timing=timing if latency else None, on_progress=report)
         result = with_results(
             result, results or (), images=images, device=device, on_progress=report
         )

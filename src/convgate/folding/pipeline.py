@@ -106,8 +106,13 @@ def _difference(copy: nn.Module, model: nn.Module, x: Tensor) -> float:
         for net in (copy, model):
             torch.manual_seed(0)  # for gates that draw numbers
             outputs.append(list(tensors(net(x.clone()))))
-    pairs = zip(*outputs, strict=True)
-    return max((relative_difference(*pair) for pair in pairs), default=0.0)
+    copied, own = map(len, outputs)
+    if copied != own or not own:
+        raise InputError(
+            f"{type(model).__name__} cannot be folded: a copy of its graph returns {copied} of its "
+            f"{own} tensors, so it cannot be verified"
+        )
+    return max(map(relative_difference, *outputs))
 
 
 def _check(report: FoldReport, dtype: torch.dtype) -> None:

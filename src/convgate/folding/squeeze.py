@@ -78,7 +78,8 @@ def _is_mean(net: Net, step: Step) -> bool:
 
 
 def _input(step: Step) -> object:
-    return step.args[1] if step.target == "pool" else step.args[0]
+    place = 1 if step.target == "pool" else 0
+    return step.args[place] if len(step.args) > place else None  # it may have been given by name
 
 
 def _convolve_after(net: Net, part: Step, path: str, conv: nn.Conv2d) -> None:

@@ -184,7 +184,8 @@ def _machine(environment: Mapping[str, str]) -> str:
     device, threads = environment["device"], environment["threads"]
     if device == "cpu":
         device = f"{environment['cpu']}, {threads} thread{'s'[: threads != '1']}"
-    return f"{device}, torch {environment['torch']}"
+    form = f"{environment['form']}, " if "form" in environment else ""
+    return f"{device}, {form}torch {environment['torch']}"
 
 
 def _name(column: str) -> str:

@@ -1,10 +1,13 @@
 """A run of a printed table: its rows built, counted and timed, beside what was reported."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
+from torch import Tensor, nn
+
 from convgate.deploy.engines import EngineConfig
+from convgate.deploy.export import fold_if_it_can
 from convgate.errors import InputError
 from convgate.measure import LatencyReport, PresetReport, run_preset
 from convgate.measure.timing import Progress
@@ -26,15 +29,22 @@ from convgate.papers.table import (
 from convgate.tasks.detect.fixed import WORK
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableTiming:
+    """How the rows of a table are timed."""
+
+    device: str = "cpu"
+    batch: int = 1
+    seconds: float = 20.0  # at most, for a base and its rows
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    fold: bool = False  # all of them folded, as export ships them
+
+
 def run_table(
     name: str,
     rows: str = "*",
     *,
-    latency: bool = False,
-    device: str = "cpu",
-    batch: int = 1,
-    seconds: float = 20.0,
-    engine: EngineConfig | None = None,
+    timing: TableTiming | None = None,
     on_progress: Progress | None = None,
 ) -> PaperTableResult:
     """Build and count the rows of a table; on request, time them against their bases."""
@@ -50,20 +60,12 @@ def run_table(
         counters={key: COUNTERS[key] for key in dict.fromkeys(r.counter for r in results) if key},
         note=note_of(table),
     )
-    if not latency:
+    if timing is None:
         return found
     timed = [row for row in chosen if is_buildable(row)]
     if not timed:
         raise InputError(f"no chosen row of {name} names a network to time; do without latency")
-    reports, protocol = time_rows(
-        table,
-        timed,
-        device=device,
-        batch=batch,
-        seconds=seconds,
-        engine=engine,
-        on_progress=on_progress,
-    )
+    reports, protocol = time_rows(table, timed, timing, on_progress)
     ours = {row.name: row for report in reports for row in report.rows}
     return replace(
         found,
@@ -76,19 +78,16 @@ def run_table(
 def time_rows(
     table: PaperTable,
     rows: Sequence[PaperRow],
-    *,
-    device: str,
-    batch: int,
-    seconds: float,
-    engine: EngineConfig | None = None,
+    timing: TableTiming,
     on_progress: Progress | None = None,
 ) -> tuple[tuple[LatencyReport, ...], tuple[PresetReport, ...]]:
     """Time each base with the rows that name it; a base rides along unasked.
 
     Returns a report for each base, and the paper's own protocol where it was run: it takes over
-    a thousand passes a row, so it runs on a GPU alone.
+    a thousand passes a row, so it runs on a GPU alone. Folded rows are compared with their base
+    folded; what cannot be folded is timed as it is, and a warning of the report names it.
     """
-    reports, protocols, engine = [], [], engine or EngineConfig()
+    reports, protocols, engine = [], [], timing.engine
     if not engine.in_torch and any(row.build and row.build.task == "detect" for row in rows):
         raise InputError(
             f"--engine {engine.engine} runs networks with one output; time detectors with eager "
@@ -97,17 +96,30 @@ def time_rows(
     groups = dict.fromkeys(row.base or row.name for row in rows)
     for place, base in enumerate(groups):
         members = [table.find(base), *(row for row in rows if row.base == base)]
-        x = example_input(table, members[0], batch=batch, device=device)
-        models = {row.name: fixed_row(table, row, device) for row in members}
+        x = example_input(table, members[0], batch=timing.batch, device=timing.device)
+        models = {row.name: fixed_row(table, row, timing.device) for row in members}
+        models, unfolded = _folded(models, x) if timing.fold else (models, [])
 
         def report(text: str, share: float, done: int = place, base: str = base) -> None:
             if on_progress:
                 on_progress(f"{base}: {text}", (done + share) / len(groups))
 
-        reports.append(engine.compare(models, x, seconds=seconds, on_progress=report))
+        timed = engine.compare(models, x, seconds=timing.seconds, on_progress=report)
+        form = {"form": "folded"} if timing.fold else {}
+        warnings = (*timed.warnings, *unfolded)
+        reports.append(replace(timed, warnings=warnings, environment={**timed.environment, **form}))
         if table.protocol and x.device.type != "cpu":
             protocols.append(run_preset(models, x, table.protocol, **engine.setting))
     return tuple(reports), tuple(protocols)
+
+
+def _folded(models: Mapping[str, nn.Module], x: Tensor) -> tuple[dict[str, nn.Module], list[str]]:
+    """Return the networks folded where they can be, and a sentence for each that cannot."""
+    pairs = {name: fold_if_it_can(model, x) for name, model in models.items()}
+    kept = [
+        f"{name} is {changes[0]}" for name, (lean, changes) in pairs.items() if lean is models[name]
+    ]
+    return {name: lean for name, (lean, _) in pairs.items()}, kept
 
 
 def reported_ratio(table: PaperTable, row: PaperRow) -> float | None:
