@@ -173,7 +173,7 @@ def test_what_was_recorded_before_the_answer_was_lost_is_not_recorded_twice(post
     trials.fail(failed, "the loss is nan")
     trials.fail(failed, "the loss is nan")
     assert states(trials) == ["done", "failed", "waiting", "waiting"]
-    assert postgres.sql("select count(*) from trial_intermediate_values") == "2"
+    assert postgres.sql("select count(*) from trial_values") == "1"
 
 
 @pytest.mark.parametrize(

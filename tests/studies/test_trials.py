@@ -1,4 +1,3 @@
-import sqlite3
 import threading
 
 import pytest
@@ -29,16 +28,12 @@ def states(trials):
     return [record.state for record in trials.records()]
 
 
-def test_values_and_history_live_in_the_storage(trials, tmp_path):
+def test_value_and_history_live_in_the_storage(trials, tmp_path):
     job = trials.take()
     trials.finish(job, 60.0, DONE)
     record = Trials(tmp_path).records()[0]
     assert (record.cell, record.state, record.top1) == (CELLS[0], "done", 60.0)
     assert record.outcome == DONE
-    with sqlite3.connect(tmp_path / "study.db") as db:
-        values = db.execute("select step, intermediate_value from trial_intermediate_values")
-        assert values.fetchall() == [(1, 50.0), (2, 60.0)]
-    db.close()
 
 
 def test_cells_come_in_order_with_their_options(trials):

@@ -183,8 +183,6 @@ class Trials:
 
         def act() -> None:
             if self._is_open(job):
-                for epoch in outcome["epochs"]:
-                    job.trial.report(epoch["top1"], epoch["epoch"])
                 job.trial.set_user_attr("outcome", outcome)
                 self.study.tell(job.trial, top1)
             job.hold.release()
