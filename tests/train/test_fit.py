@@ -22,19 +22,7 @@ from convgate.train.evaluate import evaluate
 from convgate.train.fit import fit
 from convgate.train.record import METRICS
 from fixtures.processes import convgate, process, wait_for
-
-# Everything with a state: soft targets, stochastic depth, running statistics, averages, passes.
-STATEFUL = (
-    "run.drop_path=0.3",
-    "optimizer.name=adamw",
-    "optimizer.lr=0.002",
-    "gate.name=cbam",
-    "run.ema_decay=0.9",
-    "run.accumulate=2",
-    "run.clip_grad=1.0",
-    "augment.mixup=0.5",
-    "augment.random_erasing=0.5",
-)
+from fixtures.resumed import STATEFUL, assert_same
 
 
 def stop_after(epoch):
@@ -52,22 +40,6 @@ def learned(result):
         {k: v for k, v in dataclasses.asdict(record).items() if k not in timed}
         for record in result.epochs
     ]
-
-
-def assert_same(first, second, at=""):
-    """Compare nested states bit for bit, leaving out what measures time."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), at
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), at
-        for key in first.keys() - {"images_per_s", "seconds", "loops"}:
-            assert_same(first[key], second[key], f"{at}/{key}")
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), at
-        for i, (a, b) in enumerate(zip(first, second, strict=True)):
-            assert_same(a, b, f"{at}/{i}")
-    else:
-        assert first == second, at
 
 
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tiny, tmp_path):
