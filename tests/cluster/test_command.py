@@ -18,6 +18,7 @@ ENDED = (0, 2)
 """Done, and bad input; any other code is a death, after which the same command continues."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # three starts on a machine that kills two
 def test_a_study_on_ray_gives_what_one_process_gives(tmp_path, monkeypatch, fake):
     """Real trainings, to the last digit, however often the driver's process dies on the way."""

@@ -55,7 +55,13 @@ def lite():
     return recipe, outputs(build_model(recipe, num_classes=1000))  # the weights' own head
 
 
-@pytest.mark.parametrize("gate", list_gates())
+QUICK = ("se", "eca", "ean", "cbam", "ca", "seln")
+EVERY_GATE = [
+    gate if gate in QUICK else pytest.param(gate, marks=pytest.mark.slow) for gate in list_gates()
+]
+
+
+@pytest.mark.parametrize("gate", EVERY_GATE)
 def test_no_gate_makes_real_weights_worse_before_the_first_step(lite, gate):
     recipe, before = lite
     spec = GateSpec(name=gate, options=OPTIONS.get(gate, {}))
@@ -64,19 +70,12 @@ def test_no_gate_makes_real_weights_worse_before_the_first_step(lite, gate):
     assert torch.equal(outputs(model), before)
 
 
-QUICK = ("se", "eca", "ean", "cbam", "ca", "seln")
 # Numbers that divide the channels of each family, as far as they can.
 FITTING = {name: {key: f"<={n}" for key, n in each.items()} for name, each in OPTIONS.items()}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize(
-    "gate",
-    [
-        gate if gate in QUICK else pytest.param(gate, marks=pytest.mark.slow)
-        for gate in list_gates()
-    ],
-)
+@pytest.mark.parametrize("gate", EVERY_GATE)
 def test_no_gate_makes_a_learned_network_worse(tmp_path, name, gate):
     card = Card(model=name, options={"num_classes": 5, **FAMILIES[name]})
     learned = build_network(card, seed=3)
