@@ -6,10 +6,12 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
@@ -24,6 +26,8 @@ from fixtures.postgres import PASSWORD, PLAIN
 from fixtures.processes import process, wait_for
 from studies.test_trials import CELLS as FOUR
 from studies.test_trials import DONE, SPECS, states
+
+ENCRYPTION = {(80877103).to_bytes(4, "big"), (80877104).to_bytes(4, "big")}  # asked for: TLS, GSS
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +196,31 @@ def test_a_wrong_address_ends_in_a_sentence(postgres, tmp_path, change, sentence
     with pytest.raises(InputError, match=sentence) as error:
         Trials(tmp_path, url)
     assert "ss" not in str(error.value).replace("password", "").replace("address", "")
+
+
+def refuse(listener, sentence):
+    """Answer a client as a server does that is up and takes no connection yet."""
+    fields = b"SFATAL\0VFATAL\0C57P03\0M" + sentence.encode() + b"\0\0"
+    with contextlib.suppress(OSError):  # the test has ended
+        while True:
+            with listener.accept()[0] as client:
+                while (message := client.recv(4096)) and message[4:8] in ENCRYPTION:
+                    client.sendall(b"N")
+                client.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["starting up", "not yet accepting connections", "shutting down", "in recovery mode"],
+)
+def test_a_server_that_is_not_ready_yet_is_waited_for(tmp_path, monkeypatch, state):
+    monkeypatch.setattr(hearts, "OPENING_S", 0.5)
+    said = f"the database system is {state}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=refuse, args=(listener, said), daemon=True).start()
+        url = f"postgresql://user@127.0.0.1:{listener.getsockname()[1]}/runs"
+        with pytest.raises(InputError, match=rf"no answer for 0 s \(.*{state}\)"):
+            Trials(tmp_path, url)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -57,7 +57,14 @@ _CONNECTION = {
 _OPENING = "convgate"
 """The advisory lock under which tables and studies are made."""
 
-_TEMPORARY = ("starting up", "shutting down", "recovery", "connection slots", "too many")
+_TEMPORARY = (
+    "starting up",
+    "shutting down",
+    "recovery",
+    "not yet accepting",
+    "connection slots",
+    "too many",
+)
 """What a server says that refuses a connection now, and takes it later."""
 
 OUTAGES = (
