@@ -1,3 +1,4 @@
+import math
 import threading
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from convgate.errors import CorruptFile, InputError
 from convgate.networks.specs import GateSpec, ModelSpec
 from convgate.studies.grid import VariantSpec, make_cells, make_grid
-from convgate.studies.trials import Trials
+from convgate.studies.trials import CellLost, Trials
 
 BASE, SE = VARIANTS = make_grid(["net"], ["se"], ["block_end"])
 CELLS = make_cells(VARIANTS, 2)
@@ -84,6 +85,36 @@ def test_a_failed_cell_stays_failed(trials):
     trials.plan(CELLS, '{"a": 1}', SPECS)
     assert states(trials) == ["failed"] + ["waiting"] * 3
     assert trials.records()[0].note == "the loss is nan"
+
+
+def test_a_score_that_is_no_number_is_a_failure(trials, tmp_path):
+    """The storage would keep it in a form that it cannot read again."""
+    trials.finish(trials.take(), math.nan, DONE)
+    record = Trials(tmp_path).records()[0]
+    assert (record.state, record.top1) == ("failed", None)
+    assert record.note == "its score is not a number"
+
+
+def test_the_first_end_of_a_cell_stands(trials):
+    job = trials.take()
+    trials.finish(job, 60.0, DONE)
+    trials.finish(job, 70.0, {"seconds": 2.0})
+    trials.fail(job, "the loss is nan")
+    trials.give_back(job)
+    record = trials.records()[0]
+    assert (record.state, record.top1, record.outcome) == ("done", 60.0, DONE)
+    assert states(trials)[1:] == ["waiting"] * 3
+
+
+def test_who_was_taken_for_dead_records_nothing(trials, tmp_path):
+    job, other = trials.take(), Trials(tmp_path)
+    job.hold.release()
+    again = [other.take() for _ in CELLS][-1]
+    with pytest.raises(CellLost):
+        trials.finish(job, 60.0, DONE)
+    with pytest.raises(CellLost):
+        trials.fail(job, "the loss is nan")
+    assert again.cell == job.cell and states(other) == ["running"] * 4
 
 
 def test_threads_never_share_a_cell(tmp_path):

@@ -108,11 +108,13 @@ def run_cells(
     """
     running: dict[Any, K] = {}
     worked = False
+    start = _starter(session, work)
     try:
         while True:
-            while len(running) < _at_once(session) and (taken := take()) is not None:
+            at_once = _at_once(session)
+            while len(running) < at_once and (taken := take()) is not None:
                 key, cell = taken
-                running[_start(session, cell, work)] = key
+                running[start(cell)] = key
             if not running:
                 return worked
             worked = True
@@ -128,14 +130,16 @@ def run_cells(
 
 def _at_once(session: RaySession) -> int:
     """Return how many cells to hand out: those in work, and some that a free node finds ready."""
-    return session.slots + max(2, session.slots // 4)
+    slots = session.slots
+    return slots + max(2, slots // 4)
 
 
-def _start(session: RaySession, cell: TrainingCell, work: Work) -> Any:
+def _starter(session: RaySession, work: Work) -> Callable[[TrainingCell], Any]:
+    """Return what hands a cell out; the cluster is told once what is done in all of them."""
     cpus, gpus = session.options.cpus_per_cell, session.gpus
     if session.processes == 1:
         train = session.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(train_here)
-        return train.remote(cell, session.files, work)
+        return lambda cell: train.remote(cell, session.files, work)
     each = {"CPU": cpus} | ({"GPU": 1} if gpus else {})
     scaling = {
         "num_workers": session.processes,
@@ -143,7 +147,7 @@ def _start(session: RaySession, cell: TrainingCell, work: Work) -> Any:
         "resources_per_worker": each,
     }
     train = session.ray.remote(num_cpus=0, max_retries=RETRIES)(train_together)
-    return train.remote(cell, session.files, work, scaling)
+    return lambda cell: train.remote(cell, session.files, work, scaling)
 
 
 def _result(session: RaySession, answer: Any) -> CellResult:

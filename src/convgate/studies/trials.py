@@ -4,7 +4,9 @@ A cell of the grid is a trial, and a cell that a process has left or died in is 
 another one. Where trials are kept, and how it is known who lives: `sqlite.py`, `postgres.py`.
 """
 
+import contextlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from convgate import spec
@@ -81,7 +84,7 @@ class CellJob:
 
     cell: Cell
     spec: VariantSpec
-    trial: optuna.Trial
+    trial_id: int
     hold: Hold
 
     def check(self) -> None:
@@ -168,43 +171,32 @@ class Trials:
         hold = self.store.hold(waiting, cell)  # before it runs: who runs unheld is dead
         try:
             storage.set_trial_state_values(number, TrialState.RUNNING)
-            trial = optuna.Trial(self.study, number)
         except BaseException:
             hold.release()
             raise
-        return CellJob(cell, _read_spec(waiting.user_attrs), trial, hold)
+        return CellJob(cell, _read_spec(waiting.user_attrs), number, hold)
 
     def finish(self, job: CellJob, top1: float, outcome: dict[str, Any]) -> None:
-        """Record what a cell came to.
+        """Record what a cell came to; a score that is no number is a failure.
 
         Raises:
             CellLost: if this process was taken for dead, and the cell is another one's.
         """
-
-        def act() -> None:
-            if self._is_open(job):
-                job.trial.set_user_attr("outcome", outcome)
-                self.study.tell(job.trial, top1)
-            job.hold.release()
-
-        self.store.alone(act)
+        if math.isnan(top1):
+            self.fail(job, "its score is not a number")
+            return
+        self.store.alone(lambda: self._end(job, {"outcome": outcome}, TrialState.COMPLETE, top1))
 
     def fail(self, job: CellJob, note: str) -> None:
         """Record why a cell has no value; the same command does not train it again."""
-
-        def act() -> None:
-            if self._is_open(job):
-                job.trial.set_user_attr("note", note)
-                self.study.tell(job.trial, state=TrialState.FAIL)
-            job.hold.release()
-
-        self.store.alone(act)
+        self.store.alone(lambda: self._end(job, {"note": note}, TrialState.FAIL))
 
     def give_back(self, job: CellJob) -> None:
         """Queue a cell again that this process leaves unfinished."""
 
         def act() -> None:
-            self.study.tell(job.trial, state=TrialState.FAIL, skip_if_finished=True)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                self.study._storage.set_trial_state_values(job.trial_id, TrialState.FAIL)
             self._queue_unexplained()
             job.hold.release()
 
@@ -213,12 +205,19 @@ class Trials:
         finally:
             job.hold.release()
 
-    def _is_open(self, job: CellJob) -> bool:
-        """Tell whether a trial still runs, and not whether an earlier attempt to end it did."""
-        trial = self.study._storage.get_trial(job.trial._trial_id)
-        if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
-            raise CellLost(str(job.cell))
-        return trial.state is TrialState.RUNNING
+    def _end(
+        self, job: CellJob, left: dict[str, Any], state: TrialState, top1: float | None = None
+    ) -> None:
+        """End a trial with what it leaves, unless an earlier attempt to do so has come through."""
+        storage = self.study._storage
+        try:
+            for key, value in left.items():
+                storage.set_trial_user_attr(job.trial_id, key, value)
+            storage.set_trial_state_values(job.trial_id, state, None if top1 is None else [top1])
+        except UpdateFinishedTrialError:
+            if _is_stopped(storage.get_trial(job.trial_id)):
+                raise CellLost(str(job.cell)) from None
+        job.hold.release()
 
     def records(self) -> list[CellRecord]:
         latest = self.store.read(self._latest)
@@ -237,7 +236,7 @@ class Trials:
     def _queue_unexplained(self) -> None:
         """Queue each cell whose last trial ended without a reason: its process was stopped."""
         for cell, trial in self._latest().items():
-            if trial.state is TrialState.FAIL and "note" not in trial.user_attrs:
+            if _is_stopped(trial):
                 self._queue(cell, trial.user_attrs["spec"])
 
     def _queue(self, cell: Cell, spec_table: dict[str, Any]) -> None:
@@ -258,13 +257,17 @@ def _open_store(address: str, folder: Path, say: Callable[[str], object]) -> Sto
     raise InputError(f"--storage {kind}: a study is kept in SQLite or in PostgreSQL")
 
 
+def _is_stopped(trial: FrozenTrial) -> bool:
+    """Tell whether a trial ended without a reason: its process died or was stopped."""
+    return trial.state is TrialState.FAIL and "note" not in trial.user_attrs
+
+
 def _read_trial(cell: Cell, trial: FrozenTrial) -> CellRecord:
     """Say what a cell's last trial tells; one stopped without a reason waits to be continued."""
-    stopped = trial.state is TrialState.FAIL and "note" not in trial.user_attrs
     return CellRecord(
         cell,
         _read_spec(trial.user_attrs),
-        "waiting" if stopped else _STATES[trial.state],
+        "waiting" if _is_stopped(trial) else _STATES[trial.state],
         trial.value,
         trial.user_attrs.get("outcome", {}),
         trial.user_attrs.get("note", ""),
