@@ -218,7 +218,6 @@ def write_accuracies(base: Recipe, tune: dict[str, Way], options: argparse.Names
         with tempfile.TemporaryDirectory() as folder:
             line = row(name, asked, tune[name](asked, Path(folder)))
         append(options.out, line)
-        print(line, flush=True)
 
 
 def write_times(base: Recipe, tune: dict[str, Way], options: argparse.Namespace) -> None:
@@ -235,7 +234,6 @@ def write_times(base: Recipe, tune: dict[str, Way], options: argparse.Namespace)
     plain = fold(build_model(replace_gate(base, "none"), num_classes=CLASSES), x)
     for line in times(tuned, plain, x):
         append(options.out, line)
-        print(line)
 
 
 def arguments() -> argparse.Namespace:

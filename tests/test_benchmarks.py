@@ -159,3 +159,17 @@ def test_ways_of_tuning_are_compared_seed_by_seed(tmp_path):
 def test_the_page_of_ways_holds_the_runs_beside_it():
     page = load("adapters_page")
     assert page.page() == (page.DOCS / "adapters.md").read_text()
+
+
+def test_detectors_are_compared_seed_by_seed():
+    """SE: +1 and +3 points; t(1) is 12.706, so 2 +- 12.706 sqrt(2) / sqrt(2)."""
+    page = load("detectors")
+    scores = [("none", 0, 40, ""), ("se", 0, 41, 0.01), ("none", 1, 42, ""), ("se", 1, 45, 0.03)]
+    runs = [
+        {"gate": gate, "seed": str(seed), "box_ap": str(ap), "box_ap50": "90", "box_ap75": "30",
+         "moved": str(moved), "params": "3000"}
+        for gate, seed, ap, moved in scores
+    ]  # fmt: skip
+    rows = page.compared(runs).splitlines()[2:]
+    assert rows[0] == "| none | 41.0 | 90.0 | 30.0 |  |  | 2 | 3,000 |"
+    assert rows[1] == "| se | 43.0 | 90.0 | 30.0 | +2.0 [-10.7, +14.7] | 2.00 | 2 | 3,000 |"
